@@ -1,0 +1,335 @@
+package failover
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Token orders every action that leaves the process: term grows with every
+// change of leading controller, epoch with every operation that may move the
+// name. Whoever can compare refuses an older one.
+type Token struct {
+	Term  uint64 `json:"term"`
+	Epoch uint64 `json:"epoch"`
+}
+
+// Less compares term first, then epoch.
+func (t Token) Less(o Token) bool {
+	return t.Term < o.Term || t.Term == o.Term && t.Epoch < o.Epoch
+}
+
+func (t Token) String() string { return fmt.Sprintf("%d.%d", t.Term, t.Epoch) }
+
+// Mark is the text that stands beside a name, in the TXT record
+// _pointsman.<name> (a provider without TXT keeps it as the record's remark).
+type Mark struct {
+	Token Token
+	Op    string // id of the operation that wrote it, or "claim", "adopt", "create"
+	By    string // the controller that wrote it
+}
+
+func (m Mark) String() string {
+	return fmt.Sprintf("v=1 term=%d epoch=%d op=%s by=%s", m.Token.Term, m.Token.Epoch, m.Op, m.By)
+}
+
+// ParseMark reads what Mark.String writes and refuses anything else.
+func ParseMark(s string) (Mark, error) {
+	var m Mark
+	fields := strings.Fields(s)
+	if len(fields) != 5 || fields[0] != "v=1" {
+		return m, fmt.Errorf("mark %q: want v=1 term= epoch= op= by=", s)
+	}
+	for i, key := range []string{"term=", "epoch=", "op=", "by="} {
+		v, ok := strings.CutPrefix(fields[i+1], key)
+		if !ok || v == "" {
+			return Mark{}, fmt.Errorf("mark %q: field %d is not %s", s, i+2, key)
+		}
+		var err error
+		switch key {
+		case "term=":
+			m.Token.Term, err = parseUint(v)
+		case "epoch=":
+			m.Token.Epoch, err = parseUint(v)
+		case "op=":
+			m.Op = v
+		case "by=":
+			m.By = v
+		}
+		if err != nil {
+			return Mark{}, fmt.Errorf("mark %q: %w", s, err)
+		}
+	}
+	return m, nil
+}
+
+func parseUint(s string) (uint64, error) {
+	var n uint64
+	if len(s) == 0 || len(s) > 19 {
+		return 0, fmt.Errorf("number %q out of range", s)
+	}
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return 0, fmt.Errorf("number %q has a character that is no digit", s)
+		}
+		n = n*10 + uint64(c-'0')
+	}
+	return n, nil
+}
+
+// Record is the durable truth about one instance, changed only by
+// compare-and-swap on Rev. The embedded authority is a view of it: for an
+// embedded name, committing the record is the DNS write.
+type Record struct {
+	Version  int          `json:"version"` // of this format; RecordVersion
+	Instance InstanceName `json:"instance"`
+	Rev      uint64       `json:"rev"` // set by the ledger
+	Term     uint64       `json:"term"`
+	Epoch    uint64       `json:"epoch"`
+	Active   ClusterName  `json:"active"`
+	Mode     Mode         `json:"mode"` // what it was armed to; empty is shadow
+
+	Names   []NameRecord          `json:"names"`
+	Op      *Op                   `json:"op,omitempty"`
+	Gates   map[ClusterName]Gate  `json:"gates,omitempty"`
+	Standby Standby               `json:"standby"`
+	Stops   []Stop                `json:"stops,omitempty"`
+	Moves   []time.Time           `json:"moves,omitempty"` // automatic moves, for budgets; trimmed to the longest period
+	LastOp  *OpSummary            `json:"last_op,omitempty"`
+	Proofs  map[ClusterName]Proof `json:"proofs,omitempty"` // move proofs
+
+	ConfigHash  string    `json:"config_hash,omitempty"`
+	ConfigSince time.Time `json:"config_since,omitzero"`
+
+	Divergence string `json:"divergence,omitempty"` // a reference; replication owns it
+	AuditHead  string `json:"audit_head,omitempty"` // set by the ledger
+}
+
+// RecordVersion is the format that this program writes. A ledger with a newer
+// one is refused, never guessed at.
+const RecordVersion = 1
+
+// Mode is how far an instance was armed.
+type Mode string
+
+const (
+	ModeShadow  Mode = ""        // decides everything, does nothing
+	ModePropose Mode = "propose" // people may move it, automation only proposes
+	ModeAuto    Mode = "auto"    // automation may move it
+)
+
+func (m Mode) String() string {
+	if m == ModeShadow {
+		return "shadow"
+	}
+	return string(m)
+}
+
+// NameRecord is one DNS name of the instance.
+type NameRecord struct {
+	Name     RecordName `json:"name"`
+	Provider string     `json:"provider"`
+	Zone     RecordName `json:"zone"`
+	Embedded bool       `json:"embedded,omitempty"` // served by our own authority from this record
+	Value    Target     `json:"value"`              // old target until the Move is committed or proved, then the new one
+	TTL      uint32     `json:"ttl"`                // seconds; what the name carries now
+	Mark     Mark       `json:"mark"`
+}
+
+// Gate is what we want and know of a cluster's client writes.
+type Gate struct {
+	Want    GateWant  `json:"want"`
+	Seen    GateWant  `json:"seen,omitempty"`
+	ProofAt time.Time `json:"proof_at,omitzero"`
+}
+
+// GateWant says whether client writes are to be accepted.
+type GateWant string
+
+const (
+	GateOpen   GateWant = "open"
+	GateClosed GateWant = "closed"
+)
+
+// StandbyState says whether the standby may take over.
+type StandbyState string
+
+const (
+	StandbyPlain       StandbyState = "plain"       // nothing is replicated
+	StandbySynced      StandbyState = "synced"      // replication says that it follows
+	StandbyInvalidated StandbyState = "invalidated" // it was active and may hold writes that the other side never saw
+	StandbyRefilling   StandbyState = "refilling"
+)
+
+// Standby is the state of the cluster that the name does not point at.
+type Standby struct {
+	State StandbyState `json:"state"`
+	Why   []string     `json:"why,omitempty"`
+}
+
+// StopKind names a standing reason not to start.
+type StopKind string
+
+const (
+	StopPause          StopKind = "pause"
+	StopFreeze         StopKind = "freeze"
+	StopCooldown       StopKind = "cooldown"
+	StopUnacknowledged StopKind = "unacknowledged"
+	StopLockout        StopKind = "lockout"
+	StopDrift          StopKind = "drift"
+)
+
+// Stop takes away the right to start; it never takes away the right to
+// finish what was begun.
+type Stop struct {
+	Kind  StopKind  `json:"kind"`
+	By    string    `json:"by"`
+	Why   string    `json:"why"`
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until,omitzero"` // zero: until lifted
+
+	// Of a drift stop: the name and what was seen there.
+	Name     RecordName `json:"name,omitempty"`
+	Seen     Target     `json:"seen,omitempty"`
+	SeenMark string     `json:"seen_mark,omitempty"`
+}
+
+// OpKind tells a planned move from an unplanned one.
+type OpKind string
+
+const (
+	Failover   OpKind = "failover"
+	Switchover OpKind = "switchover"
+)
+
+// Op is one operation in hand.
+type Op struct {
+	ID     string      `json:"id"`
+	Kind   OpKind      `json:"kind"`
+	Step   StepName    `json:"step"`
+	Unwind bool        `json:"unwind,omitempty"` // running backwards to the state before it
+	From   ClusterName `json:"from"`
+	To     ClusterName `json:"to"`
+	Auto   bool        `json:"auto"`
+
+	// Issued lists the names whose Move write was given out, or may have
+	// been: the point of no return is the first entry.
+	Issued []RecordName `json:"issued,omitempty"`
+	// Done lists the names whose write point showed value and token.
+	Done []RecordName `json:"done,omitempty"`
+	// Touched says that a write before the Move (a lowered TTL) was given out.
+	Touched []RecordName `json:"touched,omitempty"`
+
+	Held     *Held    `json:"held,omitempty"`
+	PlanHash string   `json:"plan_hash,omitempty"`
+	Evidence []string `json:"evidence,omitempty"`
+	Consent  *Consent `json:"consent,omitempty"`
+	Override []Guard  `json:"override,omitempty"`
+
+	By     string `json:"by"`
+	Reason string `json:"reason"`
+
+	Since      time.Time              `json:"since"`
+	StepSince  time.Time              `json:"step_since"`
+	FaultAt    time.Time              `json:"fault_at,omitzero"`    // sending of the first miss that counts
+	DetectedAt time.Time              `json:"detected_at,omitzero"` // when the quorum first said down
+	StepAt     map[StepName]time.Time `json:"step_at,omitempty"`    // when each step was entered
+	MovedAt    time.Time              `json:"moved_at,omitzero"`    // when every write point showed the new value
+
+	CloseProofAt time.Time `json:"close_proof_at,omitzero"`
+	Cut          []string  `json:"cut,omitempty"`        // stragglers, listed
+	Stragglers   []string  `json:"stragglers,omitempty"` // authorities that did not agree in time
+	Notes        []string  `json:"notes,omitempty"`
+	OrFailover   bool      `json:"or_failover,omitempty"` // a switchover that may become a failover by itself
+	AcceptPinned bool      `json:"accept_pinned,omitempty"`
+	LossBound    string    `json:"loss_bound,omitempty"`
+}
+
+// Held says why an operation waits for a proof, an override or abort.
+type Held struct {
+	Why   string    `json:"why"`
+	Guard Guard     `json:"guard,omitempty"`
+	Since time.Time `json:"since"`
+}
+
+// Consent is a person's acceptance of a loss: used once, for no larger bound,
+// and not after its end.
+type Consent struct {
+	Loss    time.Duration `json:"loss"` // negative: unknown loss was accepted
+	By      string        `json:"by"`
+	Expires time.Time     `json:"expires"`
+}
+
+// Outcome is how an operation ended.
+type Outcome string
+
+const (
+	Settled Outcome = "settled"
+	Unwound Outcome = "unwound"
+	Yielded Outcome = "yielded"
+)
+
+// OpSummary is what remains of an operation in the record; the audit and the
+// history have the rest.
+type OpSummary struct {
+	Op      Op        `json:"op"`
+	Outcome Outcome   `json:"outcome"`
+	At      time.Time `json:"at"`
+	Why     string    `json:"why,omitempty"`
+}
+
+// Proof says when it was last shown that clients under their own name are
+// served by that very cluster.
+type Proof struct {
+	At  time.Time `json:"at"`
+	How string    `json:"how"`
+}
+
+// AuditEntry is one line of the append-only audit; the ledger chains it.
+type AuditEntry struct {
+	At       time.Time    `json:"at"`
+	Instance InstanceName `json:"instance"`
+	Kind     string       `json:"kind"` // create, claim, intent, write, step, held, settle, unwind, stop, command, refuse …
+	Op       string       `json:"op,omitempty"`
+	Token    Token        `json:"token"`
+	By       string       `json:"by"`
+	Text     string       `json:"text"`
+	Before   string       `json:"before,omitempty"`
+	After    string       `json:"after,omitempty"`
+}
+
+// Clone returns a deep copy.
+func (r Record) Clone() Record {
+	b, err := json.Marshal(r)
+	if err != nil {
+		panic("failover: record does not marshal: " + err.Error())
+	}
+	var c Record
+	if err := json.Unmarshal(b, &c); err != nil {
+		panic("failover: record does not unmarshal: " + err.Error())
+	}
+	return c
+}
+
+// Name returns the record of one name, or nil.
+func (r *Record) Name(n RecordName) *NameRecord {
+	i := slices.IndexFunc(r.Names, func(x NameRecord) bool { return x.Name == n })
+	if i < 0 {
+		return nil
+	}
+	return &r.Names[i]
+}
+
+// Stop returns the standing stop of a kind, or nil.
+func (r *Record) Stop(k StopKind) *Stop {
+	i := slices.IndexFunc(r.Stops, func(s Stop) bool { return s.Kind == k })
+	if i < 0 {
+		return nil
+	}
+	return &r.Stops[i]
+}
+
+// Token is the token under which the record would act now.
+func (r *Record) Token() Token { return Token{Term: r.Term, Epoch: r.Epoch} }

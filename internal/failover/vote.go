@@ -1,0 +1,208 @@
+package failover
+
+import (
+	"fmt"
+	"time"
+)
+
+// The names of things are types of their own, so that a vantage can never be
+// passed where a cluster is meant.
+type (
+	InstanceName string // one service behind one domain name
+	ClusterName  string // one of the two back ends of an instance
+	VantageName  string // a place from which probes run
+	DomainName   string // a failure domain that vantages belong to
+	RecordName   string // a fully qualified DNS name, lower case, with the final dot
+	Target       string // a CNAME target, lower case, with the final dot
+)
+
+// Vote is what one vantage says of one cluster. The zero value is Unknown:
+// silence is never down.
+type Vote int8
+
+const (
+	Unknown Vote = iota
+	Up
+	Down
+)
+
+func (v Vote) String() string {
+	switch v {
+	case Up:
+		return "up"
+	case Down:
+		return "down"
+	default:
+		return "unknown"
+	}
+}
+
+// MarshalText writes the word that String returns.
+func (v Vote) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText refuses every word that is not up, down or unknown.
+func (v *Vote) UnmarshalText(b []byte) error {
+	switch string(b) {
+	case "up":
+		*v = Up
+	case "down":
+		*v = Down
+	case "unknown":
+		*v = Unknown
+	default:
+		return fmt.Errorf("vote %q is none of up, down, unknown", b)
+	}
+	return nil
+}
+
+// ClientResult is what a write with the client identity met. Unreachable is
+// not refused: a crashed cluster cannot prove itself closed.
+type ClientResult string
+
+const (
+	ClientNone     ClientResult = ""         // no client canary is configured
+	ClientAccepted ClientResult = "accepted" // the write was acknowledged
+	ClientRefused  ClientResult = "refused"  // refused with the code that a closed gate gives
+	ClientSilent   ClientResult = "silent"   // no answer, or one that proves nothing
+)
+
+// Sighting is what one vantage last said of one cluster, on the clock of the
+// controller that received it: the sender gives ages, never times, so no
+// clock of another machine is ever compared with ours.
+type Sighting struct {
+	Vote   Vote
+	Reason string // why, in words; for unknown the reason of the abstention
+
+	Misses, Fall   int // consecutive misses so far, of how many
+	Hits, Rise     int // consecutive successes so far, of how many
+	Failed, Window int // failures within the last Window probes; Window 0 is no window
+
+	Received  time.Time // when the report came in; staleness is counted from here
+	LastProbe time.Time // when the newest probe was sent
+	FirstMiss time.Time // when the first probe of the present run of misses was sent; zero while up
+	LastMiss  time.Time // when the newest miss was sent; zero when the newest probe was a success
+	UpSince   time.Time // since when the vote has been up; zero unless Up
+
+	Identity bool          // the last success proved which cluster answered
+	Warnings []string      // slow, certificate near expiry, throttled: never down
+	Client   ClientResult  // last write with the client identity, and when it was sent
+	ClientAt time.Time     //
+	Canary   CanaryResult  // last write with the service identity
+	CanaryAt time.Time     //
+	Latency  time.Duration // of the newest success
+}
+
+// CanaryResult is what a write with the service identity met.
+type CanaryResult string
+
+const (
+	CanaryNone CanaryResult = ""
+	CanaryOK   CanaryResult = "ok"
+	CanaryBad  CanaryResult = "bad"
+)
+
+// CountPolicy says how many probes make a vote.
+type CountPolicy struct {
+	Fall   int     // consecutive misses that make a down vote, at least 1
+	Rise   int     // consecutive successes that make an up vote again, at least 1
+	Window int     // number of recent probes watched for a failure ratio, at most 64; 0 switches it off
+	Ratio  float64 // a failure ratio at or above this over a full window is down, in (0, 1]
+}
+
+// Count turns single probe results into a vote: down after Fall consecutive
+// misses or a bad ratio over a full window, up after Rise consecutive
+// successes. The window catches the 40 % of failing requests that never add
+// up to consecutive ones (gdnsd's ok_thresh has the same aim). A fresh Count
+// votes unknown until either bound is reached. The zero value is ready.
+type Count struct {
+	vote         Vote
+	misses, hits int
+	recent       uint64 // newest probe in bit 0, a set bit is a miss
+	seen         int
+	firstMiss    time.Time
+	lastMiss     time.Time
+	lastProbe    time.Time
+	upSince      time.Time
+}
+
+// Add counts one probe that was sent at the given time and returns the new
+// count. Faults of our own are not added: the vote then is unknown by the
+// vantage's own word, and the count stays as it was.
+func (c Count) Add(ok bool, sent time.Time, p CountPolicy) Count {
+	c.lastProbe = sent
+	c.recent <<= 1
+	if c.seen < 64 {
+		c.seen++
+	}
+	if ok {
+		c.misses, c.hits = 0, c.hits+1
+		c.lastMiss = time.Time{}
+	} else {
+		// A success between two runs of misses ends a blip, so the clock of
+		// the outage starts anew, unless the window says that failures and
+		// successes have been mixed all along.
+		if c.misses == 0 && (c.firstMiss.IsZero() || !c.badWindow(p)) {
+			c.firstMiss = sent
+		}
+		c.recent |= 1
+		c.misses, c.hits = c.misses+1, 0
+		c.lastMiss = sent
+	}
+	switch {
+	case c.misses >= max(p.Fall, 1):
+		c.vote = Down
+	case c.badWindow(p):
+		if c.vote != Down && ok {
+			c.firstMiss = sent
+		}
+		c.vote = Down
+	case c.hits >= max(p.Rise, 1):
+		if c.vote != Up {
+			c.upSince = sent
+		}
+		c.vote = Up
+	}
+	if c.vote != Up {
+		c.upSince = time.Time{}
+	} else if c.misses == 0 {
+		c.firstMiss = time.Time{}
+	}
+	return c
+}
+
+func (c Count) badWindow(p CountPolicy) bool {
+	if p.Window <= 0 || p.Ratio <= 0 || c.seen < min(p.Window, 64) {
+		return false
+	}
+	return float64(c.failed(p)) >= p.Ratio*float64(min(p.Window, 64))
+}
+
+func (c Count) failed(p CountPolicy) int {
+	n := min(p.Window, 64, c.seen)
+	failed := 0
+	for i := range n {
+		if c.recent&(1<<uint(i)) != 0 {
+			failed++
+		}
+	}
+	return failed
+}
+
+// Vote is what the count says now.
+func (c Count) Vote() Vote { return c.vote }
+
+// Missing says that the newest probe was a miss while the vote is not down
+// yet: the moment for a burst of re-checks.
+func (c Count) Missing() bool { return c.misses > 0 && c.vote != Down }
+
+// Sighting fills in the counting part of a sighting; the caller adds what it
+// alone knows (reason, identity, warnings, arrival).
+func (c Count) Sighting(p CountPolicy) Sighting {
+	return Sighting{
+		Vote:   c.vote,
+		Misses: c.misses, Fall: max(p.Fall, 1),
+		Hits: c.hits, Rise: max(p.Rise, 1),
+		Failed: c.failed(p), Window: p.Window,
+		LastProbe: c.lastProbe, FirstMiss: c.firstMiss, LastMiss: c.lastMiss, UpSince: c.upSince,
+	}
+}
