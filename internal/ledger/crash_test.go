@@ -1,0 +1,3 @@
+package ledger
+
+var children = map[string]func(dir string) error{}

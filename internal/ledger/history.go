@@ -1,0 +1,335 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pointsman/internal/failover"
+)
+
+const (
+	historyFile = "history.db"
+
+	historyCount       = 100_000             // samples kept in the file
+	historyCountMemory = 2_000               // samples kept when the file cannot be used
+	historyAge         = 30 * 24 * time.Hour // of the oldest sample kept
+	historyPending     = 4_096               // samples that may wait for the disk
+	pruneEvery         = 256                 // samples added between two prunings
+)
+
+const historySchema = `
+CREATE TABLE IF NOT EXISTS samples (
+  id       INTEGER PRIMARY KEY,
+  at       INTEGER NOT NULL,
+  instance TEXT    NOT NULL,
+  kind     TEXT    NOT NULL,
+  data     BLOB    NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS samples_instance ON samples (instance, id);
+CREATE INDEX IF NOT EXISTS samples_at ON samples (at);
+`
+
+// Sample is one measurement or transition worth keeping for people.
+type Sample struct {
+	At       time.Time             `json:"at"` // kept to the millisecond
+	Instance failover.InstanceName `json:"instance"`
+	Kind     string                `json:"kind"`
+	Data     json.RawMessage       `json:"data,omitempty"`
+}
+
+// HistoryFilter picks samples; the zero value picks all.
+type HistoryFilter struct {
+	Instance failover.InstanceName // empty: every instance
+	Kind     string                // empty: every kind
+	Since    time.Time             // samples at or after it
+	Limit    int                   // at most so many, the newest; 0: no limit
+}
+
+// HistoryStats are counters since OpenHistory.
+type HistoryStats struct {
+	Added   uint64
+	Dropped uint64 // because the disk was too slow, or refused them
+	Trouble error  // the newest fault of the disk; nil when there was none
+}
+
+// History is the measured past: bounded in count and age, and relaxed. It
+// lives in history.db, apart from the ledger, and syncs only when SQLite moves
+// its log: a power cut may cost the newest samples and nothing else. Add never
+// waits for the disk. All methods are safe for concurrent use.
+type History struct {
+	cfg   historyConfig
+	disk  *disk
+	turn  sync.Mutex // the right to use the disk
+	fresh int        // with turn: samples since the last pruning
+	wake  chan struct{}
+	stop  context.CancelFunc
+	tasks errgroup.Group
+
+	mu      sync.Mutex // guards all below
+	pending []Sample
+	closed  bool
+	stats   HistoryStats
+}
+
+type historyConfig struct {
+	dir   string
+	count int
+	age   time.Duration
+	now   func() time.Time
+}
+
+// OpenHistory opens or makes history.db in dir. A damaged file is moved aside
+// to history.db.damaged. A disk that cannot be used is no error, because the
+// history must never keep a controller from serving: a short history is then
+// kept in memory, and Stats says why.
+func OpenHistory(ctx context.Context, dir string) (*History, error) {
+	return openHistory(ctx, historyConfig{dir: dir, count: historyCount, age: historyAge, now: time.Now})
+}
+
+func openHistory(_ context.Context, cfg historyConfig) (*History, error) {
+	if cfg.dir == "" {
+		return nil, errors.New("open history: dir must name the folder of the history")
+	}
+	d, trouble := openHistoryFile(cfg.dir)
+	if d == nil {
+		cfg.count = min(cfg.count, historyCountMemory)
+		var err error
+		if d, err = openHistoryDisk("pointsman-history", url.Values{"mode": {"memory"}}); err != nil {
+			return nil, fmt.Errorf("open history: %w", errors.Join(trouble, err))
+		}
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	h := &History{cfg: cfg, disk: d, wake: make(chan struct{}, 1), stop: stop, fresh: pruneEvery}
+	h.stats.Trouble = trouble
+	h.tasks.Go(func() error { return h.monitorPending(ctx) })
+	return h, nil
+}
+
+// openHistoryFile returns the file's connection, or nil and why there is
+// none. Trouble with a connection says that a damaged file was put away.
+func openHistoryFile(dir string) (_ *disk, trouble error) {
+	path := filepath.Join(dir, historyFile)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	d, err := openHistoryDisk(path, url.Values{"mode": {"rw"}})
+	if err == nil {
+		return d, nil
+	}
+	if !errors.Is(describe(path, err), ErrCorrupt) {
+		return nil, err
+	}
+	// Samples are worth less than a start: begin anew beside the old file.
+	if err := errors.Join(os.Rename(path, path+".damaged"), removeAll(path+walSuffix, path+"-journal")); err != nil {
+		return nil, err
+	}
+	if d, again := openHistoryDisk(path, url.Values{"mode": {"rwc"}}); again == nil {
+		return d, fmt.Errorf("%s was damaged and is now %s.damaged: %w", path, historyFile, err)
+	}
+	return nil, err
+}
+
+func removeAll(paths ...string) error {
+	for _, p := range paths {
+		if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func openHistoryDisk(path string, params url.Values) (*disk, error) {
+	d, err := openDisk(path, params, []string{
+		"locking_mode(EXCLUSIVE)", "journal_mode(WAL)", "synchronous(NORMAL)",
+		"temp_store(MEMORY)", "cell_size_check(1)", "trusted_schema(0)",
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := d.exec("BEGIN IMMEDIATE;" + historySchema + "COMMIT"); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+// Add hands a sample over and returns at once. It is dropped, and counted,
+// when too many wait for the disk already. An error means that it could never
+// be kept: Data that is no JSON, or ErrClosed.
+func (h *History) Add(_ context.Context, s Sample) error {
+	if len(s.Data) == 0 {
+		s.Data = json.RawMessage("null")
+	}
+	if !json.Valid(s.Data) {
+		return fmt.Errorf("add %s sample of %s: data is no JSON", s.Kind, s.Instance)
+	}
+	s.Data = slices.Clone(s.Data)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return fmt.Errorf("add %s sample of %s: %w", s.Kind, s.Instance, ErrClosed)
+	}
+	if len(h.pending) >= historyPending {
+		h.stats.Dropped++
+		return nil
+	}
+	h.pending = append(h.pending, s)
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// monitorPending writes what Add left, until Close.
+func (h *History) monitorPending(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			h.flush()
+			return nil
+		case <-h.wake:
+			h.flush()
+		}
+	}
+}
+
+// flush writes everything that waits. A sample that the disk refuses is
+// dropped and counted: the next may find the disk in a better mood, and no
+// decision hangs on either.
+func (h *History) flush() {
+	h.turn.Lock()
+	defer h.turn.Unlock()
+	h.mu.Lock()
+	samples := h.pending
+	h.pending = nil
+	h.mu.Unlock()
+	if len(samples) == 0 {
+		return
+	}
+	err := h.write(samples)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err != nil {
+		h.stats.Dropped += uint64(len(samples))
+		h.stats.Trouble = err
+		return
+	}
+	h.stats.Added += uint64(len(samples))
+}
+
+func (h *History) write(samples []Sample) (err error) {
+	if err := h.disk.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = h.disk.exec("ROLLBACK") // the first error counts
+		}
+	}()
+	for _, s := range samples {
+		err := h.disk.exec("INSERT INTO samples (at, instance, kind, data) VALUES (?, ?, ?, ?)",
+			s.At.UnixMilli(), string(s.Instance), s.Kind, []byte(s.Data))
+		if err != nil {
+			return err
+		}
+	}
+	if h.fresh += len(samples); h.fresh >= pruneEvery {
+		h.fresh = 0
+		err := errors.Join(
+			h.disk.exec("DELETE FROM samples WHERE id <= (SELECT max(id) FROM samples) - ?", h.cfg.count),
+			h.disk.exec("DELETE FROM samples WHERE at < ?", h.cfg.now().Add(-h.cfg.age).UnixMilli()),
+		)
+		if err != nil {
+			return err
+		}
+	}
+	return h.disk.exec("COMMIT")
+}
+
+// List returns the samples that the filter picks, oldest first, those that
+// were just added included.
+func (h *History) List(_ context.Context, f HistoryFilter) ([]Sample, error) {
+	h.flush()
+	h.turn.Lock()
+	defer h.turn.Unlock()
+	h.mu.Lock()
+	closed := h.closed
+	h.mu.Unlock()
+	if closed {
+		return nil, fmt.Errorf("list history: %w", ErrClosed)
+	}
+	where, args := []string{"at >= ?"}, []any{h.cfg.now().Add(-h.cfg.age).UnixMilli()}
+	if !f.Since.IsZero() {
+		where, args = append(where, "at >= ?"), append(args, f.Since.UnixMilli())
+	}
+	if f.Instance != "" {
+		where, args = append(where, "instance = ?"), append(args, string(f.Instance))
+	}
+	if f.Kind != "" {
+		where, args = append(where, "kind = ?"), append(args, f.Kind)
+	}
+	limit := h.cfg.count
+	if f.Limit > 0 {
+		limit = min(limit, f.Limit)
+	}
+	// Never with the caller's context: an interrupt would end a write too.
+	rows, err := h.disk.conn.QueryContext(context.Background(), "SELECT at, instance, kind, data FROM samples WHERE "+
+		strings.Join(where, " AND ")+" ORDER BY id DESC LIMIT ?", append(args, limit)...)
+	if err != nil {
+		return nil, fmt.Errorf("list history: %w", err)
+	}
+	defer rows.Close()
+	var found []Sample
+	for rows.Next() {
+		var s Sample
+		var at int64
+		if err := rows.Scan(&at, &s.Instance, &s.Kind, (*[]byte)(&s.Data)); err != nil {
+			return nil, fmt.Errorf("list history: %w", err)
+		}
+		s.At = time.UnixMilli(at).UTC()
+		found = append(found, s)
+	}
+	slices.Reverse(found)
+	return found, rows.Err()
+}
+
+// Stats returns the counters.
+func (h *History) Stats() HistoryStats {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.stats
+}
+
+// Close writes what waits and closes the file. A second Close does nothing.
+func (h *History) Close() error {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil
+	}
+	h.closed = true
+	h.mu.Unlock()
+	h.stop()
+	err := h.tasks.Wait()
+	h.turn.Lock()
+	defer h.turn.Unlock()
+	return errors.Join(err, h.disk.close())
+}
