@@ -1,0 +1,201 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"pointsman/internal/failover"
+)
+
+var (
+	// ErrConflict: another writer changed the record first. Ledgers return it
+	// from Commit; nothing was written.
+	ErrConflict = errors.New("the record was changed by another writer")
+	// ErrPoisoned: a write could not be made durable, so nothing can be written
+	// any more by this process. Ledgers return it from Commit.
+	ErrPoisoned = errors.New("the ledger cannot be written any more")
+	// ErrUnknownInstance: no policy names it.
+	ErrUnknownInstance = errors.New("no such instance")
+	// ErrUnknownVantage: the policy of the instance does not list it.
+	ErrUnknownVantage = errors.New("no such vantage")
+	// ErrBusy: too many commands of one instance wait already.
+	ErrBusy = errors.New("too many commands are waiting")
+	// ErrStopped: the controller ended before it answered.
+	ErrStopped = errors.New("the controller has stopped")
+	// ErrNotRecorded: the core agreed, but the ledger did not take it, or it is
+	// unknown whether it did.
+	ErrNotRecorded = errors.New("it could not be recorded")
+	// ErrNotLeading ends the context of everything that changes the world.
+	ErrNotLeading = errors.New("this process does not lead")
+
+	errRestarted = errors.New("the instance was started again after a fault of this program: look whether it was done")
+)
+
+// Receipt is what a ledger gives for a commit.
+type Receipt struct {
+	Record  failover.Record                // with the new Rev and AuditHead
+	Serials map[failover.RecordName]uint32 // zones whose serial rose
+}
+
+// Ledger keeps the records. Its methods are called from many goroutines; they
+// must not change what they are given.
+type Ledger interface {
+	// Load returns the record of an instance, and false when there is none.
+	Load(ctx context.Context, i failover.InstanceName) (failover.Record, bool, error)
+	// Commit replaces the record whose revision is r.Rev (0: there must be
+	// none) and adds the audit, durably, in one transaction. An error that is
+	// ErrConflict or ErrPoisoned (by errors.Is) means what these say; an error
+	// of the context means that the outcome is unknown; every other error means
+	// that nothing was written.
+	Commit(ctx context.Context, r failover.Record, audit []failover.AuditEntry) (Receipt, error)
+}
+
+// Names reads and writes the names of one external provider.
+type Names interface {
+	// Read asks the write point of a name. The Err of the result is not used.
+	Read(ctx context.Context, n failover.RecordName) (failover.NameRead, error)
+	// Write makes one conditional change. An empty outcome with an error counts
+	// as unknown.
+	Write(ctx context.Context, w failover.WriteName) (failover.WriteOutcome, error)
+}
+
+// Shown is what the embedded authority answers for a name.
+type Shown struct {
+	Value failover.Target
+	TTL   uint32 // seconds
+	Mark  string
+}
+
+// View looks at the embedded authority; false when the name is not published.
+type View func(failover.RecordName) (Shown, bool)
+
+// Verifier asks every authority of every name once.
+type Verifier interface {
+	Verify(ctx context.Context, names []failover.NameRecord) map[failover.RecordName]failover.NameAgreement
+}
+
+// Gates orders gate drivers. That the order was taken proves nothing.
+type Gates interface {
+	SetGate(ctx context.Context, i failover.InstanceName, a failover.SetGate) error
+}
+
+// Drainer reads what the old side still holds.
+type Drainer interface {
+	Drain(ctx context.Context, i failover.InstanceName, a failover.Drain) (failover.Drained, error)
+}
+
+// Cutter makes pooled clients let go of a cluster and lists who did not.
+type Cutter interface {
+	Cut(ctx context.Context, i failover.InstanceName, a failover.Cut) (stragglers []string, err error)
+}
+
+// Core is the pure core; every field that is nil stands for the function of
+// that name in internal/failover.
+type Core struct {
+	New      func(now time.Time) failover.State
+	Step     func(failover.State, *failover.Policy, failover.Event, time.Time) (failover.State, []failover.Action)
+	NextWake func(*failover.State, *failover.Policy, time.Time) time.Time
+	Look     func(*failover.State, *failover.Policy, time.Time) failover.View
+}
+
+func (c Core) filled() Core {
+	if c.New == nil {
+		c.New = failover.New
+	}
+	if c.Step == nil {
+		c.Step = failover.Step
+	}
+	if c.NextWake == nil {
+		c.NextWake = failover.NextWake
+	}
+	if c.Look == nil {
+		c.Look = failover.Look
+	}
+	return c
+}
+
+// Limits bounds single calls; a zero field takes its default. Reads and writes
+// of names and orders to gates are bounded by the policy's LongestCall.
+type Limits struct {
+	Commit time.Duration // 5 s; also of a load
+	Verify time.Duration // 5 s
+	Drain  time.Duration // 30 s
+	Cut    time.Duration // 10 s
+}
+
+func (l Limits) filled() Limits {
+	or := func(d *time.Duration, def time.Duration) {
+		if *d <= 0 {
+			*d = def
+		}
+	}
+	or(&l.Commit, 5*time.Second)
+	or(&l.Verify, 5*time.Second)
+	or(&l.Drain, 30*time.Second)
+	or(&l.Cut, 10*time.Second)
+	return l
+}
+
+// Config is everything a Controller needs.
+type Config struct {
+	Policies []failover.Policy
+	Lead     failover.Lead // at the start; later changes come by SetLead
+
+	Ledger   Ledger
+	Names    map[string]Names // by provider, external ones only
+	View     View             // needed where a name is embedded and the core reads it
+	Verifier Verifier
+	Gates    Gates   // nil: gate orders are answered with an error
+	Drainer  Drainer // nil: likewise
+	Cutter   Cutter  // nil: likewise
+
+	Core   Core
+	Limits Limits
+	Flood  Flood
+
+	Now  func() time.Time // with a monotonic reading; nil is time.Now
+	Wall func() time.Time // the wall clock alone; nil is Now without its monotonic reading
+
+	Log     *slog.Logger // nil discards
+	Page    func(context.Context, failover.InstanceName, failover.Page)
+	History func(context.Context, failover.InstanceName, failover.OpSummary)
+
+	// Fail is called with each name of [Failpoints] as it is passed; an error
+	// takes the place of the call's own outcome. It is nil in production.
+	Fail func(name string) error
+}
+
+// Validate returns every fault of the configuration.
+func (c *Config) Validate() error {
+	var errs []error
+	if len(c.Policies) == 0 {
+		errs = append(errs, errors.New("policies: at least one instance is needed"))
+	}
+	if c.Ledger == nil {
+		errs = append(errs, errors.New("ledger: missing"))
+	}
+	if c.Verifier == nil {
+		errs = append(errs, errors.New("verifier: missing"))
+	}
+	var seen []failover.InstanceName
+	for i := range c.Policies {
+		p := &c.Policies[i]
+		if slices.Contains(seen, p.Instance) {
+			errs = append(errs, fmt.Errorf("instance %s: named twice", p.Instance))
+		}
+		seen = append(seen, p.Instance)
+		for _, err := range p.Validate() {
+			errs = append(errs, fmt.Errorf("instance %s: %w", p.Instance, err))
+		}
+		for _, n := range p.Names {
+			if !n.Embedded && c.Names[n.Provider] == nil {
+				errs = append(errs, fmt.Errorf("instance %s: name %s has the provider %q, which is not configured", p.Instance, n.Name, n.Provider))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,272 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pointsman/internal/failover"
+)
+
+// lastWords is how long pages and history may take after everything else has
+// ended.
+const lastWords = 2 * time.Second
+
+// Snapshot is what is known of one instance at one moment. It is immutable:
+// readers look at it with the functions of internal/failover.
+type Snapshot struct {
+	Instance failover.InstanceName
+	State    failover.State
+	Policy   *failover.Policy
+	At       time.Time
+	Serials  map[failover.RecordName]uint32 // of embedded zones, as last raised by this process
+}
+
+// Stats counts what was dropped or went wrong since the start.
+type Stats struct {
+	ReportsDropped     uint64 // an older report of a vantage, for a newer one, because the inbox was full
+	ReportsStrange     uint64 // from a vantage that may not vote
+	LateAnswers        uint64 // came after the errand had been answered as unknown
+	HeldBack           uint64 // actions that had to wait for a commit
+	Commits            uint64 // that succeeded
+	CommitsFailed      uint64
+	Tilts              uint64
+	Faults             uint64 // panics in the core
+	SubscribersDropped uint64
+	LogDropped         uint64
+	PagesDropped       uint64
+	HistoryDropped     uint64
+}
+
+type counters struct {
+	reportsDropped, reportsStrange, lateAnswers, heldBack atomic.Uint64
+	commits, commitsFailed, faults, subscribersDropped    atomic.Uint64
+}
+
+type (
+	pageNote struct {
+		instance failover.InstanceName
+		page     failover.Page
+	}
+	historyNote struct {
+		instance failover.InstanceName
+		summary  failover.OpSummary
+	}
+	logNote struct {
+		level slog.Level
+		text  string
+		attrs []slog.Attr
+	}
+)
+
+// Controller runs all instances. Its methods may be called from any goroutine,
+// also before Run.
+type Controller struct {
+	cfg    Config
+	watch  *watch
+	flood  *breaker
+	subs   subscribers
+	count  counters
+	owners map[failover.InstanceName]*owner
+	order  []failover.InstanceName
+
+	logs    *outbox[logNote]
+	pages   *outbox[pageNote]
+	history *outbox[historyNote]
+
+	poisoned atomic.Pointer[string] // why nothing can be written any more
+	stopped  chan struct{}          // closed when Run has ended
+}
+
+// New checks the configuration and returns a controller that does nothing yet.
+func New(cfg Config) (*Controller, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg.Policies = slices.Clone(cfg.Policies)
+	cfg.Core = cfg.Core.filled()
+	cfg.Limits = cfg.Limits.filled()
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Wall == nil {
+		cfg.Wall = cfg.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	c := &Controller{
+		cfg:     cfg,
+		watch:   &watch{now: cfg.Now, wall: cfg.Wall},
+		flood:   newBreaker(cfg.Flood, cfg.Policies),
+		owners:  make(map[failover.InstanceName]*owner),
+		logs:    newOutbox[logNote](1024),
+		pages:   newOutbox[pageNote](256),
+		history: newOutbox[historyNote](256),
+		stopped: make(chan struct{}),
+	}
+	c.watch.reset()
+	for i := range c.cfg.Policies {
+		p := &c.cfg.Policies[i]
+		c.owners[p.Instance] = newOwner(c, p)
+		c.order = append(c.order, p.Instance)
+	}
+	return c, nil
+}
+
+// Run owns all instances until ctx ends, and returns when everything that it
+// started has ended; a commit in hand is let finish. It may be called once.
+func (c *Controller) Run(ctx context.Context) error {
+	defer close(c.stopped)
+	defer c.subs.close()
+
+	voice, hush := context.WithCancel(context.WithoutCancel(ctx))
+	defer hush()
+	var heralds errgroup.Group
+	heralds.Go(func() error { c.logs.run(voice, c.say); return nil })
+	heralds.Go(func() error {
+		c.pages.run(voice, func(ctx context.Context, n pageNote) {
+			if c.cfg.Page != nil {
+				c.guarded("page", func() { c.cfg.Page(ctx, n.instance, n.page) })
+			}
+		})
+		return nil
+	})
+	heralds.Go(func() error {
+		c.history.run(voice, func(ctx context.Context, n historyNote) {
+			if c.cfg.History != nil {
+				c.guarded("history", func() { c.cfg.History(ctx, n.instance, n.summary) })
+			}
+		})
+		return nil
+	})
+
+	c.watch.reset()
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { c.watch.pulse(gctx); return nil })
+	for _, i := range c.order {
+		o := c.owners[i]
+		g.Go(func() error { return o.run(gctx, g) })
+	}
+	err := g.Wait()
+
+	// Nobody posts any more; what was posted is still handed over, in bounded
+	// time.
+	limit := time.AfterFunc(lastWords, hush)
+	defer limit.Stop()
+	c.pages.close()
+	c.history.close()
+	c.logs.close()
+	_ = heralds.Wait() // they return no errors
+	return err
+}
+
+// guarded keeps a panic of somebody else's hook from ending the process.
+func (c *Controller) guarded(hook string, f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.cfg.Log.Error("hook panicked", "hook", hook, "reason", fmt.Sprint(r))
+		}
+	}()
+	f()
+}
+
+func (c *Controller) say(ctx context.Context, n logNote) {
+	c.cfg.Log.LogAttrs(ctx, n.level, n.text, n.attrs...)
+}
+
+func (c *Controller) now() time.Time { return c.cfg.Now() }
+
+// fail passes a failpoint.
+func (c *Controller) fail(name string) error {
+	if c.cfg.Fail == nil {
+		return nil
+	}
+	return c.cfg.Fail(name)
+}
+
+// Instances lists the instances in the order of the configuration.
+func (c *Controller) Instances() []failover.InstanceName { return slices.Clone(c.order) }
+
+// Snapshot returns the newest snapshot of an instance, and false for an
+// unknown one. Before Run it shows the state of a fresh start.
+func (c *Controller) Snapshot(i failover.InstanceName) (Snapshot, bool) {
+	o, ok := c.owners[i]
+	if !ok {
+		return Snapshot{}, false
+	}
+	return *o.snap.Load(), true
+}
+
+// Deliver hands over what a vantage said. It never waits: when reports pile
+// up, the older one of the same vantage is dropped and counted.
+func (c *Controller) Deliver(i failover.InstanceName, r failover.Report) error {
+	o, ok := c.owners[i]
+	if !ok {
+		return fmt.Errorf("report for %s: %w", i, ErrUnknownInstance)
+	}
+	if !slices.ContainsFunc(o.policy.Vantages, func(v failover.VantagePolicy) bool { return v.Name == r.Vantage }) {
+		c.count.reportsStrange.Add(1)
+		return fmt.Errorf("report of %s for %s: %w", r.Vantage, i, ErrUnknownVantage)
+	}
+	if !o.inbox.putReport(r) {
+		c.count.reportsDropped.Add(1)
+	}
+	return nil
+}
+
+// Fact is an event about the world that replaces older ones of its kind.
+type Fact interface {
+	failover.Exposure | failover.StandbyChanged | failover.WritePath
+}
+
+// Tell hands a fact to an instance. It never waits.
+func Tell[F Fact](c *Controller, i failover.InstanceName, f F) error {
+	o, ok := c.owners[i]
+	if !ok {
+		return fmt.Errorf("fact for %s: %w", i, ErrUnknownInstance)
+	}
+	o.inbox.putFact(any(f).(failover.Event))
+	return nil
+}
+
+// SetLead tells every instance whether this process leads. It never waits. An
+// instance that has yielded, and every instance of a poisoned ledger, stays
+// not leading whatever is said here, the former until the term rises.
+func (c *Controller) SetLead(l failover.Lead) {
+	for _, o := range c.owners {
+		o.inbox.putFact(l)
+	}
+}
+
+// poison ends leadership for good: what cannot be made durable must not be
+// decided.
+func (c *Controller) poison(why error) {
+	text := why.Error()
+	if c.poisoned.CompareAndSwap(nil, &text) {
+		c.SetLead(failover.Lead{Leading: false, Why: text})
+	}
+}
+
+// Stats returns the counters.
+func (c *Controller) Stats() Stats {
+	return Stats{
+		ReportsDropped:     c.count.reportsDropped.Load(),
+		ReportsStrange:     c.count.reportsStrange.Load(),
+		LateAnswers:        c.count.lateAnswers.Load(),
+		HeldBack:           c.count.heldBack.Load(),
+		Commits:            c.count.commits.Load(),
+		CommitsFailed:      c.count.commitsFailed.Load(),
+		Tilts:              c.watch.count(),
+		Faults:             c.count.faults.Load(),
+		SubscribersDropped: c.count.subscribersDropped.Load(),
+		LogDropped:         c.logs.dropped.Load(),
+		PagesDropped:       c.pages.dropped.Load(),
+		HistoryDropped:     c.history.dropped.Load(),
+	}
+}

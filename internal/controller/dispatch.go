@@ -1,0 +1,216 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"time"
+
+	"pointsman/internal/failover"
+)
+
+// dispatch carries out what one step asked for. A commit goes first and
+// alone: what came with it, or comes before its answer, waits for it.
+func (o *owner) dispatch(ctx context.Context, actions []failover.Action) {
+	commits := false
+	for _, a := range actions {
+		if c, ok := a.(failover.Commit); ok {
+			commits = true
+			o.startOrHold(ctx, c)
+		}
+	}
+	for _, a := range actions {
+		switch a := a.(type) {
+		case failover.Commit:
+		case failover.Reply:
+			o.reply(a, commits)
+		case failover.Page:
+			o.page(a)
+		case failover.Yield:
+			o.yield(ctx, a)
+		default:
+			o.startOrHold(ctx, a)
+		}
+	}
+}
+
+// startOrHold begins an action, unless a commit is in hand.
+func (o *owner) startOrHold(ctx context.Context, a failover.Action) {
+	if o.life.commit != 0 {
+		o.c.count.heldBack.Add(1)
+		o.life.held = append(o.life.held, a)
+		return
+	}
+	o.start(ctx, a)
+}
+
+func (o *owner) start(ctx context.Context, a failover.Action) {
+	if _, ok := a.(failover.AskFlood); ok {
+		o.answerNow(answer{event: o.c.flood.ask(o.policy.Instance, o.c.now())})
+		return
+	}
+	e := o.prepare(a)
+	until := o.c.now().Add(e.limit)
+	if e.outward {
+		if o.life.work == nil {
+			o.answerNow(e.refused(ErrNotLeading))
+			return
+		}
+		ctx = o.life.work
+		if end := o.life.lead.Until; !end.IsZero() && end.Before(until) {
+			until = end
+		}
+	}
+	id := o.begun(e)
+	if c, ok := a.(failover.Commit); ok {
+		o.life.commit, o.life.recording = id, c.Record
+	}
+	o.carry(ctx, o.life.group, e, id, until)
+}
+
+// answerNow answers an action that needs no errand. The answer still goes
+// through the inbox: an action is never answered inside the step that asked.
+func (o *owner) answerNow(a answer) {
+	a.id = o.begun(errand{limit: time.Hour, lost: func(error) answer { return a }})
+	o.inbox.putAnswer(a)
+}
+
+// begun enters an errand into the list of open ones.
+func (o *owner) begun(e errand) uint64 {
+	o.lastID++
+	o.life.open[o.lastID] = open{errand: e, due: o.c.now().Add(e.limit + grace)}
+	return o.lastID
+}
+
+// settle takes the answer to an errand, once.
+func (o *owner) settle(ctx context.Context, a answer) {
+	l := &o.life
+	e, ok := l.open[a.id]
+	if !ok {
+		o.c.count.lateAnswers.Add(1)
+		return
+	}
+	delete(l.open, a.id)
+	if e.name == errandLoad {
+		o.loadDone(ctx, a)
+		return
+	}
+	if a.id == l.commit {
+		o.commitDone(ctx, a)
+	} else {
+		o.feed(ctx, a.event)
+	}
+	if a.poisoned != nil {
+		o.c.poison(a.poisoned)
+		o.setLead(ctx, l.lead)
+	}
+	if a.reload {
+		o.load(ctx)
+	}
+}
+
+// commitDone feeds the outcome of a commit and lets go, or refuses, what
+// waited for it.
+func (o *owner) commitDone(ctx context.Context, a answer) {
+	l := &o.life
+	held, agreed := l.held, l.agreed
+	l.commit, l.held, l.agreed = 0, nil, nil
+
+	if failed, ok := a.event.(failover.CommitFailed); ok {
+		o.c.count.commitsFailed.Add(1)
+		o.tell(slog.LevelWarn, Transition{Kind: KindFault, To: "commit failed", Reason: failed.Err})
+		for _, r := range agreed {
+			o.replies.give(r.Ref, verdict{reply: r, err: fmt.Errorf("%w: %s", ErrNotRecorded, failed.Err)})
+		}
+		o.feed(ctx, a.event)
+		for _, h := range held {
+			o.refuse(h, errors.New("the commit before it failed"))
+		}
+		return
+	}
+
+	o.c.count.commits.Add(1)
+	if a.receipt != nil && len(a.receipt.Serials) > 0 {
+		serials := make(map[failover.RecordName]uint32) // readers hold the old one
+		maps.Copy(serials, l.serials)
+		maps.Copy(serials, a.receipt.Serials)
+		l.serials = serials
+	}
+	o.noteOp(l.recording.LastOp)
+	for _, r := range agreed {
+		o.replies.give(r.Ref, verdict{reply: r})
+	}
+	o.feed(ctx, a.event)
+	for _, h := range held {
+		o.startOrHold(ctx, h)
+	}
+}
+
+// refuse answers an action that is not carried out.
+func (o *owner) refuse(a failover.Action, why error) {
+	if _, ok := a.(failover.AskFlood); ok {
+		o.answerNow(answer{event: failover.FloodVerdict{Limit: o.c.flood.limit, Hint: why.Error()}})
+		return
+	}
+	o.answerNow(o.prepare(a).refused(why))
+}
+
+// reply answers a command. That something was done or begun is said only when
+// the commit that came with it is durable.
+func (o *owner) reply(r failover.Reply, commits bool) {
+	if commits && (r.Code == failover.ReplyDone || r.Code == failover.ReplyStarted) {
+		o.life.agreed = append(o.life.agreed, r)
+		return
+	}
+	o.replies.give(r.Ref, verdict{reply: r})
+}
+
+// noteOp hands a newly finished operation to the history.
+func (o *owner) noteOp(s *failover.OpSummary) {
+	key := ""
+	if s != nil {
+		key = s.Op.ID + " " + string(s.Outcome)
+	}
+	if o.life.loaded && key != "" && key != o.life.lastOp {
+		o.c.history.post(historyNote{o.policy.Instance, *s})
+	}
+	o.life.lastOp = key
+}
+
+// setLead tells the core whether it leads, and starts or ends the context of
+// everything that changes the world outside.
+func (o *owner) setLead(ctx context.Context, lead failover.Lead) {
+	l := &o.life
+	if why := o.c.poisoned.Load(); why != nil {
+		lead = failover.Lead{Leading: false, Term: lead.Term, Why: *why}
+	}
+	if l.yielded != "" && lead.Leading {
+		if lead.Term <= l.yieldAt {
+			lead = failover.Lead{Leading: false, Term: lead.Term, Why: l.yielded}
+		} else {
+			l.yielded = ""
+		}
+	}
+	if l.work != nil && (!lead.Leading || lead.Term != l.lead.Term) {
+		l.dismiss(ErrNotLeading)
+		l.work = nil
+	}
+	if l.work == nil && lead.Leading {
+		l.work, l.dismiss = context.WithCancelCause(ctx)
+	}
+	l.lead = lead
+	o.feed(ctx, lead)
+}
+
+// yield stops leading at once; the core hears of it as of any other loss.
+func (o *owner) yield(ctx context.Context, y failover.Yield) {
+	l := &o.life
+	l.yielded, l.yieldAt = fmt.Sprintf("yielded to the token %s", y.Seen), l.lead.Term
+	if l.work != nil {
+		l.dismiss(ErrNotLeading)
+		l.work = nil
+	}
+	o.inbox.putFact(failover.Lead{Leading: false, Term: l.lead.Term, Why: l.yielded})
+}

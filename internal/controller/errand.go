@@ -1,0 +1,274 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pointsman/internal/failover"
+)
+
+// grace is how long after its limit an errand may still answer by itself.
+const grace = 250 * time.Millisecond
+
+// errand is one action on its way.
+type errand struct {
+	name    string // of its failpoints
+	limit   time.Duration
+	outward bool // changes the world outside: only while leading
+	finish  bool // is let finish when the process is told to stop
+
+	// call does it. It may panic, err or hang.
+	call func(context.Context) answer
+	// lost is the answer when it is unknown what happened, refused the one
+	// when it was certainly not begun.
+	lost, refused func(error) answer
+}
+
+// prepare says how an action that has an outcome is done.
+func (o *owner) prepare(a failover.Action) errand {
+	switch a := a.(type) {
+	case failover.Commit:
+		return o.commitErrand(a)
+	case failover.ReadName:
+		return o.readErrand(a)
+	case failover.WriteName:
+		return o.writeErrand(a)
+	case failover.Verify:
+		return o.verifyErrand(a)
+	case failover.SetGate:
+		return o.gateErrand(a)
+	case failover.Drain:
+		return o.drainErrand(a)
+	case failover.Cut:
+		return o.cutErrand(a)
+	default:
+		panic(fmt.Sprintf("controller: no errand for %T", a))
+	}
+}
+
+// simple makes an errand whose lost and refused answers are the same event
+// with an error text in it.
+func simple(e errand, failed func(string) failover.Event) errand {
+	e.lost = func(err error) answer { return answer{event: failed(err.Error())} }
+	e.refused = e.lost
+	return e
+}
+
+func (o *owner) commitErrand(a failover.Commit) errand {
+	ledger, limit := o.c.cfg.Ledger, o.c.cfg.Limits.Commit
+	return errand{
+		name: errandCommit, limit: limit, finish: true,
+		call: func(ctx context.Context) answer {
+			r, err := ledger.Commit(ctx, a.Record, a.Audit)
+			switch {
+			case err == nil:
+				return answer{event: failover.Committed{Rev: r.Record.Rev, AuditHead: r.Record.AuditHead}, receipt: &r}
+			case errors.Is(err, ErrConflict):
+				return answer{event: failover.CommitFailed{Err: err.Error(), Conflict: true}, reload: true}
+			case errors.Is(err, ErrPoisoned):
+				return answer{event: failover.CommitFailed{Err: err.Error()}, poisoned: err}
+			case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+				return lostCommit(err)
+			default:
+				return answer{event: failover.CommitFailed{Err: err.Error()}}
+			}
+		},
+		lost: lostCommit,
+		// It was built on a record that may have changed meanwhile.
+		refused: func(err error) answer {
+			return answer{event: failover.CommitFailed{Err: err.Error(), Conflict: true}, reload: true}
+		},
+	}
+}
+
+// lostCommit treats an unknown outcome like a conflict: the ledger may hold
+// something that we have not seen, so it is read again before anything else.
+func lostCommit(err error) answer {
+	return answer{event: failover.CommitFailed{Err: "outcome unknown: " + err.Error(), Conflict: true}, reload: true}
+}
+
+func (o *owner) readErrand(a failover.ReadName) errand {
+	n := a.Name.Name
+	return simple(errand{
+		name: errandRead, limit: o.longestCall(),
+		call: func(ctx context.Context) answer {
+			if a.Name.Embedded {
+				return answer{event: o.lookAtView(n)}
+			}
+			names := o.c.cfg.Names[a.Name.Provider]
+			if names == nil {
+				return answer{event: failover.NameRead{Name: n, Err: noProvider(a.Name.Provider)}}
+			}
+			r, err := names.Read(ctx, n)
+			if err != nil {
+				return answer{event: failover.NameRead{Name: n, Err: err.Error()}}
+			}
+			r.Name, r.Err = n, ""
+			return answer{event: r}
+		},
+	}, func(err string) failover.Event { return failover.NameRead{Name: n, Err: err} })
+}
+
+func noProvider(p string) string { return fmt.Sprintf("provider %q is not configured", p) }
+
+// lookAtView answers for an embedded name from what the authority shows.
+func (o *owner) lookAtView(n failover.RecordName) failover.Event {
+	if o.c.cfg.View == nil {
+		return failover.NameRead{Name: n, Err: "no embedded authority is configured"}
+	}
+	s, ok := o.c.cfg.View(n)
+	return failover.NameRead{Name: n, Absent: !ok, Value: s.Value, TTL: s.TTL, Mark: s.Mark}
+}
+
+func (o *owner) writeErrand(a failover.WriteName) errand {
+	n := a.Name.Name
+	said := func(outcome failover.WriteOutcome, err string) answer {
+		return answer{event: failover.NameWritten{Name: n, Outcome: outcome, Err: err}}
+	}
+	return errand{
+		name: errandWrite, limit: o.longestCall(), outward: true,
+		call: func(ctx context.Context) answer {
+			if a.Name.Embedded {
+				return said(failover.WriteRefused, "an embedded name is written by the commit of its record")
+			}
+			names := o.c.cfg.Names[a.Name.Provider]
+			if names == nil {
+				return said(failover.WriteRefused, noProvider(a.Name.Provider))
+			}
+			outcome, err := names.Write(ctx, a)
+			text := ""
+			if err != nil {
+				text = err.Error()
+			}
+			switch outcome {
+			case failover.WriteDone, failover.WriteMismatch, failover.WriteRefused:
+				return said(outcome, text)
+			default:
+				return said(failover.WriteUnknown, text)
+			}
+		},
+		lost:    func(err error) answer { return said(failover.WriteUnknown, err.Error()) },
+		refused: func(err error) answer { return said(failover.WriteRefused, err.Error()) },
+	}
+}
+
+func (o *owner) verifyErrand(a failover.Verify) errand {
+	return simple(errand{
+		name: errandVerify, limit: o.c.cfg.Limits.Verify,
+		call: func(ctx context.Context) answer {
+			return answer{event: failover.Verified{Names: o.c.cfg.Verifier.Verify(ctx, a.Names)}}
+		},
+	}, func(err string) failover.Event {
+		got := make(map[failover.RecordName]failover.NameAgreement)
+		for _, n := range a.Names {
+			got[n.Name] = failover.NameAgreement{Wanted: n.Value, Dissent: []string{err}, AskedAt: o.c.now()}
+		}
+		return failover.Verified{Names: got}
+	})
+}
+
+func (o *owner) gateErrand(a failover.SetGate) errand {
+	done := func(err string) failover.Event {
+		return failover.GateDone{Cluster: a.Cluster, Want: a.Want, Err: err}
+	}
+	return simple(errand{
+		name: errandGate, limit: o.longestCall(), outward: true,
+		call: func(ctx context.Context) answer {
+			if o.c.cfg.Gates == nil {
+				return answer{event: done("no gate driver is configured")}
+			}
+			if err := o.c.cfg.Gates.SetGate(ctx, o.policy.Instance, a); err != nil {
+				return answer{event: done(err.Error())}
+			}
+			return answer{event: done("")}
+		},
+	}, done)
+}
+
+func (o *owner) drainErrand(a failover.Drain) errand {
+	failed := func(err string) failover.Event { return failover.Drained{Bound: -1, Err: err} }
+	return simple(errand{
+		name: errandDrain, limit: o.c.cfg.Limits.Drain,
+		call: func(ctx context.Context) answer {
+			if o.c.cfg.Drainer == nil {
+				return answer{event: failed("nothing is replicated here, so nothing can be drained")}
+			}
+			d, err := o.c.cfg.Drainer.Drain(ctx, o.policy.Instance, a)
+			if err != nil {
+				return answer{event: failed(err.Error())}
+			}
+			return answer{event: d}
+		},
+	}, failed)
+}
+
+func (o *owner) cutErrand(a failover.Cut) errand {
+	failed := func(err string) failover.Event { return failover.CutDone{Err: err} }
+	return simple(errand{
+		name: errandCut, limit: o.c.cfg.Limits.Cut, outward: true,
+		call: func(ctx context.Context) answer {
+			if o.c.cfg.Cutter == nil {
+				return answer{event: failed("no way to cut clients is configured")}
+			}
+			left, err := o.c.cfg.Cutter.Cut(ctx, o.policy.Instance, a)
+			if err != nil {
+				return answer{event: failed(err.Error())}
+			}
+			return answer{event: failover.CutDone{Stragglers: left}}
+		},
+	}, failed)
+}
+
+// longestCall bounds one call to a provider or a gate driver.
+func (o *owner) longestCall() time.Duration {
+	if o.policy.LongestCall > 0 {
+		return o.policy.LongestCall
+	}
+	return 3 * time.Second
+}
+
+// carry starts an errand. Its answer comes back through the inbox; the owner
+// answers itself when none came in time.
+func (o *owner) carry(ctx context.Context, g *errgroup.Group, e errand, id uint64, until time.Time) {
+	if e.finish {
+		ctx = context.WithoutCancel(ctx)
+	}
+	limit := until.Sub(o.c.now())
+	g.Go(func() error {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		a := o.perform(ctx, e, until)
+		a.id = id
+		o.inbox.putAnswer(a)
+		return nil
+	})
+}
+
+// perform makes the call between its two failpoints.
+func (o *owner) perform(ctx context.Context, e errand, until time.Time) (a answer) {
+	defer func() {
+		if r := recover(); r != nil {
+			a = e.lost(fmt.Errorf("panic: %v", r))
+		}
+	}()
+	if err := o.c.fail(e.name + "/before"); err != nil {
+		return e.lost(err)
+	}
+	// A process that was stopped in between would otherwise begin what nobody
+	// waits for any more, perhaps under a lease that has ended.
+	if !o.c.now().Before(until) {
+		return e.refused(errors.New("its time was over before it was begun"))
+	}
+	if ctx.Err() != nil {
+		return e.refused(context.Cause(ctx))
+	}
+	a = e.call(ctx)
+	if err := o.c.fail(e.name + "/after"); err != nil {
+		return e.lost(err)
+	}
+	return a
+}

@@ -1,0 +1,65 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"pointsman/internal/failover"
+)
+
+const (
+	firstLoadWait = 100 * time.Millisecond
+	mostLoadWait  = 5 * time.Second
+)
+
+// load reads the record. It is no action of the core, but goes the same way.
+// Without a record nothing can be decided, so it is tried until it succeeds.
+func (o *owner) load(ctx context.Context) {
+	for _, e := range o.life.open {
+		if e.name == errandLoad {
+			return // one is on its way
+		}
+	}
+	ledger, i, wait := o.c.cfg.Ledger, o.policy.Instance, o.life.loadWait
+	failed := func(err error) answer { return answer{err: err} }
+	e := errand{
+		name: errandLoad, limit: wait + o.c.cfg.Limits.Commit,
+		call: func(ctx context.Context) answer {
+			select {
+			case <-ctx.Done():
+				return failed(context.Cause(ctx))
+			case <-time.After(wait):
+			}
+			rec, found, err := ledger.Load(ctx, i)
+			if err != nil {
+				return failed(err)
+			}
+			return answer{event: failover.Loaded{Record: rec, Found: found}}
+		},
+		lost: failed, refused: failed,
+	}
+	o.carry(ctx, o.life.group, e, o.begun(e), o.c.now().Add(e.limit))
+}
+
+// loadDone feeds the record, or tries again a little later.
+func (o *owner) loadDone(ctx context.Context, a answer) {
+	l := &o.life
+	if a.err != nil {
+		if l.loadWait == 0 && !errors.Is(a.err, context.Canceled) {
+			o.tell(slog.LevelError, Transition{Kind: KindFault, To: "record unreadable, trying on", Reason: a.err.Error()})
+		}
+		l.loadWait = min(max(2*l.loadWait, firstLoadWait), mostLoadWait)
+		o.load(ctx)
+		return
+	}
+	if l.loadWait > 0 {
+		o.tell(slog.LevelInfo, Transition{Kind: KindFault, From: "record unreadable", To: "record read"})
+		l.loadWait = 0
+	}
+	loaded := a.event.(failover.Loaded)
+	o.noteOp(loaded.Record.LastOp)
+	l.loaded = true
+	o.feed(ctx, loaded)
+}

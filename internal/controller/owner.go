@@ -1,0 +1,258 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pointsman/internal/failover"
+)
+
+const (
+	shortestTick = 10 * time.Millisecond
+	longestFault = time.Minute // between two new lives after panics in the core
+)
+
+// open is an errand that was not answered yet.
+type open struct {
+	errand
+	due time.Time // when the owner answers it itself
+}
+
+// owner is the goroutine of one instance with everything that it alone may
+// touch.
+type owner struct {
+	c       *Controller
+	policy  *failover.Policy
+	inbox   *inbox
+	replies replies
+	snap    atomic.Pointer[Snapshot]
+	lastID  uint64 // of errands, over all lives
+	life    life
+}
+
+// life is what an owner knows since it last began from the ledger.
+type life struct {
+	group  *errgroup.Group
+	state  failover.State
+	loaded bool
+	view   failover.View // as last published
+
+	lead    failover.Lead
+	work    context.Context // while leading: what outward errands run under
+	dismiss context.CancelCauseFunc
+	yielded string // why it stopped leading by itself; empty: it did not
+	yieldAt uint64 // the term that it yielded under
+
+	open      map[uint64]open
+	commit    uint64 // id of the commit in hand; 0 is none
+	held      []failover.Action
+	agreed    []failover.Reply // to be given when the commit is durable
+	recording failover.Record  // of the commit in hand
+
+	loadWait time.Duration // before the next try to read the ledger
+	lastOp   string        // id and outcome of the newest finished operation
+	serials  map[failover.RecordName]uint32
+	lastTick time.Time
+	tickDue  time.Time
+	due      time.Time // when the timer should fire
+	tilts    uint64    // of the watch, as far as the core has been told
+}
+
+func newOwner(c *Controller, p *failover.Policy) *owner {
+	o := &owner{c: c, policy: p, inbox: newInbox(len(p.Vantages))}
+	now := c.now()
+	o.snap.Store(&Snapshot{Instance: p.Instance, State: c.cfg.Core.New(now), Policy: p, At: now})
+	return o
+}
+
+// run lives until ctx ends. A panic in the core costs this instance its
+// memory and nobody else anything: it begins again from the ledger, which is
+// what a crash of the process would come to.
+func (o *owner) run(ctx context.Context, g *errgroup.Group) error {
+	pause := time.Second
+	for {
+		fault := o.live(ctx, g)
+		if fault == nil {
+			return nil
+		}
+		o.c.count.faults.Add(1)
+		o.replies.failAll(errRestarted)
+		o.tell(slog.LevelError, Transition{Kind: KindFault, To: "starting again from the ledger", Reason: fault.Error()})
+		o.page(failover.Page{Kind: "fault", Text: fmt.Sprintf("a fault of this program stopped the decisions for %s; it starts again from the ledger in %s: %v", o.policy.Instance, pause, fault)})
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, longestFault)
+	}
+}
+
+// live is one life: from the ledger to the end of ctx (nil) or to a panic.
+func (o *owner) live(ctx context.Context, g *errgroup.Group) (fault error) {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	defer func() {
+		if r := recover(); r != nil {
+			fault = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	o.begin(ctx, g)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-o.inbox.ready:
+		case <-timer.C:
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		o.turn(ctx)
+		timer.Reset(o.life.due.Sub(o.c.now()))
+	}
+}
+
+// begin feeds the lead and asks for the record.
+func (o *owner) begin(ctx context.Context, g *errgroup.Group) {
+	now := o.c.now()
+	tilts, _ := o.c.watch.look()
+	lead := o.c.cfg.Lead
+	if o.life.group != nil {
+		lead = o.life.lead
+	}
+	o.life = life{
+		group: g, state: o.c.cfg.Core.New(now), open: make(map[uint64]open),
+		lastTick: now, due: now, tilts: tilts,
+		yielded: o.life.yielded, yieldAt: o.life.yieldAt, serials: o.life.serials,
+	}
+	o.setLead(ctx, lead)
+	o.load(ctx)
+}
+
+// turn takes everything that waits, then ticks if it is time, then publishes.
+func (o *owner) turn(ctx context.Context) {
+	l := &o.life
+	for _, it := range o.inbox.take() {
+		switch {
+		case it.answer != nil:
+			o.settle(ctx, *it.answer)
+		default:
+			if lead, ok := it.event.(failover.Lead); ok {
+				o.setLead(ctx, lead)
+				continue
+			}
+			o.feed(ctx, it.event)
+		}
+	}
+	now := o.c.now()
+	for id, e := range l.open {
+		if !now.Before(e.due) {
+			a := e.lost(fmt.Errorf("no answer within %s", e.limit))
+			a.id = id
+			o.settle(ctx, a)
+		}
+	}
+	if l.loaded && !now.Before(l.tickDue) {
+		l.lastTick = now
+		o.feed(ctx, failover.Tick{})
+	}
+	o.publish()
+	o.schedule()
+}
+
+// feed gives one event to the core, and the news of a tilt before it.
+func (o *owner) feed(ctx context.Context, e failover.Event) {
+	if stall := o.tilt(); stall > 0 {
+		o.tell(slog.LevelWarn, Transition{Kind: KindTilt, Reason: fmt.Sprintf("the process stalled or the clock jumped by %s", stall.Round(time.Millisecond))})
+		o.step(ctx, failover.Tilted{Stall: stall})
+	}
+	o.step(ctx, e)
+}
+
+// tilt returns the length of a stall that the core was not told of yet.
+func (o *owner) tilt() time.Duration {
+	l := &o.life
+	now := o.c.now()
+	tilts, stall := o.c.watch.look()
+	late := now.Sub(l.due)
+	if late >= tiltBound {
+		l.due = now // said once
+	} else {
+		late = 0
+	}
+	if tilts == l.tilts {
+		stall = 0
+	}
+	l.tilts = tilts
+	return max(stall, late)
+}
+
+func (o *owner) step(ctx context.Context, e failover.Event) {
+	var actions []failover.Action
+	o.life.state, actions = o.c.cfg.Core.Step(o.life.state, o.policy, e, o.c.now())
+	o.dispatch(ctx, actions)
+}
+
+// schedule sets the next tick and the time of the timer.
+func (o *owner) schedule() {
+	l := &o.life
+	now := o.c.now()
+	round := o.policy.Round
+	if round <= 0 {
+		round = time.Second
+	}
+	l.tickDue = l.lastTick.Add(round)
+	if next := o.c.cfg.Core.NextWake(&l.state, o.policy, now); !next.IsZero() && next.Before(l.tickDue) {
+		l.tickDue = next
+	}
+	if first := l.lastTick.Add(shortestTick); l.tickDue.Before(first) {
+		l.tickDue = first
+	}
+	l.due = now.Add(round)
+	if l.loaded {
+		l.due = l.tickDue
+	}
+	for _, e := range l.open {
+		if e.due.Before(l.due) {
+			l.due = e.due
+		}
+	}
+}
+
+// publish makes a snapshot for readers and tells what changed.
+func (o *owner) publish() {
+	l := &o.life
+	now := o.c.now()
+	o.snap.Store(&Snapshot{Instance: o.policy.Instance, State: l.state, Policy: o.policy, At: now, Serials: l.serials})
+	view := o.c.cfg.Core.Look(&l.state, o.policy, now)
+	view.Instance, view.At = o.policy.Instance, now
+	if ts := transitions(&l.view, &view); len(ts) > 0 {
+		o.c.count.subscribersDropped.Add(o.c.subs.publish(ts))
+		for _, t := range ts {
+			o.c.logs.post(logNote{slog.LevelInfo, string(t.Kind), t.attrs()})
+		}
+	}
+	l.view = view
+}
+
+// tell logs a transition that the view does not show, and publishes it.
+func (o *owner) tell(level slog.Level, t Transition) {
+	t.Instance, t.At = o.policy.Instance, o.c.now()
+	o.c.count.subscribersDropped.Add(o.c.subs.publish([]Transition{t}))
+	o.c.logs.post(logNote{level, string(t.Kind), t.attrs()})
+}
+
+func (o *owner) page(p failover.Page) {
+	o.c.logs.post(logNote{slog.LevelWarn, "page", []slog.Attr{
+		slog.String("instance", string(o.policy.Instance)), slog.String("kind", p.Kind), slog.String("reason", p.Text),
+	}})
+	o.c.pages.post(pageNote{o.policy.Instance, p})
+}
