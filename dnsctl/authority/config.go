@@ -1,0 +1,161 @@
+package authority
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"pointsman/internal/failover"
+)
+
+// Config is what the server must know before the first record. The zero value
+// of a limit means its default.
+type Config struct {
+	// Listen lists addresses as host:port with a literal IP address or an
+	// empty host; each is served over UDP and TCP. Port 0 takes a free port,
+	// the same for both.
+	Listen []string `yaml:"listen"`
+	Zones  []Zone   `yaml:"zones"`
+
+	UDPInFlight  int           `yaml:"udp_in_flight"`  // most UDP queries in hand at once per address; 512
+	TCPConns     int           `yaml:"tcp_conns"`      // most open TCP connections per address; 512
+	TCPPerSource int           `yaml:"tcp_per_source"` // most of them from one IPv4 address or IPv6 /64; 32
+	TCPIdle      time.Duration `yaml:"tcp_idle"`       // a connection is closed after this long without a whole query; 10 s
+
+	// OnPanic is told of a panic while a query was answered; the query gets
+	// SERVFAIL and the server goes on. It may be called from many goroutines.
+	OnPanic func(value any, stack []byte) `yaml:"-"`
+}
+
+// Zone is one zone that is served in full. All names are fully qualified,
+// with the final dot. Numbers are seconds, at most 2^31-1 (RFC 2181 section 8).
+type Zone struct {
+	Name       failover.RecordName   `yaml:"name"`
+	NS         []failover.RecordName `yaml:"ns"`         // the first is the primary in the SOA
+	Hostmaster failover.RecordName   `yaml:"hostmaster"` // mailbox with a dot for the @; hostmaster.<zone>
+	TTL        uint32                `yaml:"ttl"`        // of SOA, NS and hosts; 300
+	Refresh    uint32                `yaml:"refresh"`    // 300
+	Retry      uint32                `yaml:"retry"`      // 60
+	Expire     uint32                `yaml:"expire"`     // 604800
+	Minimum    uint32                `yaml:"minimum"`    // how long resolvers remember that something is absent (RFC 2308); 30
+
+	// Names are the managed names: SERVFAIL until a record was published,
+	// then always its CNAME.
+	Names []failover.RecordName `yaml:"-"`
+	// Targets, where it has an entry for a managed name, lists the only
+	// targets to which that name may be changed.
+	Targets map[failover.RecordName][]failover.Target `yaml:"-"`
+	// Hosts are the static A and AAAA records.
+	Hosts map[failover.RecordName][]netip.Addr `yaml:"hosts"`
+}
+
+const (
+	maxTTL          = 1<<31 - 1
+	maxAddresses    = 64
+	defaultTTL      = 300
+	defaultRefresh  = 300
+	defaultRetry    = 60
+	defaultExpire   = 604800
+	defaultMinimum  = 30
+	defaultInFlight = 512
+	defaultTCPConns = 512
+	defaultPerSrc   = 32
+	defaultTCPIdle  = 10 * time.Second
+)
+
+func orDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// withDefaults returns a copy that shares nothing with c that New changes.
+func (c Config) withDefaults() Config {
+	orDefault(&c.UDPInFlight, defaultInFlight)
+	orDefault(&c.TCPConns, defaultTCPConns)
+	orDefault(&c.TCPPerSource, defaultPerSrc)
+	orDefault(&c.TCPIdle, defaultTCPIdle)
+	c.Zones = slices.Clone(c.Zones)
+	for i := range c.Zones {
+		z := &c.Zones[i]
+		orDefault(&z.Hostmaster, "hostmaster."+z.Name)
+		orDefault(&z.TTL, defaultTTL)
+		orDefault(&z.Refresh, defaultRefresh)
+		orDefault(&z.Retry, defaultRetry)
+		orDefault(&z.Expire, defaultExpire)
+		orDefault(&z.Minimum, defaultMinimum)
+	}
+	return c
+}
+
+// faults collects what is wrong, each with the path of its key.
+type faults []error
+
+func (f *faults) add(path, format string, args ...any) {
+	*f = append(*f, fmt.Errorf("%s: %w", path, fmt.Errorf(format, args...)))
+}
+
+// Validate returns every fault, each as "path: what is wrong", with paths like
+// zones[0].hosts.ns1.lab.test.[1].
+func (c Config) Validate() []error {
+	c = c.withDefaults()
+	var f faults
+	if len(c.Listen) == 0 {
+		f.add("listen", "at least one address is needed, for example 127.0.0.1:5353")
+	}
+	for i, l := range c.Listen {
+		path := fmt.Sprintf("listen[%d]", i)
+		if _, err := parseListen(l); err != nil {
+			f.add(path, "%w", err)
+		} else if slices.Index(c.Listen, l) < i && !strings.HasSuffix(l, ":0") {
+			f.add(path, "%s is listed twice", l)
+		}
+	}
+	if len(c.Zones) == 0 {
+		f.add("zones", "at least one is needed")
+	}
+	for _, n := range []struct {
+		path string
+		v    int
+	}{{"udp_in_flight", c.UDPInFlight}, {"tcp_conns", c.TCPConns}, {"tcp_per_source", c.TCPPerSource}} {
+		if n.v < 0 {
+			f.add(n.path, "%d is negative", n.v)
+		}
+	}
+	if c.TCPPerSource > c.TCPConns {
+		f.add("tcp_per_source", "%d is above tcp_conns %d", c.TCPPerSource, c.TCPConns)
+	}
+	if c.TCPIdle < 0 {
+		f.add("tcp_idle", "%s is negative", c.TCPIdle)
+	}
+	apexes := make(map[key]failover.RecordName)
+	for i := range c.Zones {
+		c.Zones[i].validate(fmt.Sprintf("zones[%d]", i), apexes, &f)
+	}
+	return f
+}
+
+// parseListen reads host:port; an empty host is every address.
+func parseListen(s string) (netip.AddrPort, error) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("%q is not host:port, for example 127.0.0.1:5353", s)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("%q: port %q is not 0 to 65535", s, port)
+	}
+	if host == "" {
+		return netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(n)), nil
+	}
+	a, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("%q: host %q is not an IP address: a server must not depend on resolving its own name", s, host)
+	}
+	return netip.AddrPortFrom(a, uint16(n)), nil
+}

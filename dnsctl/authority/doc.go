@@ -1,0 +1,30 @@
+// Package authority is the embedded authoritative DNS server: a read-only view
+// of the committed records. It never decides and never stores; when a name may
+// move is the business of internal/failover, and what it points at is whatever
+// the ledger committed last.
+//
+// The set of names is fixed by the [Config] in [New] and never changes
+// afterwards. Each managed name holds one atomic pointer to what it shows;
+// [Server.Publish] and [Server.Load] can only replace what stands there. There
+// is no operation that takes a published name away, so no sequence of calls
+// can make one empty. A name that was not published yet answers SERVFAIL,
+// which resolvers retry elsewhere and do not cache as absence; NXDOMAIN is said
+// only of names that the configuration does not know.
+//
+// Publish checks a whole record before it shows any of it. A record with a
+// target that is no name, points at itself, closes a loop, dangles inside one
+// of our own zones or is not on the name's list is refused with an error that
+// wraps [ErrRefused], and the answers stay as they were.
+//
+// Answers are packed when a record is published. For a query the handler
+// copies the packed sections behind the question as it was asked (byte for
+// byte, so that 0x20 case games succeed) and patches the id, the flags, the
+// zone's serial and the OPT record. What was not packed ahead (names that do
+// not exist, chains through a second managed name) is packed on the spot by
+// the same code. The sockets, the parser and the connection loop are
+// github.com/miekg/dns.
+//
+// What it does not do: recursion, zone transfers, NOTIFY, UPDATE, TSIG, DNSSEC,
+// wildcards, delegations inside a zone, a CNAME at the apex, and limiting the
+// rate of answers per source.
+package authority

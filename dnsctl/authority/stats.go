@@ -1,0 +1,133 @@
+package authority
+
+import (
+	"sync/atomic"
+
+	"github.com/miekg/dns"
+)
+
+// transport is what a query came over.
+type transport int8
+
+const (
+	overUDP transport = iota
+	overTCP
+	transports
+)
+
+func (t transport) limit() int {
+	if t == overUDP {
+		return plainLimit
+	}
+	return streamLimit
+}
+
+func (t transport) String() string { return [transports]string{"udp", "tcp"}[t] }
+
+// drop is why a packet or connection got no answer.
+type drop int8
+
+const (
+	dropShort    drop = iota // less than a header, or a TCP frame longer than any query
+	dropResponse             // QR was set: answering could start a loop
+	dropSource               // from port 0 or from our own socket
+	dropConns                // too many TCP connections, in all or of one source
+	dropRead                 // the socket failed for a moment
+	dropSend                 // the answer could not be sent
+	drops
+)
+
+func (d drop) String() string {
+	return [drops]string{"short", "response", "source", "connections", "read", "send"}[d]
+}
+
+const rcodes = dns.RcodeBadVers + 1
+
+// counters are spread over shards by the query's id, which clients draw at
+// random, so that cores do not fight for one cache line.
+type counters struct {
+	shards   [8]shard
+	drops    [drops]atomic.Uint64
+	composed atomic.Uint64
+	panics   atomic.Uint64
+	conns    atomic.Int64
+}
+
+type shard struct {
+	answers   [transports][rcodes]atomic.Uint64
+	truncated atomic.Uint64
+	_         [64]byte
+}
+
+func (c *counters) answered(id uint16, over transport, rcode int) {
+	c.shards[id%8].answers[over][rcode%rcodes].Add(1)
+}
+
+func (c *counters) shape(id uint16, truncated bool) {
+	if truncated {
+		c.shards[id%8].truncated.Add(1)
+	}
+}
+
+func (c *counters) dropped(d drop) { c.drops[d].Add(1) }
+
+// Stats is what the server did since New. All numbers but the gauges only grow.
+type Stats struct {
+	Answers   map[string]map[string]uint64 // by transport (udp, tcp) and code (NOERROR, NXDOMAIN, …); zeros are left out
+	Dropped   map[string]uint64            // what got no answer, by reason
+	Truncated uint64                       // answers with TC
+	Composed  uint64                       // answers that were not packed ahead
+	Panics    uint64                       // answered SERVFAIL
+
+	TCPConns    int64             // gauge: open connections
+	Names       int               // managed names
+	Unpublished []string          // of them, those that answer SERVFAIL because no record came yet
+	Serials     map[string]uint32 // by zone; a zone that was not loaded is missing
+}
+
+// Stats returns the counters of this moment.
+func (s *Server) Stats() Stats {
+	out := Stats{
+		Answers: make(map[string]map[string]uint64), Dropped: make(map[string]uint64), Serials: make(map[string]uint32),
+		Composed: s.stats.composed.Load(), Panics: s.stats.panics.Load(), TCPConns: s.stats.conns.Load(),
+	}
+	for t := range transports {
+		byCode := make(map[string]uint64)
+		for code := range rcodes {
+			var n uint64
+			for i := range s.stats.shards {
+				n += s.stats.shards[i].answers[t][code].Load()
+			}
+			if n > 0 {
+				byCode[rcodeName(code)] = n
+			}
+		}
+		out.Answers[t.String()] = byCode
+	}
+	for i := range s.stats.shards {
+		out.Truncated += s.stats.shards[i].truncated.Load()
+	}
+	for d := range drops {
+		out.Dropped[d.String()] = s.stats.drops[d].Load()
+	}
+	for _, n := range s.tree.managedNodes {
+		out.Names++
+		if n.shown.Load() == nil {
+			out.Unpublished = append(out.Unpublished, n.name)
+		}
+	}
+	for _, z := range s.tree.zones {
+		if n, ok := z.serial.get(); ok {
+			out.Serials[z.name] = n
+		}
+	}
+	return out
+}
+
+// rcodeName is needed because 16 is BADSIG to miekg/dns, and BADVERS to EDNS.
+func rcodeName(code int) string {
+	if code == dns.RcodeBadVers {
+		return "BADVERS"
+	}
+	return dns.RcodeToString[code]
+}

@@ -1,0 +1,162 @@
+package authority
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+const (
+	writeTimeout  = 5 * time.Second
+	acceptBackoff = 20 * time.Millisecond
+)
+
+// tcpListener caps the connections in all and of one source.
+type tcpListener struct {
+	net.Listener
+	s *Server
+
+	mu       sync.Mutex
+	open     map[*tcpConn]struct{}
+	bySource map[netip.Addr]int
+	closing  bool
+}
+
+func newTCPListener(s *Server, l net.Listener) *tcpListener {
+	return &tcpListener{Listener: l, s: s, open: make(map[*tcpConn]struct{}), bySource: make(map[netip.Addr]int)}
+}
+
+// Accept returns the next connection that is under the caps.
+func (l *tcpListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil, err
+		}
+		if err != nil {
+			// Out of file descriptors, most likely: a moment later some are free.
+			l.s.stats.dropped(dropRead)
+			time.Sleep(acceptBackoff)
+			continue
+		}
+		if t := l.admit(c); t != nil {
+			return t, nil
+		}
+		l.s.stats.dropped(dropConns)
+		c.Close()
+	}
+}
+
+func (l *tcpListener) admit(c net.Conn) *tcpConn {
+	src := source(c.RemoteAddr())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closing || len(l.open) >= l.s.cfg.TCPConns || l.bySource[src] >= l.s.cfg.TCPPerSource {
+		return nil
+	}
+	t := &tcpConn{Conn: c, l: l, source: src}
+	l.open[t] = struct{}{}
+	l.bySource[src]++
+	l.s.stats.conns.Add(1)
+	return t
+}
+
+// source is who is counted: an IPv4 address, or an IPv6 /64, which is what one
+// customer has.
+func source(a net.Addr) netip.Addr {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	addr := t.AddrPort().Addr().Unmap()
+	if addr.Is4() {
+		return addr
+	}
+	p, err := addr.WithZone("").Prefix(64)
+	if err != nil {
+		return addr
+	}
+	return p.Addr()
+}
+
+// closeConns ends every connection and admits no more.
+func (l *tcpListener) closeConns() {
+	l.mu.Lock()
+	l.closing = true
+	open := l.open
+	l.open = make(map[*tcpConn]struct{})
+	l.mu.Unlock()
+	for c := range open {
+		c.Close()
+	}
+}
+
+// tcpConn is one admitted connection.
+type tcpConn struct {
+	net.Conn
+	l      *tcpListener
+	source netip.Addr
+	once   sync.Once
+}
+
+// Write sends one frame: two octets of length and the message (RFC 1035
+// section 4.2.2). A client that does not read cannot hold it for ever.
+func (c *tcpConn) Write(frame []byte) (int, error) {
+	if len(frame) > 2 {
+		tidy(frame[2:])
+	}
+	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(frame)
+}
+
+// Close gives the connection's place back.
+func (c *tcpConn) Close() error {
+	c.once.Do(func() {
+		c.l.mu.Lock()
+		defer c.l.mu.Unlock()
+		delete(c.l.open, c)
+		if c.l.bySource[c.source]--; c.l.bySource[c.source] <= 0 {
+			delete(c.l.bySource, c.source)
+		}
+		c.l.s.stats.conns.Add(-1)
+	})
+	return c.Conn.Close()
+}
+
+// tcpReader reads frames. The deadline is for a whole frame, so a client that
+// drips octets is cut off like a silent one, and a frame that is longer than
+// any query ends the connection before memory is set aside for it.
+type tcpReader struct{ s *Server }
+
+var errFrame = errors.New("frame is no query")
+
+func (r tcpReader) ReadTCP(c net.Conn, _ time.Duration) ([]byte, error) {
+	if err := c.SetReadDeadline(time.Now().Add(r.s.cfg.TCPIdle)); err != nil {
+		return nil, err
+	}
+	var head [2]byte
+	if _, err := io.ReadFull(c, head[:]); err != nil {
+		return nil, err
+	}
+	n := int(binary.BigEndian.Uint16(head[:]))
+	if n < headerLen || n > queryOctets {
+		r.s.stats.dropped(dropShort)
+		return nil, errFrame
+	}
+	msg := make([]byte, n)
+	_, err := io.ReadFull(c, msg)
+	return msg, err
+}
+
+// ReadUDP completes dns.Reader.
+func (tcpReader) ReadUDP(*net.UDPConn, time.Duration) ([]byte, *dns.SessionUDP, error) {
+	return nil, nil, net.ErrClosed
+}

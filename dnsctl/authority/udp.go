@@ -1,0 +1,157 @@
+package authority
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+)
+
+const (
+	queryOctets   = 4096 // longest query that is read
+	socketBuffer  = 4 << 20
+	readRetryWait = 10 * time.Millisecond
+)
+
+// packet is one query and where it came from. It travels through miekg/dns as
+// the remote address, so that reading and answering allocate nothing.
+type packet struct {
+	in   [queryOctets]byte
+	from netip.AddrPort
+	oob  [64]byte // control data: the address that was asked, if the socket has several
+	oobn int
+}
+
+var _ net.Addr = (*packet)(nil)
+
+func (p *packet) Network() string { return "udp" }
+func (p *packet) String() string  { return p.from.String() }
+
+// udpConn is one UDP socket. It bounds how many queries are in hand: at the
+// bound it stops reading and the kernel drops what does not fit its buffer.
+type udpConn struct {
+	*net.UDPConn
+	local netip.AddrPort
+	many  bool // bound to every address: answers must leave from the one that was asked
+	s     *Server
+	slots chan struct{}
+	pool  sync.Pool
+}
+
+func newUDPConn(s *Server, c *net.UDPConn) (*udpConn, error) {
+	u := &udpConn{
+		UDPConn: c, s: s,
+		local: c.LocalAddr().(*net.UDPAddr).AddrPort(),
+		slots: make(chan struct{}, s.cfg.UDPInFlight),
+		pool:  sync.Pool{New: func() any { return new(packet) }},
+	}
+	u.many = u.local.Addr().IsUnspecified()
+	// A larger buffer rides out bursts; the kernel may grant less.
+	_ = c.SetReadBuffer(socketBuffer)
+	if u.many {
+		err6 := ipv6.NewPacketConn(c).SetControlMessage(ipv6.FlagDst, true)
+		err4 := ipv4.NewPacketConn(c).SetControlMessage(ipv4.FlagDst, true)
+		if err6 != nil && err4 != nil {
+			return nil, err4
+		}
+	}
+	return u, nil
+}
+
+// ReadPacketConn implements dns.PacketConnReader: it returns the next packet
+// that deserves an answer, with a slot taken for it.
+func (u *udpConn) ReadPacketConn(net.PacketConn, time.Duration) ([]byte, net.Addr, error) {
+	u.slots <- struct{}{}
+	p := u.pool.Get().(*packet)
+	for {
+		n, err := u.read(p)
+		switch {
+		case errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded): // Shutdown sets a deadline
+			u.release(p)
+			return nil, nil, err
+		case err != nil:
+			// Answering must not end because the network went away for a
+			// moment, nor spin while it is away.
+			u.s.stats.dropped(dropRead)
+			time.Sleep(readRetryWait)
+		case n < headerLen:
+			u.s.stats.dropped(dropShort)
+		case p.in[2]&0x80 != 0:
+			u.s.stats.dropped(dropResponse)
+		case p.from.Port() == 0 || p.from == u.local:
+			u.s.stats.dropped(dropSource)
+		default:
+			return p.in[:n], p, nil
+		}
+	}
+}
+
+func (u *udpConn) read(p *packet) (n int, err error) {
+	if !u.many {
+		n, p.from, err = u.ReadFromUDPAddrPort(p.in[:])
+		return n, err
+	}
+	n, p.oobn, _, p.from, err = u.ReadMsgUDPAddrPort(p.in[:], p.oob[:])
+	return n, err
+}
+
+// ReadUDP and ReadTCP complete dns.Reader; the server that reads here has
+// neither kind of connection.
+func (u *udpConn) ReadUDP(*net.UDPConn, time.Duration) ([]byte, *dns.SessionUDP, error) {
+	return nil, nil, net.ErrClosed
+}
+
+func (u *udpConn) ReadTCP(net.Conn, time.Duration) ([]byte, error) { return nil, net.ErrClosed }
+
+// WriteTo answers a packet.
+func (u *udpConn) WriteTo(msg []byte, to net.Addr) (int, error) {
+	p := to.(*packet)
+	tidy(msg)
+	if !u.many {
+		return u.WriteToUDPAddrPort(msg, p.from)
+	}
+	n, _, err := u.WriteMsgUDPAddrPort(msg, p.source(), p.from)
+	return n, err
+}
+
+// source is the control data that makes an answer leave from the address that
+// was asked; clients drop one from elsewhere.
+func (p *packet) source() []byte {
+	var dst net.IP
+	c6, c4 := new(ipv6.ControlMessage), new(ipv4.ControlMessage)
+	if c6.Parse(p.oob[:p.oobn]) == nil && c6.Dst != nil {
+		dst = c6.Dst
+	} else if c4.Parse(p.oob[:p.oobn]) == nil && c4.Dst != nil {
+		dst = c4.Dst
+	}
+	switch {
+	case dst == nil:
+		return nil
+	case dst.To4() != nil:
+		return (&ipv4.ControlMessage{Src: dst}).Marshal()
+	default:
+		return (&ipv6.ControlMessage{Src: dst}).Marshal()
+	}
+}
+
+// done gives back the slot of a packet and, when w still knows it, the packet.
+func (u *udpConn) done(w dns.ResponseWriter) {
+	var p *packet
+	if w != nil {
+		p, _ = w.RemoteAddr().(*packet)
+	}
+	u.release(p)
+}
+
+func (u *udpConn) release(p *packet) {
+	if p != nil {
+		u.pool.Put(p)
+	}
+	<-u.slots
+}

@@ -1,0 +1,207 @@
+package authority
+
+import (
+	"strings"
+	"sync/atomic"
+
+	"github.com/miekg/dns"
+)
+
+// kind says what may stand at a name.
+type kind int8
+
+const (
+	empty   kind = iota // an empty non-terminal: exists only because something stands below it (RFC 8020)
+	static              // apex and hosts
+	managed             // the CNAME of a record
+	mark                // the TXT beside a managed name
+)
+
+// node is one name of a zone. Nodes are made in New and never removed.
+type node struct {
+	kind kind
+	name string // lower case, fully qualified
+	zone *zone
+
+	sets map[uint16][]dns.RR // of a static node
+	glue []dns.RR            // addresses of the name servers, at the apex
+
+	packed *answers              // of a static or empty node, made in New
+	shown  atomic.Pointer[shown] // of a managed node; nil until published
+	owner  *node                 // of a mark: the managed node whose mark it is
+	nodata *template             // NOERROR with nothing but the SOA
+}
+
+// zone is the apex with its serial.
+type zone struct {
+	name   string
+	soa    dns.SOA
+	serial serial
+}
+
+// serial is a zone's serial. It is unknown until Load or Publish brings one,
+// and afterwards only rises in the order of RFC 1982.
+type serial struct{ v atomic.Uint64 }
+
+const serialKnown = 1 << 32
+
+func (s *serial) get() (uint32, bool) {
+	v := s.v.Load()
+	return uint32(v), v&serialKnown != 0
+}
+
+// raise takes n if it is the first or a later one, and says whether the serial
+// is now n. Callers hold the publishing lock.
+func (s *serial) raise(n uint32) bool {
+	now, known := s.get()
+	if known && n != now && int32(n-now) <= 0 {
+		return false
+	}
+	s.v.Store(serialKnown | uint64(n))
+	return true
+}
+
+// soaRR returns the SOA with the serial of this moment; ok is false while the
+// serial is unknown.
+func (z *zone) soaRR() (rr *dns.SOA, ok bool) {
+	soa := z.soa
+	soa.Serial, ok = z.serial.get()
+	return &soa, ok
+}
+
+// negativeSOA is the SOA of an answer that says no: its TTL bounds how long
+// the no is remembered (RFC 2308 section 3).
+func (z *zone) negativeSOA() (rr *dns.SOA, ok bool) {
+	rr, ok = z.soaRR()
+	rr.Hdr.Ttl = min(rr.Hdr.Ttl, rr.Minttl)
+	return rr, ok
+}
+
+// tree is every name that is served.
+type tree struct {
+	zones map[key]*zone
+	nodes map[key]*node
+
+	managedNodes []*node // in the order of the configuration
+}
+
+// find returns the node of a name, or the zone that it would stand in, or
+// neither.
+func (t *tree) find(k key) (*node, *zone) {
+	if n := t.nodes[k]; n != nil {
+		return n, n.zone
+	}
+	for {
+		if z := t.zones[k]; z != nil {
+			return nil, z
+		}
+		if len(k) <= 1 {
+			return nil, nil
+		}
+		k = k.parent()
+	}
+}
+
+// newTree builds the names of a validated configuration.
+func newTree(zones []Zone) (*tree, error) {
+	t := &tree{zones: make(map[key]*zone), nodes: make(map[key]*node)}
+	for i := range zones {
+		if err := t.addZone(&zones[i]); err != nil {
+			return nil, err
+		}
+	}
+	for _, n := range t.nodes {
+		if err := t.packStatic(n); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+func (t *tree) addZone(c *Zone) error {
+	name := strings.ToLower(string(c.Name))
+	header := func(owner string, rrtype uint16) dns.RR_Header {
+		return dns.RR_Header{Name: owner, Rrtype: rrtype, Class: dns.ClassINET, Ttl: c.TTL}
+	}
+	z := &zone{name: name, soa: dns.SOA{
+		Hdr: header(name, dns.TypeSOA), Ns: strings.ToLower(string(c.NS[0])), Mbox: strings.ToLower(string(c.Hostmaster)),
+		Refresh: c.Refresh, Retry: c.Retry, Expire: c.Expire, Minttl: c.Minimum,
+	}}
+	k, err := keyOf(name)
+	if err != nil {
+		return err
+	}
+	t.zones[k] = z
+	apex, err := t.add(z, name, static)
+	if err != nil {
+		return err
+	}
+	for _, ns := range c.NS {
+		apex.sets[dns.TypeNS] = append(apex.sets[dns.TypeNS],
+			&dns.NS{Hdr: header(name, dns.TypeNS), Ns: strings.ToLower(string(ns))})
+	}
+	for host, addrs := range c.Hosts {
+		owner := strings.ToLower(string(host))
+		n, err := t.add(z, owner, static)
+		if err != nil {
+			return err
+		}
+		for _, a := range addrs {
+			if a = a.Unmap(); a.Is4() {
+				n.sets[dns.TypeA] = append(n.sets[dns.TypeA], &dns.A{Hdr: header(owner, dns.TypeA), A: a.AsSlice()})
+			} else {
+				n.sets[dns.TypeAAAA] = append(n.sets[dns.TypeAAAA], &dns.AAAA{Hdr: header(owner, dns.TypeAAAA), AAAA: a.AsSlice()})
+			}
+		}
+	}
+	for _, m := range c.Names {
+		owner := strings.ToLower(string(m))
+		n, err := t.add(z, owner, managed)
+		if err != nil {
+			return err
+		}
+		beside, err := t.add(z, markLabel+owner, mark)
+		if err != nil {
+			return err
+		}
+		beside.owner = n
+		t.managedNodes = append(t.managedNodes, n)
+	}
+	for _, rr := range apex.sets[dns.TypeNS] {
+		k, err := keyOf(rr.(*dns.NS).Ns)
+		if err != nil {
+			return err
+		}
+		if host := t.nodes[k]; host != nil && host.zone == z {
+			apex.glue = append(apex.glue, host.sets[dns.TypeA]...)
+			apex.glue = append(apex.glue, host.sets[dns.TypeAAAA]...)
+		}
+	}
+	return nil
+}
+
+// add makes a node, with the empty ones between it and its apex, or gives an
+// empty one its kind.
+func (t *tree) add(z *zone, name string, what kind) (*node, error) {
+	k, err := keyOf(name)
+	if err != nil {
+		return nil, err
+	}
+	n := t.nodes[k]
+	if n == nil {
+		n = &node{name: name, zone: z}
+		t.nodes[k] = n
+	}
+	if n.kind == empty {
+		n.kind = what
+	}
+	if what == static && n.sets == nil {
+		n.sets = make(map[uint16][]dns.RR)
+	}
+	if name != z.name {
+		if i := strings.IndexByte(name, '.'); t.nodes[k.parent()] == nil {
+			_, err = t.add(z, name[i+1:], empty)
+		}
+	}
+	return n, err
+}
