@@ -1,0 +1,122 @@
+// Command pointsman-lab runs a world on loopback around a real pointsman: two
+// clusters that can be made to fail, a controller, two vantages, a client.
+//
+//	pointsman-lab run           the lab, for playing: kill a cluster and watch
+//	pointsman-lab demo          every story in about a minute, with a verdict
+//	pointsman-lab kill a        in another terminal: a fault for a running lab
+//
+// It exits 0 when all is well, 1 on an error, and 5 when a demo saw a promise
+// broken. It never asks a question.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"pointsman/internal/lab"
+)
+
+// exitBroken is the exit status of a demo that saw a promise broken.
+const exitBroken = 5
+
+// errBroken is returned by a demo that saw a promise broken.
+var errBroken = errors.New("a promise was broken")
+
+func main() { os.Exit(Main()) }
+
+// Main is main without the exit, so that tests can run it as a command.
+func Main() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	switch {
+	case err == nil:
+		return 0
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return 0 // Ctrl-C is how a lab is ended
+	case errors.Is(err, errBroken):
+		fmt.Fprintln(os.Stderr, "pointsman-lab:", err)
+		return exitBroken
+	}
+	fmt.Fprintln(os.Stderr, "pointsman-lab:", err)
+	return 1
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	root := newRoot(stdout, stderr)
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
+}
+
+// app is what the commands share: the global flags and where they write.
+type app struct {
+	dir       string
+	pointsman string
+	verbose   bool
+	billing   bool
+	out, err  io.Writer
+}
+
+func newRoot(stdout, stderr io.Writer) *cobra.Command {
+	a := &app{out: stdout, err: stderr}
+	root := &cobra.Command{
+		Use:           "pointsman-lab",
+		Short:         "A world on loopback to watch pointsman at work",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.PersistentFlags().StringVar(&a.dir, "dir", "", "work `FOLDER` of the lab (run and the verbs: "+lab.DefaultDir+"; demo: a temporary one)")
+	root.AddCommand(a.runCommand(), a.demoCommand(), a.clusterCommand())
+	root.AddCommand(a.verbCommands()...)
+	return root
+}
+
+// labFlags are the flags of the commands that start a lab.
+func (a *app) labFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&a.pointsman, "pointsman", "", "the pointsman `BINARY` (by default the one beside this program)")
+	cmd.Flags().BoolVarP(&a.verbose, "verbose", "v", false, "show what every part of the lab logs")
+	cmd.Flags().BoolVar(&a.billing, "billing", false, "add a second instance, billing, with two names")
+}
+
+// config gathers the configuration of a lab.
+func (a *app) config() (lab.Config, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return lab.Config{}, fmt.Errorf("find this program: %w", err)
+	}
+	cfg := lab.Config{Dir: a.dir, Pointsman: a.pointsman, Self: self, Instances: []string{lab.Orders}}
+	if cfg.Pointsman == "" {
+		cfg.Pointsman = filepath.Join(filepath.Dir(self), "pointsman")
+	}
+	// Children work in a folder of their own, so a relative path would not do.
+	if cfg.Pointsman, err = filepath.Abs(cfg.Pointsman); err != nil {
+		return lab.Config{}, fmt.Errorf("the pointsman binary: %w", err)
+	}
+	if a.billing {
+		cfg.Instances = append(cfg.Instances, lab.Billing)
+	}
+	if a.verbose {
+		cfg.Log = lab.Shared(a.err)
+	}
+	return cfg, nil
+}
+
+// folder is the work folder that a verb means.
+func (a *app) folder() string {
+	if a.dir != "" {
+		return a.dir
+	}
+	return lab.DefaultDir
+}

@@ -1,0 +1,188 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// ErrNoAddress is returned when a look-up ends without an address.
+var ErrNoAddress = errors.New("no address")
+
+// Client does what a client without a cache and without pooled connections
+// does: it looks the name up, follows the CNAME to an address, connects anew
+// and asks. A client that keeps connections or caches answers moves later;
+// the name can do nothing about that.
+type Client struct {
+	Server  netip.AddrPort            // the authority
+	Name    string                    // fully qualified
+	Sites   map[string]netip.AddrPort // where each target serves; the address must agree with what DNS says
+	Timeout time.Duration             // of a whole call
+}
+
+// Call is what became of one call.
+type Call struct {
+	At     time.Time
+	Took   time.Duration
+	Target string // what the CNAME showed
+	By     string // X-Cluster of a good answer
+	Err    error
+}
+
+// Outcome says in few words how the call ended; equal outcomes have equal words.
+func (c Call) Outcome() string {
+	if c.Err == nil {
+		return "served by " + c.By
+	}
+	return "errors: " + c.Err.Error()
+}
+
+// Once makes one call.
+func (c Client) Once(ctx context.Context) Call {
+	call := Call{At: time.Now()}
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	call.Target, call.By, call.Err = c.call(ctx)
+	call.Took = time.Since(call.At)
+	return call
+}
+
+func (c Client) call(ctx context.Context) (target, by string, err error) {
+	target, addr, err := c.Resolve(ctx)
+	if err != nil {
+		return target, "", err
+	}
+	site, ok := c.Sites[target]
+	if !ok || site.Addr() != addr {
+		return target, "", fmt.Errorf("nothing of the lab lives at %s (%s)", target, addr)
+	}
+	tr := &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", site.String())
+		},
+	}
+	defer tr.CloseIdleConnections()
+	host := fmt.Sprintf("%s:%d", strings.TrimSuffix(c.Name, "."), site.Port())
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+"/", nil)
+	if err != nil {
+		return target, "", err
+	}
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		return target, "", fmt.Errorf("%s %w", target, plain(err))
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return target, "", fmt.Errorf("%s answers %d", target, resp.StatusCode)
+	}
+	return target, resp.Header.Get("X-Cluster"), nil
+}
+
+// Resolve asks the authority for the address and follows one CNAME.
+func (c Client) Resolve(ctx context.Context) (target string, addr netip.Addr, err error) {
+	name := dns.CanonicalName(c.Name)
+	for range 2 {
+		m := new(dns.Msg)
+		m.SetQuestion(name, dns.TypeA)
+		r, _, err := new(dns.Client).ExchangeContext(ctx, m, c.Server.String())
+		if err != nil {
+			return target, addr, fmt.Errorf("the authority %w", plain(err))
+		}
+		if r.Rcode != dns.RcodeSuccess {
+			return target, addr, fmt.Errorf("the authority says %s", dns.RcodeToString[r.Rcode])
+		}
+		for _, rr := range r.Answer {
+			owner := dns.CanonicalName(rr.Header().Name)
+			switch rr := rr.(type) {
+			case *dns.CNAME:
+				if owner == name {
+					target = dns.CanonicalName(rr.Target)
+					name = target
+				}
+			case *dns.A:
+				if ip, ok := netip.AddrFromSlice(rr.A); ok && owner == name {
+					return target, ip.Unmap(), nil
+				}
+			}
+		}
+	}
+	return target, addr, fmt.Errorf("%s: %w", c.Name, ErrNoAddress)
+}
+
+// plain reduces an error of the network to what a person wants to read.
+func plain(err error) error {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return errors.New("does not answer in time")
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return errors.New("refuses the connection")
+	case errors.Is(err, syscall.ECONNRESET):
+		return errors.New("resets the connection")
+	}
+	return err
+}
+
+// Watch calls every so often until the context ends and tells every call. A
+// call that takes long delays the next; none overlap.
+func (c Client) Watch(ctx context.Context, every time.Duration, tell func(Call)) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		call := c.Once(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		tell(call)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Transitions turns calls into the few lines that a person wants to see: one
+// per change of outcome, with how long there had been no service. The zero
+// value is ready.
+type Transitions struct {
+	last     string
+	badSince time.Time
+	Calls    int
+	Failed   int
+}
+
+// Add takes one call and returns a line when the outcome changed, else "".
+func (t *Transitions) Add(c Call) string {
+	t.Calls++
+	now := c.At.Add(c.Took)
+	out := c.Outcome()
+	changed := out != t.last
+	t.last = out
+	line := ""
+	if changed {
+		line = now.Format("15:04:05.000") + "  " + out
+	}
+	if c.Err != nil {
+		t.Failed++
+		if t.badSince.IsZero() {
+			t.badSince = c.At
+		}
+		return line
+	}
+	if !t.badSince.IsZero() && line != "" {
+		line += fmt.Sprintf("  (%d ms after the first failed call)", now.Sub(t.badSince).Milliseconds())
+	}
+	t.badSince = time.Time{}
+	return line
+}

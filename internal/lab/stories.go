@@ -1,0 +1,169 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Story is one fault, or one command, and what must come of it.
+type Story struct {
+	Name  string
+	Says  string // for people
+	Moves bool   // the name must move, exactly once; else it must not move at all
+	play  func(context.Context, *stage) error
+}
+
+// Stories returns every story in the order of the demo.
+func Stories() []Story {
+	return []Story{
+		{"kill", "the active cluster is killed with SIGKILL", true, func(ctx context.Context, st *stage) error {
+			return st.moves(ctx, func() error { return st.lab.Kill(st.from) })
+		}},
+		{"stall", "the active cluster is stopped with SIGSTOP: it accepts and never answers", true, func(ctx context.Context, st *stage) error {
+			return st.moves(ctx, func() error { return st.lab.Stall(st.from) })
+		}},
+		{"both-down", "the standby dies, then the active one: there is nowhere to go", false, playBothDown},
+		{"flap", "the active cluster's port closes and opens every 400 ms", true, playFlap},
+		{"wrong-identity", "the active cluster answers as if it were the other one", true, func(ctx context.Context, st *stage) error {
+			return st.moves(ctx, func() error { return st.lab.Set(ctx, st.from, Knobs{Identity: st.to}) })
+		}},
+		{"switchover", "a person moves the name, both clusters are alive", true, playSwitchover},
+		{"switch-back", "and back again", true, playSwitchover},
+		{"controller-killed", "the controller is killed with SIGKILL in the middle of a failover, and started again", true, playControllerKilled},
+	}
+}
+
+// FindStory returns the story of that name.
+func FindStory(name string) (Story, error) {
+	var names []string
+	for _, s := range Stories() {
+		if s.Name == name {
+			return s, nil
+		}
+		names = append(names, s.Name)
+	}
+	return Story{}, fmt.Errorf("no story %q; there are %v", name, names)
+}
+
+// moves makes a fault, waits for the recorder to see the other target, and
+// then for the operation to end. What does not come is a broken promise.
+func (st *stage) moves(ctx context.Context, fault func() error) error {
+	st.fault = time.Now()
+	if err := fault(); err != nil {
+		return err
+	}
+	a, err := st.arrive(ctx, st.fault)
+	if err != nil {
+		return err
+	}
+	st.answered = a.Received
+	return st.settled(ctx)
+}
+
+// arrive waits for an answer with the other target, received since then.
+func (st *stage) arrive(ctx context.Context, since time.Time) (Answer, error) {
+	bctx, cancel := context.WithTimeoutCause(ctx, Bound, ErrNotReady)
+	defer cancel()
+	site, _ := st.lab.World.Cluster(st.to)
+	a, err := st.rec.Until(bctx, since, func(a Answer) bool { return a.Target == site.Target })
+	if err != nil && ctx.Err() == nil {
+		st.broken("the name did not show %s within %s", site.Target, Bound)
+		return a, nil
+	}
+	return a, err
+}
+
+// settled waits until no operation is in hand and the other cluster is active.
+func (st *stage) settled(ctx context.Context) error {
+	bctx, cancel := context.WithTimeoutCause(ctx, Bound, ErrNotReady)
+	defer cancel()
+	err := st.lab.AwaitView(bctx, st.instance, "to settle", func(v View) string {
+		switch {
+		case v.Op != nil:
+			return "operation at step " + v.Op.Step
+		case v.Active != st.to:
+			return v.Active + " is active"
+		}
+		return ""
+	})
+	if err != nil && errors.Is(err, ErrNotReady) && ctx.Err() == nil {
+		st.broken("%v", err)
+		return nil
+	}
+	return err
+}
+
+// hold watches for a while that nothing begins.
+func (st *stage) hold(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func playBothDown(ctx context.Context, st *stage) error {
+	if err := st.lab.Kill(st.to); err != nil {
+		return err
+	}
+	// Were both killed at once, the standby could still count as up for the
+	// moment of one round, and a move to it would be no mistake of the
+	// controller. So: first the quorum sees the standby down.
+	bctx, cancel := context.WithTimeoutCause(ctx, Bound, ErrNotReady)
+	defer cancel()
+	if err := st.lab.AwaitView(bctx, st.instance, "to see the standby down", func(v View) string {
+		if v.Verdict(st.to) == "down" {
+			return ""
+		}
+		return "it is " + v.Verdict(st.to)
+	}); err != nil {
+		return err
+	}
+	st.fault = time.Now()
+	if err := st.lab.Kill(st.from); err != nil {
+		return err
+	}
+	return st.hold(ctx, 3*time.Second)
+}
+
+func playFlap(ctx context.Context, st *stage) error {
+	if err := st.moves(ctx, func() error { return st.lab.Set(ctx, st.from, Knobs{FlapMS: 400}) }); err != nil {
+		return err
+	}
+	// It goes on flapping past the cool-down: the name must not come back.
+	return st.hold(ctx, 6*time.Second)
+}
+
+func playSwitchover(ctx context.Context, st *stage) error {
+	return st.moves(ctx, func() error {
+		_, err := st.lab.Tool.Do(ctx, "switchover", st.instance, "--to", st.to, "--yes")
+		return err
+	})
+}
+
+func playControllerKilled(ctx context.Context, st *stage) error {
+	st.fault = time.Now()
+	if err := st.lab.Kill(st.from); err != nil {
+		return err
+	}
+	a, err := st.arrive(ctx, st.fault)
+	if err != nil {
+		return err
+	}
+	st.answered = a.Received
+	// The new value is answered, but not yet verified: now.
+	if err := st.lab.Kill(Controller); err != nil {
+		return err
+	}
+	again := time.Now()
+	if err := st.lab.Heal(ctx, Controller); err != nil {
+		return err
+	}
+	if _, err := st.arrive(ctx, again); err != nil {
+		return err
+	}
+	return st.settled(ctx)
+}

@@ -1,0 +1,311 @@
+package lab
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	mrand "math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"text/template"
+)
+
+// Names of the parts of the lab that are no cluster.
+const (
+	Controller = "controller"
+	Orders     = "orders"
+	Billing    = "billing"
+)
+
+// ClusterSite is where a cluster lives.
+type ClusterSite struct {
+	Name   string         `json:"name"`
+	Target string         `json:"target"` // what the instance's CNAME shows
+	Addr   netip.AddrPort `json:"addr"`
+	Manage netip.AddrPort `json:"manage"`
+}
+
+// InstanceSite is one instance with the names that move together.
+type InstanceSite struct {
+	Name    string            `json:"name"`
+	Names   []string          `json:"names"`
+	Targets map[string]string `json:"targets"` // cluster to target
+}
+
+// World is the layout of one lab: addresses, names, files. All files lie in
+// Dir and are readable by their owner only.
+type World struct {
+	Dir       string         `json:"dir"`
+	Config    string         `json:"config"` // pointsman.yaml
+	DNS       netip.AddrPort `json:"dns"`    // the embedded authority, UDP and TCP
+	API       netip.AddrPort `json:"api"`    // of the controller; reports of vantages come in here
+	Clusters  []ClusterSite  `json:"clusters"`
+	Vantages  []string       `json:"vantages"` // the external ones
+	Instances []InstanceSite `json:"instances"`
+	token     string         // of the management APIs
+}
+
+// preferred are the ports that a lab takes when they are free, so that the
+// commands in the banner are the same every day. They, and those taken
+// instead, lie below the range from which kernels give out client ports: a
+// port stays free while its owner is dead, and nobody connects to himself.
+var preferred = struct{ dns, api, http, manageA, manageB uint16 }{15353, 18053, 18080, 18081, 18082}
+
+// ErrNoPort is returned when no free port was found.
+var ErrNoPort = errors.New("no free port between 20000 and 30000")
+
+// ErrOccupied is returned for a work folder that is not the lab's to use.
+var ErrOccupied = errors.New("the folder holds files that are not a lab's")
+
+// NewWorld finds free ports and makes the folder with its files: all but the
+// vantages' files, which pointsman itself writes.
+func NewWorld(dir string, instances []string) (*World, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("work folder: %w", err)
+	}
+	w := &World{Dir: dir, Config: filepath.Join(dir, "pointsman.yaml"), Vantages: []string{"van-2", "van-3"}}
+	if w.token, err = secret(); err != nil {
+		return nil, err
+	}
+	if err := w.pickPorts(); err != nil {
+		return nil, err
+	}
+	for _, name := range instances {
+		site, err := w.instance(name)
+		if err != nil {
+			return nil, err
+		}
+		w.Instances = append(w.Instances, site)
+	}
+	if err := w.clean(); err != nil {
+		return nil, err
+	}
+	return w, w.writeFiles()
+}
+
+func (w *World) instance(name string) (InstanceSite, error) {
+	targets := map[string]string{}
+	for _, c := range w.Clusters {
+		targets[c.Name] = c.Target
+	}
+	switch name {
+	case Orders:
+		return InstanceSite{Name: name, Names: []string{"orders.lab.test."}, Targets: targets}, nil
+	case Billing:
+		return InstanceSite{Name: name, Names: []string{"billing.lab.test.", "billing-vpc.lab.test."}, Targets: targets}, nil
+	}
+	return InstanceSite{}, fmt.Errorf("the lab has the instances %s and %s, not %q", Orders, Billing, name)
+}
+
+func (w *World) pickPorts() error {
+	local := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	a, b := netip.AddrFrom4([4]byte{127, 0, 1, 1}), netip.AddrFrom4([4]byte{127, 0, 1, 2})
+	if runtime.GOOS != "linux" { // elsewhere only 127.0.0.1 is loopback: the port tells the clusters apart
+		a, b = local, local
+	}
+	taken := map[uint16]bool{}
+	var err error
+	pick := func(want uint16, on ...netip.Addr) (port uint16) {
+		if err == nil {
+			port, err = freePort(want, taken, on)
+		}
+		return port
+	}
+	w.DNS = netip.AddrPortFrom(local, pick(preferred.dns, local))
+	w.API = netip.AddrPortFrom(local, pick(preferred.api, local))
+	portA := pick(preferred.http, a, b)
+	portB := portA
+	if a == b {
+		portB = pick(preferred.http+100, b)
+	}
+	w.Clusters = []ClusterSite{
+		{"a", "a.lab.test.", netip.AddrPortFrom(a, portA), netip.AddrPortFrom(local, pick(preferred.manageA, local))},
+		{"b", "b.lab.test.", netip.AddrPortFrom(b, portB), netip.AddrPortFrom(local, pick(preferred.manageB, local))},
+	}
+	return err
+}
+
+// freePort returns a port that is free for TCP and UDP on every address: the
+// wanted one, or any.
+func freePort(want uint16, taken map[uint16]bool, on []netip.Addr) (uint16, error) {
+	for range 500 {
+		free := !taken[want]
+		for _, ip := range on {
+			free = free && bindable(netip.AddrPortFrom(ip, want))
+		}
+		if free {
+			taken[want] = true
+			return want, nil
+		}
+		want = 20_000 + uint16(mrand.IntN(10_000))
+	}
+	return 0, ErrNoPort
+}
+
+func bindable(ap netip.AddrPort) bool {
+	t, err := net.Listen("tcp", ap.String())
+	if err != nil {
+		return false
+	}
+	defer t.Close()
+	u, err := net.ListenPacket("udp", ap.String())
+	if err != nil {
+		return false
+	}
+	return u.Close() == nil
+}
+
+// clean makes the folder, and empties one that an earlier lab has left: every
+// run begins with a fresh ledger. Files of anybody else are not touched.
+func (w *World) clean() error {
+	if err := os.MkdirAll(w.Dir, 0o700); err != nil {
+		return fmt.Errorf("work folder: %w", err)
+	}
+	entries, err := os.ReadDir(w.Dir)
+	if err != nil {
+		return fmt.Errorf("work folder: %w", err)
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(w.Dir, stateFile)); err != nil {
+		return fmt.Errorf("%s: %w; name another with --dir", w.Dir, ErrOccupied)
+	}
+	if st, err := FindLab(w.Dir); err == nil && st.Alive() {
+		return fmt.Errorf("%s: a lab is running there already (process %d)", w.Dir, st.PID)
+	}
+	mine := []string{"data", "logs", "pointsman.yaml", "token", "explain.txt"}
+	for _, v := range w.Vantages {
+		mine = append(mine, v+".yaml", v+".key")
+	}
+	for _, name := range append(mine, stateFile) {
+		if err := os.RemoveAll(filepath.Join(w.Dir, name)); err != nil {
+			return fmt.Errorf("empty the work folder: %w", err)
+		}
+	}
+	return nil
+}
+
+func (w *World) writeFiles() error {
+	for _, dir := range []string{"data", "logs"} {
+		if err := os.MkdirAll(filepath.Join(w.Dir, dir), 0o700); err != nil {
+			return fmt.Errorf("work folder: %w", err)
+		}
+	}
+	// The state file comes first: it marks the folder as a lab's.
+	if err := os.WriteFile(filepath.Join(w.Dir, stateFile), []byte("{}\n"), 0o600); err != nil {
+		return fmt.Errorf("work folder: %w", err)
+	}
+	secrets := []string{"token"}
+	for _, v := range w.Vantages {
+		secrets = append(secrets, v+".key")
+	}
+	for _, name := range secrets {
+		s, err := secret()
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(w.Dir, name), []byte(s+"\n"), 0o600); err != nil {
+			return fmt.Errorf("work folder: %w", err)
+		}
+	}
+	var b bytes.Buffer
+	if err := configTemplate.Execute(&b, w); err != nil {
+		return fmt.Errorf("write pointsman.yaml: %w", err)
+	}
+	if err := os.WriteFile(w.Config, b.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("work folder: %w", err)
+	}
+	return nil
+}
+
+// Hosts returns the address of each cluster's target.
+func (w *World) Hosts() map[string]netip.Addr {
+	m := map[string]netip.Addr{}
+	for _, c := range w.Clusters {
+		m[c.Target] = c.Addr.Addr()
+	}
+	return m
+}
+
+// Cluster returns the site of a cluster.
+func (w *World) Cluster(name string) (ClusterSite, bool) {
+	for _, c := range w.Clusters {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return ClusterSite{}, false
+}
+
+// Holder returns the cluster with that target, or "".
+func (w *World) Holder(target string) string {
+	for _, c := range w.Clusters {
+		if c.Target == target {
+			return c.Name
+		}
+	}
+	return ""
+}
+
+func secret() (string, error) {
+	b := make([]byte, 32)
+	if _, err := rand.Read(b); err != nil {
+		return "", fmt.Errorf("random key: %w", err)
+	}
+	return hex.EncodeToString(b), nil
+}
+
+var configTemplate = template.Must(template.New("pointsman.yaml").Funcs(template.FuncMap{
+	"domain": func(i int) string { return fmt.Sprintf("rack-%d", i+2) },
+	"bare":   func(name string) string { return strings.TrimSuffix(name, ".") },
+}).Parse(`# The lab's controller. Paths are relative to this file's folder.
+controller:
+  name: lab-1
+  data: ./data
+  socket: ./data/pointsman.sock
+  listen: {{.API}}
+  token_file: ./token
+
+# Three failure domains: the controller's own eyes and two vantages.
+vantage: {name: lab-1, domain: rack-1}
+vantages:
+{{- range $i, $v := .Vantages}}
+  - {name: {{$v}}, domain: {{domain $i}}, key_file: ./{{$v}}.key}
+{{- end}}
+
+# The authority answers for lab.test. on UDP and TCP.
+authority:
+  listen: ["{{.DNS}}"]
+  zones:
+    - name: lab.test.
+      ns: [ns1.lab.test.]
+      hosts:
+        ns1.lab.test.: [127.0.0.1]
+{{- range .Clusters}}
+        {{.Target}}: [{{.Addr.Addr}}]
+{{- end}}
+
+instances:
+{{- range $in := .Instances}}
+  - name: {{.Name}}
+    preset: fast-lab
+    names:
+{{- range .Names}}
+      - {name: {{.}}, provider: embedded}
+{{- end}}
+    clusters:
+{{- range $.Clusters}}
+      {{.Name}}: {target: {{.Target}}, address: "{{.Addr}}"}
+{{- end}}
+    primary: a
+    check: {type: http, path: /healthz, status: [200], identity: {header: X-Cluster}}
+{{- end}}
+`))
