@@ -10,6 +10,7 @@ import (
 // record and what was observed. It is a plain value; the config builds it.
 type Policy struct {
 	Instance InstanceName
+	By       string // the controller's name, for marks and the audit; no spaces
 	Preset   Preset
 	Clusters [2]ClusterName
 	Primary  ClusterName

@@ -1,8 +1,8 @@
 package failover
 
 import (
-	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -87,6 +87,7 @@ type Record struct {
 	Instance InstanceName `json:"instance"`
 	Rev      uint64       `json:"rev"` // set by the ledger
 	Term     uint64       `json:"term"`
+	TermBase uint64       `json:"term_base,omitempty"` // added to the process's term after a ledger was rebuilt
 	Epoch    uint64       `json:"epoch"`
 	Active   ClusterName  `json:"active"`
 	Mode     Mode         `json:"mode"` // what it was armed to; empty is shadow
@@ -136,6 +137,31 @@ type NameRecord struct {
 	Value    Target     `json:"value"`              // old target until the Move is committed or proved, then the new one
 	TTL      uint32     `json:"ttl"`                // seconds; what the name carries now
 	Mark     Mark       `json:"mark"`
+
+	// Want is a write that was given out, or may have been, and is not yet
+	// proved by reading the write point. It is committed before the write.
+	// Embedded names never have one: their commit is the write.
+	Want *NameWant `json:"want,omitempty"`
+}
+
+// NameWant is the state that an issued write leads to.
+type NameWant struct {
+	Value Target `json:"value"`
+	TTL   uint32 `json:"ttl"`
+	Mark  Mark   `json:"mark"`
+	// Over is a foreign value that a person has agreed to overwrite; without
+	// it only the name's own last value may be replaced.
+	Over   *Foreign  `json:"over,omitempty"`
+	Why    string    `json:"why"` // claim, ttl, move, restore, adopt
+	Since  time.Time `json:"since"`
+	Sender Token     `json:"sender"` // under which it was last issued
+}
+
+// Foreign is a state of a name that somebody else made.
+type Foreign struct {
+	Value  Target `json:"value,omitempty"`
+	Mark   string `json:"mark,omitempty"`
+	Absent bool   `json:"absent,omitempty"`
 }
 
 // Gate is what we want and know of a cluster's client writes.
@@ -214,14 +240,6 @@ type Op struct {
 	To     ClusterName `json:"to"`
 	Auto   bool        `json:"auto"`
 
-	// Issued lists the names whose Move write was given out, or may have
-	// been: the point of no return is the first entry.
-	Issued []RecordName `json:"issued,omitempty"`
-	// Done lists the names whose write point showed value and token.
-	Done []RecordName `json:"done,omitempty"`
-	// Touched says that a write before the Move (a lowered TTL) was given out.
-	Touched []RecordName `json:"touched,omitempty"`
-
 	Held     *Held    `json:"held,omitempty"`
 	PlanHash string   `json:"plan_hash,omitempty"`
 	Evidence []string `json:"evidence,omitempty"`
@@ -245,6 +263,12 @@ type Op struct {
 	OrFailover   bool      `json:"or_failover,omitempty"` // a switchover that may become a failover by itself
 	AcceptPinned bool      `json:"accept_pinned,omitempty"`
 	LossBound    string    `json:"loss_bound,omitempty"`
+
+	OldTTL    uint32    `json:"old_ttl,omitempty"`    // the largest TTL before it was lowered, in seconds
+	LoweredAt time.Time `json:"lowered_at,omitzero"`  // when the lowered TTL stood everywhere
+	CloseAt   time.Time `json:"close_at,omitzero"`    // when the gate of old was ordered closed
+	OpenAt    time.Time `json:"open_at,omitzero"`     // when the gate of new was ordered open
+	UnwindWhy string    `json:"unwind_why,omitempty"` // why it runs backwards
 }
 
 // Held says why an operation waits for a proof, an override or abort.
@@ -302,15 +326,50 @@ type AuditEntry struct {
 
 // Clone returns a deep copy.
 func (r Record) Clone() Record {
-	b, err := json.Marshal(r)
-	if err != nil {
-		panic("failover: record does not marshal: " + err.Error())
+	r.Names = slices.Clone(r.Names)
+	for i := range r.Names {
+		if w := r.Names[i].Want; w != nil {
+			c := *w
+			if w.Over != nil {
+				o := *w.Over
+				c.Over = &o
+			}
+			r.Names[i].Want = &c
+		}
 	}
-	var c Record
-	if err := json.Unmarshal(b, &c); err != nil {
-		panic("failover: record does not unmarshal: " + err.Error())
+	if r.Op != nil {
+		o := r.Op.clone()
+		r.Op = &o
 	}
-	return c
+	r.Gates = maps.Clone(r.Gates)
+	r.Standby.Why = slices.Clone(r.Standby.Why)
+	r.Stops = slices.Clone(r.Stops)
+	r.Moves = slices.Clone(r.Moves)
+	if r.LastOp != nil {
+		l := *r.LastOp
+		l.Op = l.Op.clone()
+		r.LastOp = &l
+	}
+	r.Proofs = maps.Clone(r.Proofs)
+	return r
+}
+
+func (o Op) clone() Op {
+	if o.Held != nil {
+		h := *o.Held
+		o.Held = &h
+	}
+	if o.Consent != nil {
+		c := *o.Consent
+		o.Consent = &c
+	}
+	o.Evidence = slices.Clone(o.Evidence)
+	o.Override = slices.Clone(o.Override)
+	o.StepAt = maps.Clone(o.StepAt)
+	o.Cut = slices.Clone(o.Cut)
+	o.Stragglers = slices.Clone(o.Stragglers)
+	o.Notes = slices.Clone(o.Notes)
+	return o
 }
 
 // Name returns the record of one name, or nil.

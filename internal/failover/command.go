@@ -1,0 +1,413 @@
+package failover
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// commands carries out what people asked for, one by one, while nothing waits
+// for the ledger.
+func (t *turn) commands() {
+	for len(t.s.queue) > 0 {
+		if t.dirty {
+			return // one change per commit; the next turn takes it
+		}
+		c := t.s.queue[0]
+		t.s.queue = t.s.queue[1:]
+		t.command(c)
+	}
+}
+
+// refuseCommands answers while this process may not act.
+func (t *turn) refuseCommands() {
+	if !t.s.loaded {
+		return // the ledger is still being read
+	}
+	why, hint := t.s.lead.Why, "ask the leading controller"
+	switch {
+	case t.s.found && t.s.rec.Term > t.s.term() && t.s.lead.Leading:
+		why = fmt.Sprintf("the record bears term %d, ours is %d", t.s.rec.Term, t.s.term())
+		t.pageOnce("yield", why, why)
+	case t.s.lead.Leading:
+		why, hint = "the lease is nearly over", "repeat in a moment"
+	case why == "":
+		why = "another process leads"
+	}
+	for _, c := range t.s.queue {
+		t.reply(c, ReplyNotLeading, why, hint)
+	}
+	t.s.queue = nil
+}
+
+func (t *turn) reply(c Command, code ReplyCode, text, hint string) {
+	t.words = append(t.words, Reply{Ref: c.Ref, Code: code, Text: text, Hint: hint})
+}
+
+// later replies once the change is durable.
+func (t *turn) later(c Command, code ReplyCode, text string) {
+	r := Reply{Ref: c.Ref, Code: code, Text: text}
+	if t.rec.Op != nil {
+		r.OpID = t.rec.Op.ID
+	}
+	t.after = append(t.after, r)
+}
+
+func (t *turn) refuse(c Command, refused []Refusal) {
+	r := refused[0]
+	t.words = append(t.words, Reply{Ref: c.Ref, Code: ReplyRefused, Guard: r.Guard, Text: r.Why, Hint: r.Hint, Refused: refused})
+}
+
+func (t *turn) command(c Command) {
+	if !t.s.found && c.Do != DoAdopt {
+		t.refuse(c, []Refusal{{GuardAdopting, "there is no record of this instance yet", "pointsman adopt " + string(t.p.Instance)}})
+		return
+	}
+	if c.ExpectActive != "" && c.ExpectActive != t.rec.Active {
+		t.reply(c, ReplyStale, fmt.Sprintf("%s is active, not %s", t.rec.Active, c.ExpectActive), "look again: pointsman status "+string(t.p.Instance))
+		return
+	}
+	if c.ExpectEpoch != nil && *c.ExpectEpoch != t.rec.Epoch {
+		t.reply(c, ReplyStale, fmt.Sprintf("the epoch is %d, not %d", t.rec.Epoch, *c.ExpectEpoch), "look again: pointsman status "+string(t.p.Instance))
+		return
+	}
+	if t.p.ForceShadow && c.Do != DoAdopt {
+		t.refuse(c, []Refusal{{GuardShadow, "this process was started with --shadow", "start it without --shadow"}})
+		return
+	}
+	switch c.Do {
+	case DoFailover, DoSwitchover:
+		t.moveCommand(c)
+	case DoAbort:
+		t.abortCommand(c)
+	case DoPause:
+		st := Stop{Kind: StopPause, By: c.By, Why: c.Reason}
+		if c.For > 0 {
+			st.Until = t.now.Add(c.For)
+		}
+		t.stop(st)
+		t.later(c, ReplyDone, "paused; what was begun is finished all the same")
+	case DoResume:
+		t.liftCommand(c, StopPause)
+	case DoAck:
+		t.ackCommand(c)
+	case DoAdopt:
+		t.adoptCommand(c)
+	case DoRestore:
+		t.restoreCommand(c)
+	case DoArm:
+		t.armCommand(c)
+	case DoDisarm:
+		if t.rec.Mode == ModeShadow {
+			t.reply(c, ReplyNothing, "it is in shadow already", "")
+			return
+		}
+		t.edit().Mode = ModeShadow
+		t.said(c, "disarmed")
+		t.later(c, ReplyDone, "in shadow now; an operation in hand is finished all the same")
+	default:
+		t.reply(c, ReplyBad, fmt.Sprintf("unknown verb %q", c.Do), "")
+	}
+}
+
+func (t *turn) said(c Command, text string) {
+	if c.Reason != "" {
+		text += ": " + c.Reason
+	}
+	if c.Change != "" {
+		text += " (change " + c.Change + ")"
+	}
+	t.note("command", text).By = c.By
+}
+
+func (t *turn) moveCommand(c Command) {
+	kind := OpKind(c.Do)
+	if c.To == "" {
+		c.To = t.p.Other(t.rec.Active)
+	}
+	if !t.p.Has(c.To) {
+		t.reply(c, ReplyBad, fmt.Sprintf("%q is none of %s, %s", c.To, t.p.Clusters[0], t.p.Clusters[1]), "")
+		return
+	}
+	if op := t.rec.Op; op != nil && op.Held != nil && op.To == c.To && !t.past(op) && !op.Unwind {
+		t.consentCommand(c, op)
+		return
+	}
+	if t.rec.Op == nil && c.To == t.rec.Active {
+		t.reply(c, ReplyNothing, fmt.Sprintf("%s is active already", c.To), "")
+		return
+	}
+	for _, g := range c.Override {
+		if !Overridable(g) {
+			t.reply(c, ReplyBad, fmt.Sprintf("guard %s cannot be overridden", g), "")
+			return
+		}
+	}
+	if len(c.Override) > 0 && c.Reason == "" {
+		t.reply(c, ReplyBad, "an override needs a reason", "--reason TEXT")
+		return
+	}
+	if c.PlanHash != "" {
+		if now := PlanMove(t.s, t.p, c, t.now).Hash; now != c.PlanHash {
+			t.reply(c, ReplyStale, "the world has moved since the plan was made", "make a new plan")
+			return
+		}
+	}
+	a := t.s.ask(t.p, kind, c.To, false, t.now)
+	a.override, a.acceptLoss, a.acceptPinned = c.Override, c.AcceptLoss, c.AcceptPinned
+	if refused := a.refusals(); len(refused) > 0 {
+		t.refuse(c, refused)
+		return
+	}
+	var consent *Consent
+	if c.AcceptLoss != nil {
+		consent = &Consent{Loss: *c.AcceptLoss, By: c.By, Expires: t.now.Add(ConsentLife)}
+	}
+	if c.Reason == "" {
+		c.Reason = "asked for by " + c.By
+	}
+	t.start(a, c, consent)
+	for _, g := range c.Override {
+		t.said(c, fmt.Sprintf("guard %s overridden", g))
+	}
+	if consent != nil {
+		t.said(c, fmt.Sprintf("a loss of up to %s accepted until %s", consent.Loss, consent.Expires.UTC().Format(time.RFC3339)))
+	}
+	t.later(c, ReplyStarted, fmt.Sprintf("%s from %s to %s", kind, a.from, a.to))
+}
+
+// consentCommand answers what a held operation waits for.
+func (t *turn) consentCommand(c Command, op *Op) {
+	if op.Kind == Switchover && c.Do == DoFailover {
+		a := t.worldAsk(op, Failover)
+		a.override, a.acceptLoss = c.Override, c.AcceptLoss
+		if r := a.worldRefusals(); len(r) > 0 {
+			t.refuse(c, r)
+			return
+		}
+		t.convert("asked for by " + c.By)
+	} else if len(c.Override) == 0 && c.AcceptLoss == nil {
+		t.reply(c, ReplyRefused, "it is held: "+op.Held.Why, "name the guard with --override, or abort")
+		return
+	}
+	for _, g := range c.Override {
+		if !Overridable(g) {
+			t.reply(c, ReplyBad, fmt.Sprintf("guard %s cannot be overridden", g), "")
+			return
+		}
+	}
+	d := t.edit().Op
+	d.Override = append(slices.Clone(d.Override), c.Override...)
+	if c.AcceptLoss != nil {
+		d.Consent = &Consent{Loss: *c.AcceptLoss, By: c.By, Expires: t.now.Add(ConsentLife)}
+	}
+	t.said(c, fmt.Sprintf("held operation %s: overridden %v", d.ID, c.Override))
+	t.later(c, ReplyStarted, "the operation goes on")
+}
+
+func (t *turn) abortCommand(c Command) {
+	op := t.rec.Op
+	switch {
+	case op == nil:
+		t.reply(c, ReplyNothing, "no operation is open", "")
+	case op.Unwind:
+		t.reply(c, ReplyNothing, "it is being unwound already", "")
+	case t.past(op):
+		t.refuse(c, []Refusal{{GuardOpInFlight, fmt.Sprintf("operation %s is past its point of no return: a write to the name was given out", op.ID), "let it settle, then switch over back"}})
+	default:
+		t.s.resuming = false
+		t.beginUnwind("aborted by " + c.By + ": " + c.Reason)
+		t.later(c, ReplyStarted, "the operation is unwound")
+	}
+}
+
+func (t *turn) liftCommand(c Command, k StopKind) {
+	if t.rec.Stop(k) == nil {
+		t.reply(c, ReplyNothing, fmt.Sprintf("no %s stands", k), "")
+		return
+	}
+	t.lift(k, c.By, c.Reason)
+	t.later(c, ReplyDone, fmt.Sprintf("%s lifted", k))
+}
+
+// ackCommand lifts what waits for a person; the cool-down is not one of them.
+func (t *turn) ackCommand(c Command) {
+	n := 0
+	for _, k := range []StopKind{StopUnacknowledged, StopLockout} {
+		if t.rec.Stop(k) != nil {
+			t.lift(k, c.By, c.Reason)
+			if k == StopLockout {
+				t.edit().Moves = nil
+			}
+			n++
+		}
+	}
+	if n == 0 {
+		t.reply(c, ReplyNothing, "nothing waits for an acknowledgement", "")
+		return
+	}
+	t.later(c, ReplyDone, "acknowledged")
+}
+
+func (t *turn) armCommand(c Command) {
+	switch {
+	case c.Mode != ModePropose && c.Mode != ModeAuto:
+		t.reply(c, ReplyBad, fmt.Sprintf("mode %q is none of propose, auto", string(c.Mode)), "")
+	case c.Mode == ModeAuto && t.p.Auto == AutoOff:
+		t.reply(c, ReplyBad, "the config says auto: off", "change the config first, or arm with --mode propose")
+	case t.rec.Mode == c.Mode:
+		t.reply(c, ReplyNothing, "it is armed so already", "")
+	default:
+		before := t.rec.Mode
+		t.edit().Mode = c.Mode
+		t.said(c, fmt.Sprintf("armed: %s to %s", before, c.Mode))
+		t.later(c, ReplyDone, fmt.Sprintf("armed: %s may now move the name", map[Mode]string{ModePropose: "people", ModeAuto: "people and automation"}[c.Mode]))
+	}
+}
+
+// adoptCommand makes the exact target that the name has now the active
+// cluster.
+func (t *turn) adoptCommand(c Command) {
+	seen, bad := t.shown()
+	if bad != "" {
+		t.refuse(c, []Refusal{{GuardWritePath, bad, "repair the provider first"}})
+		return
+	}
+	var active ClusterName
+	for _, np := range t.p.Names {
+		r, ok := seen[np.Name]
+		if !ok {
+			continue
+		}
+		holder := np.Holder(r.Value)
+		switch {
+		case r.Absent:
+			t.reply(c, ReplyBad, fmt.Sprintf("%s has no CNAME to adopt", np.Name), "pointsman restore, where a record exists")
+			return
+		case c.Seen != "" && c.Seen != r.Value:
+			t.reply(c, ReplyStale, fmt.Sprintf("%s shows %s now, not %s", np.Name, r.Value, c.Seen), "look again")
+			return
+		case holder == "":
+			t.reply(c, ReplyBad, fmt.Sprintf("%s shows %s, which is the target of neither cluster", np.Name, r.Value), "pointsman restore, or mend the config")
+			return
+		case active != "" && active != holder:
+			t.reply(c, ReplyBad, fmt.Sprintf("the names disagree: %s is at %s, another at %s", np.Name, holder, active), "pointsman restore brings them together")
+			return
+		case t.newer(r.Mark) && c.TermBase == 0:
+			m, _ := ParseMark(r.Mark)
+			t.reply(c, ReplyBad, fmt.Sprintf("the mark of %s bears term %d, above ours", np.Name, m.Token.Term), fmt.Sprintf("pointsman adopt %s --term-base %d, when no other controller lives", t.p.Instance, m.Token.Term))
+			return
+		}
+		active = holder
+	}
+	if active == "" {
+		t.reply(c, ReplyNothing, "every name is served by our own authority: there is nothing to adopt", "")
+		return
+	}
+	if op := t.rec.Op; t.s.found && op != nil {
+		t.adoptInOp(c, op, active)
+		return
+	}
+	before := t.rec.Active
+	d := t.edit()
+	if !t.s.found {
+		d = t.found(active)
+	} else {
+		d.Epoch++
+	}
+	d.TermBase = max(d.TermBase, c.TermBase)
+	d.Term = t.s.lead.Term + d.TermBase
+	d.Active = active
+	for i := range d.Names {
+		n, np := &d.Names[i], t.p.Name(d.Names[i].Name)
+		if n.Embedded {
+			n.Value, n.Mark = np.Targets[active], t.mark("adopt")
+			continue
+		}
+		r := seen[n.Name]
+		n.Value, n.Want = r.Value, nil
+		if r.TTL > 0 {
+			n.TTL = r.TTL
+		}
+		n.Mark = Mark{}
+		if m, err := ParseMark(r.Mark); err == nil {
+			n.Mark = m
+		}
+	}
+	if d.Stop(StopDrift) != nil {
+		t.lift(StopDrift, c.By, "adopted")
+	}
+	t.said(c, fmt.Sprintf("adopted: %s is active", active))
+	e := &t.audit[len(t.audit)-1]
+	e.Before, e.After = string(before), string(active)
+	t.later(c, ReplyDone, fmt.Sprintf("%s is active now", active))
+}
+
+// adoptInOp names the value that was seen during a held operation.
+func (t *turn) adoptInOp(c Command, op *Op, active ClusterName) {
+	st := t.rec.Stop(StopDrift)
+	switch {
+	case st == nil:
+		t.refuse(c, []Refusal{{GuardOpInFlight, "an operation is open and no name drifts", "wait for it, or abort"}})
+	case active != op.To && active != op.From:
+		t.reply(c, ReplyBad, fmt.Sprintf("%s is no side of the operation", active), "pointsman restore")
+	default: // whichever side it shows: that state may be replaced, forward
+		t.agree(st.Name, c)
+	}
+}
+
+// restoreCommand writes the record's value over what somebody else put there.
+func (t *turn) restoreCommand(c Command) {
+	st := t.rec.Stop(StopDrift)
+	switch {
+	case st == nil:
+		t.reply(c, ReplyNothing, "nothing drifts", "")
+	case t.s.shadow(t.p) && t.rec.Op == nil:
+		t.refuse(c, []Refusal{{GuardShadow, "the instance is not armed: nothing is done", "pointsman arm " + string(t.p.Instance)}})
+	case c.Seen != "" && c.Seen != st.Seen:
+		t.reply(c, ReplyStale, fmt.Sprintf("%s shows %s now, not %s", st.Name, st.Seen, c.Seen), "look again")
+	default:
+		t.agree(st.Name, c)
+	}
+}
+
+// agree lets a foreign state be overwritten, exactly as it was seen.
+func (t *turn) agree(name RecordName, c Command) {
+	st := *t.rec.Stop(StopDrift)
+	f := t.s.names[name].read
+	if t.newer(st.SeenMark) && c.TermBase == 0 {
+		m, _ := ParseMark(st.SeenMark)
+		t.reply(c, ReplyBad, fmt.Sprintf("the mark bears term %d, above ours", m.Token.Term), fmt.Sprintf("--term-base %d, when no other controller lives", m.Token.Term))
+		return
+	}
+	d := t.edit()
+	if c.TermBase > d.TermBase {
+		d.TermBase = c.TermBase
+		d.Term = t.s.lead.Term + d.TermBase
+	}
+	i := slices.IndexFunc(d.Names, func(n NameRecord) bool { return n.Name == name })
+	if i < 0 {
+		t.reply(c, ReplyBad, fmt.Sprintf("%s is no name of this instance", name), "")
+		return
+	}
+	over := Foreign{Value: f.Value, Mark: f.Mark, Absent: f.Absent}
+	if w := d.Names[i].Want; w != nil {
+		c := *w
+		c.Over = &over
+		d.Names[i].Want = &c
+	} else {
+		d.Epoch++
+		m := Mark{Token: Token{t.s.lead.Term + d.TermBase, d.Epoch}, Op: "restore", By: t.mark("").By}
+		t.want(i, NameWant{Value: d.Names[i].Value, TTL: d.Names[i].TTL, Mark: m, Over: &over, Why: "restore"})
+	}
+	t.lift(StopDrift, c.By, string(c.Do))
+	t.said(c, fmt.Sprintf("%s of %s over %s", c.Do, name, f.Value))
+	t.later(c, ReplyStarted, fmt.Sprintf("%s is brought to %s", name, wantOf(&d.Names[i])))
+}
+
+func wantOf(n *NameRecord) Target {
+	if n.Want != nil {
+		return n.Want.Value
+	}
+	return n.Value
+}

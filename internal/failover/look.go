@@ -1,0 +1,208 @@
+package failover
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Look derives the view of a state. Reading never changes anything.
+func Look(s *State, p *Policy, now time.Time) View {
+	v := View{
+		Instance: p.Instance, Phase: s.phase(), At: now, Leading: s.lead.Leading, LeadWhy: s.lead.Why,
+		Mode: s.rec.Mode.String(), Auto: p.Auto, Preset: p.Preset, Token: Token{s.term(), s.rec.Epoch},
+	}
+	if p.ForceShadow {
+		v.Mode = "shadow"
+	}
+	if !s.loaded {
+		v.Waiting = "the ledger is being read"
+	} else if !s.found {
+		v.Waiting = "no record yet: pointsman adopt " + string(p.Instance)
+	} else if v.Phase == PhaseAdopting {
+		v.Waiting = s.waiting(p, now)
+	}
+	active := s.rec.Active
+	if s.found {
+		v.Active, v.Standby = active, p.Other(active)
+	}
+	for _, c := range p.Clusters {
+		v.Clusters = append(v.Clusters, s.clusterView(p, c, now))
+	}
+	rec := s.rec.Clone()
+	for _, n := range rec.Names {
+		v.Names = append(v.Names, s.nameView(n))
+	}
+	v.Op, v.LastOp, v.Stops = rec.Op, rec.LastOp, rec.Stops
+	if rec.Op != nil {
+		v.Step = stepView(rec.Op)
+	}
+	v.Exposure = s.exposureView(p, now)
+	if !s.found {
+		return v
+	}
+	old := s.tally(p, active, now)
+	v.Missing = old.missing(p, now)
+	if old.verdict == Down && rec.Op == nil {
+		v.Wants = fmt.Sprintf("failover from %s to %s", active, p.Other(active))
+		v.Refused = s.ask(p, Failover, p.Other(active), true, now).refusals()
+	}
+	v.Notices = s.notices(p, now)
+	return v
+}
+
+func (s *State) notices(p *Policy, now time.Time) []string {
+	var out []string
+	if s.correlated {
+		out = append(out, "both clusters were lost together: nothing moves until one has been up for ride_out")
+	}
+	if n := len(p.Domains()); n < 3 {
+		out = append(out, fmt.Sprintf("%d failure domains are configured; automatic operation wants three", n))
+	}
+	for _, n := range p.Names {
+		if a, ok := s.published[n.Name]; ok && !a.Agree && len(a.Dissent) > 0 {
+			out = append(out, fmt.Sprintf("%s is not shown by every authority: %s", n.Name, strings.Join(a.Dissent, ", ")))
+		}
+	}
+	if s.rec.Divergence != "" {
+		out = append(out, "divergence window "+s.rec.Divergence)
+	}
+	if s.rec.LastOp != nil && len(s.rec.LastOp.Op.Stragglers) > 0 {
+		out = append(out, "the last operation settled with stragglers: "+strings.Join(s.rec.LastOp.Op.Stragglers, ", "))
+	}
+	return out
+}
+
+func (s *State) clusterView(p *Policy, c ClusterName, now time.Time) ClusterView {
+	t := s.tally(p, c, now)
+	role := "standby"
+	if s.found && c == s.rec.Active {
+		role = "active"
+	}
+	v := ClusterView{Name: c, Role: role, Verdict: t.verdict, Why: t.words(), DownSince: t.downSince, UpSince: t.upSince}
+	for _, d := range t.domains {
+		v.Domains = append(v.Domains, DomainView{Domain: d.domain, Vote: d.vote, Why: d.why})
+	}
+	for _, x := range t.votes {
+		vv := VantageView{
+			Vantage: x.vantage, Domain: x.domain, Vote: x.vote, Reason: x.reason, AgeMS: -1,
+			Misses: x.seen.Misses, Fall: x.seen.Fall, Warnings: slices.Clone(x.seen.Warnings), Identity: x.seen.Identity,
+		}
+		if r, ok := s.sights[x.vantage]; ok {
+			vv.AgeMS = now.Sub(r.at).Milliseconds()
+		}
+		v.Votes = append(v.Votes, vv)
+	}
+	if pr, ok := s.rec.Proofs[c]; ok {
+		v.Proof = &pr
+	}
+	if g, ok := s.rec.Gates[c]; ok {
+		v.Gate = &g
+	}
+	return v
+}
+
+func (s *State) nameView(n NameRecord) NameView {
+	v := NameView{NameRecord: n}
+	if f, ok := s.names[n.Name]; ok && !f.readAt.IsZero() {
+		v.Seen, v.SeenMark, v.SeenAt, v.SeenErr = f.read.Value, f.read.Mark, f.readAt, f.read.Err
+	}
+	if a, ok := s.published[n.Name]; ok {
+		v.Published = &a
+	}
+	return v
+}
+
+func stepView(op *Op) *StepView {
+	d := stepDef(op.Kind, op.Step)
+	v := &StepView{Step: op.Step, Since: op.StepSince, Doing: d.Does}
+	if op.Unwind {
+		v.Doing = "unwinding: " + op.UnwindWhy
+	}
+	if d.Budget > 0 {
+		v.Deadline = op.StepSince.Add(d.Budget)
+	}
+	return v
+}
+
+func (s *State) exposureView(p *Policy, now time.Time) ExposureView {
+	v := ExposureView{Applies: p.Replicated}
+	if e := s.exposure; e != nil {
+		v.Rows, v.Gap = e.Rows, e.Gap
+		v.Bound, v.Known = s.bound(p, now)
+	}
+	return v
+}
+
+// Explain says in words why the core did, did not, or would act.
+func Explain(s *State, p *Policy, now time.Time) Explanation {
+	v := Look(s, p, now)
+	var x Explanation
+	x.Headline = headline(&v, s, p, now)
+	for _, c := range v.Clusters {
+		x.Lines = append(x.Lines, fmt.Sprintf("%s (%s) is %s", c.Name, c.Role, c.Why))
+		for _, vv := range c.Votes {
+			line := fmt.Sprintf("  %s in %s says %s", vv.Vantage, vv.Domain, vv.Vote)
+			if vv.Reason != "" {
+				line += ": " + vv.Reason
+			}
+			if len(vv.Warnings) > 0 {
+				line += "; warns: " + strings.Join(vv.Warnings, ", ")
+			}
+			x.Lines = append(x.Lines, line)
+		}
+	}
+	for _, m := range v.Missing {
+		x.Lines = append(x.Lines, "missing: "+m)
+	}
+	for _, n := range v.Notices {
+		x.Lines = append(x.Lines, "note: "+n)
+	}
+	if op := v.Op; op != nil {
+		x.Lines = append(x.Lines, opLines(op)...)
+	} else if l := v.LastOp; l != nil {
+		x.Lines = append(x.Lines, fmt.Sprintf("last operation: %s %s from %s to %s, %s at %s: %s", l.Op.Kind, l.Op.ID, l.Op.From, l.Op.To, l.Outcome, l.At.UTC().Format(time.RFC3339), l.Op.Reason))
+	}
+	if s.found {
+		a := s.ask(p, Failover, p.Other(s.rec.Active), true, now)
+		x.Verdicts = a.verdicts()
+	}
+	return x
+}
+
+func opLines(op *Op) []string {
+	out := []string{fmt.Sprintf("operation %s: %s from %s to %s is at %s, asked for by %s: %s", op.ID, op.Kind, op.From, op.To, op.Step, op.By, op.Reason)}
+	for _, e := range op.Evidence {
+		out = append(out, "  evidence: "+e)
+	}
+	if op.Held != nil {
+		out = append(out, "  held: "+op.Held.Why)
+	}
+	return out
+}
+
+func headline(v *View, s *State, p *Policy, now time.Time) string {
+	switch {
+	case v.Waiting != "":
+		return fmt.Sprintf("%s is adopting: %s", v.Instance, v.Waiting)
+	case v.Op != nil && v.Op.Held != nil:
+		return fmt.Sprintf("%s: %s to %s is held at %s: %s", v.Instance, v.Op.Kind, v.Op.To, v.Op.Step, v.Op.Held.Why)
+	case v.Op != nil:
+		return fmt.Sprintf("%s: %s from %s to %s is at %s", v.Instance, v.Op.Kind, v.Op.From, v.Op.To, v.Op.Step)
+	}
+	old := s.tally(p, s.rec.Active, now)
+	switch {
+	case old.verdict != Down:
+		return fmt.Sprintf("%s stays at %s, which is %s", v.Instance, v.Active, old.verdict)
+	case !old.rodeOut(p, now):
+		return fmt.Sprintf("%s: %s is down and ride_out is not over; nothing moves yet", v.Instance, v.Active)
+	case len(v.Refused) == 0:
+		return fmt.Sprintf("%s: %s is down and nothing refuses a failover to %s", v.Instance, v.Active, v.Standby)
+	}
+	names := make([]string, 0, len(v.Refused))
+	for _, r := range v.Refused {
+		names = append(names, string(r.Guard))
+	}
+	return fmt.Sprintf("%s: %s is down, and a failover to %s is refused by %s", v.Instance, v.Active, v.Standby, strings.Join(names, ", "))
+}

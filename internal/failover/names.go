@@ -1,0 +1,322 @@
+package failover
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// create makes the first record of an instance whose names are all served by
+// our own authority: they start with the config's primary. A name that lives
+// elsewhere is taken over by adopt alone.
+func (t *turn) create() {
+	if !t.p.AllEmbedded() || t.p.ForceShadow {
+		return
+	}
+	t.found(t.p.Primary)
+	e := t.note("create", fmt.Sprintf("new record: %s is served by %s", t.p.Instance, t.p.Primary))
+	e.After = string(t.p.Primary)
+}
+
+// found drafts a record with the given active cluster.
+func (t *turn) found(active ClusterName) *Record {
+	d := t.edit()
+	*d = Record{
+		Version: RecordVersion, Instance: t.p.Instance, Term: t.s.term(), Active: active,
+		Standby: Standby{State: StandbyPlain}, ConfigHash: t.p.Expected,
+		TermBase: t.s.rec.TermBase,
+	}
+	for _, np := range t.p.Names {
+		n := NameRecord{Name: np.Name, Provider: np.Provider, Zone: np.Zone, Embedded: np.Embedded, Value: np.Targets[active], TTL: t.p.TTL}
+		if np.Embedded {
+			n.Mark = t.mark("create")
+		}
+		d.Names = append(d.Names, n)
+	}
+	return d
+}
+
+// want persists a write before it is given out.
+func (t *turn) want(i int, w NameWant) {
+	d := t.edit()
+	w.Since, w.Sender = t.now, Token{t.s.term(), d.Epoch}
+	d.Names[i].Want = &w
+	n := &d.Names[i]
+	e := t.note("write", fmt.Sprintf("%s CNAME %s, TTL %d, %s (%s)", n.Name, w.Value, w.TTL, w.Mark, w.Why))
+	e.Before, e.After = string(n.Value), string(w.Value)
+}
+
+// readNames keeps reading the names of an instance without a record.
+func (t *turn) readNames() {
+	for _, np := range t.p.Names {
+		if !np.Embedded {
+			t.readName(NameRecord{Name: np.Name, Provider: np.Provider, Zone: np.Zone})
+		}
+	}
+}
+
+func (t *turn) readName(n NameRecord) {
+	f := t.s.names[n.Name]
+	every := t.p.ReadEvery
+	if !f.fresh || f.read.Err != "" || n.Want != nil {
+		every = 0
+	}
+	if t.now.Before(f.nextTry) || !f.readAt.IsZero() && t.now.Sub(f.readAt) < every {
+		return
+	}
+	t.do("name:"+string(n.Name), ReadName{Name: n})
+}
+
+func (t *turn) nameRead(e NameRead) {
+	s := t.s
+	delete(s.busy, "name:"+string(e.Name))
+	f := s.names[e.Name]
+	f.read, f.readAt, f.fresh = e, t.now, true
+	if e.Err != "" {
+		f.failures++
+		f.nextTry = t.now.Add(backoff(f.failures))
+	} else if f.err == "" {
+		f.failures = 0
+	}
+	s.names[e.Name] = f
+}
+
+func (t *turn) nameWritten(e NameWritten) {
+	s := t.s
+	delete(s.busy, "name:"+string(e.Name))
+	f := s.names[e.Name]
+	f.fresh, f.err = false, e.Err // NOERROR is no proof either: the name is read back
+	switch e.Outcome {
+	case WriteDone:
+		f.failures, f.nextTry, f.err = 0, time.Time{}, ""
+	case WriteMismatch, WriteUnknown:
+		f.nextTry = time.Time{}
+		f.failures++
+	case WriteRefused:
+		f.failures++
+		f.nextTry = t.now.Add(backoff(f.failures))
+		t.pageOnce("write-path", string(e.Name), fmt.Sprintf("%s: the provider refuses the write: %s", e.Name, e.Err))
+	}
+	s.names[e.Name] = f
+}
+
+// backoff is 100 ms doubled per failure, at most 5 s.
+func backoff(failures int) time.Duration {
+	return min(100*time.Millisecond<<min(max(failures-1, 0), 6), 5*time.Second)
+}
+
+// claimedNames says whether every name that lives elsewhere bears a mark of
+// our own term, so that every older sender fails its prerequisite.
+func (t *turn) claimedNames() bool {
+	for _, n := range t.rec.Names {
+		if !n.Embedded && (n.Want != nil || n.Mark.Token.Term != t.s.term()) {
+			return false
+		}
+	}
+	return true
+}
+
+// syncNames brings every name that lives elsewhere to what the record wants,
+// and watches it in between.
+func (t *turn) syncNames() {
+	if t.rec.Op == nil && !t.s.shadow(t.p) {
+		t.keepGates()
+	}
+	for i := range t.rec.Names {
+		if !t.rec.Names[i].Embedded {
+			t.syncName(i)
+		}
+	}
+}
+
+func (t *turn) syncName(i int) {
+	n := t.rec.Names[i]
+	f := t.s.names[n.Name]
+	if _, busy := t.s.busy["name:"+string(n.Name)]; busy {
+		return
+	}
+	if !f.fresh || f.read.Err != "" {
+		t.readName(n)
+		return
+	}
+	seen := f.read
+	switch {
+	case n.Want == nil:
+		t.watchName(i, seen)
+	case t.p.ForceShadow:
+	default:
+		t.bringName(i, seen)
+	}
+	t.readName(t.rec.Names[i])
+}
+
+// newer says whether a mark bears a token above everything that we committed.
+func (t *turn) newer(mark string) bool {
+	m, err := ParseMark(mark)
+	return err == nil && Token{t.s.term(), t.rec.Epoch}.Less(m.Token)
+}
+
+// watchName compares a name at rest with the record.
+func (t *turn) watchName(i int, seen NameRead) {
+	n := &t.rec.Names[i]
+	st := t.rec.Stop(StopDrift)
+	same := !seen.Absent && seen.Value == n.Value && seen.Mark == markText(n.Mark)
+	if same {
+		if st != nil && st.Name == n.Name {
+			t.lift(StopDrift, t.p.By, "the name shows the record again")
+		}
+		armed := !t.s.shadow(t.p) || t.rec.Op != nil && !t.p.ForceShadow
+		if armed && n.Mark.Token.Term != t.s.term() {
+			m := t.mark("claim")
+			if n.Mark.Op != "" {
+				m.Op, m.Token.Epoch = n.Mark.Op, n.Mark.Token.Epoch
+			}
+			t.want(i, NameWant{Value: n.Value, TTL: n.TTL, Mark: m, Why: "claim"})
+		}
+		return
+	}
+	t.drift(n, seen)
+}
+
+func markText(m Mark) string {
+	if m == (Mark{}) {
+		return ""
+	}
+	return m.String()
+}
+
+// drift reports somebody else's edit. It is adopted or restored on command,
+// and never fought.
+func (t *turn) drift(n *NameRecord, seen NameRead) {
+	shows := "CNAME " + string(seen.Value)
+	if seen.Absent {
+		shows = "no CNAME"
+	}
+	why := fmt.Sprintf("%s shows %s with mark %q, the record says CNAME %s with mark %q", n.Name, shows, seen.Mark, n.Value, markText(n.Mark))
+	if t.newer(seen.Mark) {
+		why += "; the mark is newer than the record: another controller, or a ledger that was restored"
+		m, _ := ParseMark(seen.Mark)
+		if t.s.paged["yield"] != seen.Mark {
+			t.s.paged["yield"] = seen.Mark
+			t.words = append(t.words, Yield{Seen: m.Token})
+		}
+	}
+	if st := t.rec.Stop(StopDrift); st != nil && st.Why == why {
+		return
+	}
+	t.stop(Stop{Kind: StopDrift, By: t.p.By, Why: why, Name: n.Name, Seen: seen.Value, SeenMark: seen.Mark})
+	t.pageOnce("drift", why, why)
+}
+
+// bringName compares a name with what an issued write leads to, and issues it
+// again where it did not land. Every write is conditional on what was seen.
+func (t *turn) bringName(i int, seen NameRead) {
+	n := &t.rec.Names[i]
+	w := n.Want
+	mine := w.Mark.Token.Term == t.s.term()
+	if !seen.Absent && seen.Value == w.Value && seen.Mark == w.Mark.String() && (seen.TTL == w.TTL || seen.TTL == 0) {
+		t.proved(i)
+		return
+	}
+	if t.newer(seen.Mark) {
+		t.drift(n, seen)
+		return
+	}
+	if !mine { // issued by an earlier life: take it over under our own term
+		d := t.edit()
+		c := *d.Names[i].Want
+		c.Mark.Token.Term, c.Mark.By = t.s.term(), t.mark("").By
+		c.Sender = Token{t.s.term(), d.Epoch}
+		d.Names[i].Want = &c
+		t.note("resume", fmt.Sprintf("%s: the write (%s) is taken over under term %d", n.Name, c.Why, t.s.term()))
+		return
+	}
+	if !t.expected(n, seen) {
+		t.drift(n, seen)
+		return
+	}
+	if st := t.rec.Stop(StopDrift); st != nil && st.Name == n.Name {
+		t.lift(StopDrift, t.p.By, "the name shows what may be replaced")
+		return
+	}
+	f := t.s.names[n.Name]
+	if t.now.Before(f.nextTry) {
+		return
+	}
+	mark := seen.Mark
+	expect := seen.Value
+	if seen.Absent {
+		expect = ""
+	}
+	t.do("name:"+string(n.Name), WriteName{Name: *n, Expect: expect, ExpectMark: &mark, Value: w.Value, TTL: w.TTL, Mark: w.Mark})
+}
+
+// expected says whether what stands at the name may be replaced by the wanted
+// write: our own last state, the same moved on by an older sender of ours, the
+// new value put there by hand, or a foreign state that a person agreed to
+// overwrite.
+func (t *turn) expected(n *NameRecord, seen NameRead) bool {
+	w := n.Want
+	if o := w.Over; o != nil && o.Absent == seen.Absent && o.Value == seen.Value && o.Mark == seen.Mark {
+		return true
+	}
+	if seen.Absent {
+		return false
+	}
+	_, err := ParseMark(seen.Mark)
+	ours := err == nil // its token is not newer: that was asked before
+	switch seen.Value {
+	case w.Value:
+		return ours || seen.Mark == ""
+	case n.Value:
+		return ours || seen.Mark == markText(n.Mark)
+	}
+	return false
+}
+
+// proved takes what the write point shows into the record.
+func (t *turn) proved(i int) {
+	d := t.edit()
+	n := &d.Names[i]
+	w := *n.Want
+	n.Value, n.TTL, n.Mark, n.Want = w.Value, w.TTL, w.Mark, nil
+	t.note("proof", fmt.Sprintf("%s shows CNAME %s with %s (%s)", n.Name, w.Value, w.Mark, w.Why))
+	if st := d.Stop(StopDrift); st != nil && st.Name == n.Name {
+		t.lift(StopDrift, t.p.By, "the name shows the record")
+	}
+	t.unpage("write-path")
+	if d.Op != nil {
+		t.operateAgain()
+	}
+}
+
+// operateAgain lets the operation see in the same turn that its write landed.
+func (t *turn) operateAgain() {
+	if !t.s.resuming && !t.p.ForceShadow {
+		t.advance()
+	}
+}
+
+// shown lists what was last read at names that live elsewhere.
+func (t *turn) shown() (map[RecordName]NameRead, string) {
+	out := map[RecordName]NameRead{}
+	var bad []string
+	for _, np := range t.p.Names {
+		if np.Embedded {
+			continue
+		}
+		f, ok := t.s.names[np.Name]
+		if !ok || f.readAt.IsZero() || !f.fresh {
+			bad = append(bad, fmt.Sprintf("%s was not read yet", np.Name))
+			continue
+		}
+		if f.read.Err != "" {
+			bad = append(bad, fmt.Sprintf("%s cannot be read: %s", np.Name, f.read.Err))
+			continue
+		}
+		out[np.Name] = f.read
+	}
+	slices.Sort(bad)
+	return out, strings.Join(bad, "; ")
+}

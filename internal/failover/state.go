@@ -1,0 +1,143 @@
+package failover
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// State is everything the core holds of one instance: the committed record,
+// the facts seen since the start, and what is under way. It is a value: Step
+// never changes the one it was given.
+type State struct {
+	rec     Record // as last committed
+	found   bool   // the ledger has a record
+	loaded  bool
+	pending *Record // a commit in flight
+	replies []Reply // of commands whose change is in the pending commit
+	queue   []Command
+
+	lead    Lead
+	since   time.Time // start of the adopting phase
+	adopted bool
+	// resuming: the record came with an operation that was begun by an
+	// earlier life, and it is not yet decided whether it goes on.
+	resuming bool
+
+	sights map[VantageName]sight
+	clocks map[clockKey]clock
+	// correlated is set while both clusters were lost together and neither
+	// has been up for ride_out since.
+	correlated bool
+	tiltAt     time.Time
+	detected   time.Time // when the verdict on the active cluster last turned down
+
+	names     map[RecordName]nameFact
+	trouble   map[string]string // by provider
+	published map[RecordName]NameAgreement
+	verify    verifyFact
+
+	exposure     *Exposure
+	clientFailed time.Time // since when no client write was accepted on the active cluster by a quorum
+	gates        map[ClusterName]gateFact
+	drained      *Drained
+	cut          *CutDone
+	flood        *FloodVerdict
+	floodAt      time.Time
+
+	busy  map[string]time.Time // outcomes awaited
+	paged map[string]string    // last page by kind, so that it is said once
+}
+
+type sight struct {
+	Report
+	at time.Time
+}
+
+type clockKey struct {
+	cluster ClusterName
+	domain  DomainName
+}
+
+// clock keeps since when a domain has said down, through short silences. A
+// vantage that restarts counts its misses anew; bridged says that downSince is
+// from before such a silence, while the vantage's own count began at first.
+type clock struct {
+	downSince time.Time
+	first     time.Time
+	lastDown  time.Time
+	gap       bool
+	bridged   bool
+}
+
+type nameFact struct {
+	read     NameRead
+	readAt   time.Time
+	fresh    bool // the read is newer than every write of ours
+	failures int
+	nextTry  time.Time
+	err      string // of the last write
+}
+
+type verifyFact struct {
+	rounds int // consecutive rounds in which all agreed
+	at     time.Time
+}
+
+type gateFact struct {
+	sent time.Time
+	err  string
+}
+
+// New returns the state of an instance at the start of a process.
+func New(now time.Time) State {
+	return State{
+		since:     now,
+		sights:    map[VantageName]sight{},
+		clocks:    map[clockKey]clock{},
+		names:     map[RecordName]nameFact{},
+		trouble:   map[string]string{},
+		published: map[RecordName]NameAgreement{},
+		gates:     map[ClusterName]gateFact{},
+		busy:      map[string]time.Time{},
+		paged:     map[string]string{},
+	}
+}
+
+// Record returns the record as last committed, and whether there is one.
+func (s *State) Record() (Record, bool) { return s.rec.Clone(), s.found }
+
+// clone copies what Step may change. Reports and facts inside the maps are
+// replaced whole, never edited.
+func (s State) clone() State {
+	s.sights = maps.Clone(s.sights)
+	s.clocks = maps.Clone(s.clocks)
+	s.names = maps.Clone(s.names)
+	s.trouble = maps.Clone(s.trouble)
+	s.published = maps.Clone(s.published)
+	s.gates = maps.Clone(s.gates)
+	s.busy = maps.Clone(s.busy)
+	s.paged = maps.Clone(s.paged)
+	s.replies = slices.Clone(s.replies)
+	s.queue = slices.Clone(s.queue)
+	return s
+}
+
+// term is the one under which this process acts.
+func (s *State) term() uint64 { return s.lead.Term + s.rec.TermBase }
+
+// phase is derived, never stored.
+func (s *State) phase() Phase {
+	switch {
+	case !s.loaded || !s.found:
+		return PhaseAdopting
+	case s.rec.Op != nil && (!s.resuming || s.adopted):
+		return PhaseOp
+	case !s.adopted:
+		return PhaseAdopting
+	}
+	return PhaseIdle
+}
+
+// shadow says whether nothing may be done outside.
+func (s *State) shadow(p *Policy) bool { return p.ForceShadow || s.rec.Mode == ModeShadow }

@@ -1,0 +1,267 @@
+package failover
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// tally is what the quorum says of one cluster at one moment.
+type tally struct {
+	cluster ClusterName
+	verdict Vote
+	domains []domainVote // in config order
+	votes   []vantageVote
+
+	ups, downs, informed int
+	downSince            time.Time // first miss in the domain that completes the quorum
+	upSince              time.Time // up vote of the domain that completes the quorum
+	identity             bool      // a quorum of domains saw this very cluster answer
+	canary               bool      // a quorum of domains wrote and read back with the service identity
+}
+
+type vantageVote struct {
+	vantage VantageName
+	domain  DomainName
+	vote    Vote
+	reason  string
+	seen    Sighting
+	has     bool
+}
+
+type domainVote struct {
+	domain   DomainName
+	vote     Vote
+	why      string
+	first    time.Time // sending of the first miss of the vantage that completes its majority
+	last     time.Time // a majority of its vantages missed at or after this
+	upSince  time.Time
+	identity bool
+	canary   bool
+	down     time.Time // since when it has said down, through short silences
+}
+
+// effective is one vantage's vote after everything that makes it unknown.
+func (s *State) effective(p *Policy, v VantagePolicy, c ClusterName, now time.Time) vantageVote {
+	r, ok := s.sights[v.Name]
+	out := vantageVote{vantage: v.Name, domain: v.Domain}
+	if !ok {
+		out.reason = "has not reported yet"
+		return out
+	}
+	seen, has := r.Clusters[c]
+	out.seen, out.has = seen, has
+	switch age := now.Sub(r.at); {
+	case !s.tiltAt.IsZero() && !r.at.After(s.tiltAt):
+		out.reason = "dropped: the clock jumped or the loop stalled"
+	case age > p.Stale():
+		out.reason = fmt.Sprintf("silent for %s", age.Round(time.Millisecond))
+	case r.Sick != "":
+		out.reason = "abstains: " + r.Sick
+	case r.Generation != r.Want:
+		out.reason = fmt.Sprintf("probes config generation %.8s, not %.8s", r.Generation, r.Want)
+	case !has:
+		out.reason = "does not probe this cluster"
+	default:
+		out.vote, out.reason = seen.Vote, seen.Reason
+	}
+	return out
+}
+
+// domainOf is the majority of a domain's informed vantages; a tie is unknown.
+// Splitting a vantage into two in the same domain changes nothing.
+func domainOf(d DomainName, votes []vantageVote) domainVote {
+	out := domainVote{domain: d}
+	var ups, downs []vantageVote
+	var reasons []string
+	for _, v := range votes {
+		if v.domain != d {
+			continue
+		}
+		switch v.vote {
+		case Up:
+			ups = append(ups, v)
+		case Down:
+			downs = append(downs, v)
+		default:
+			reasons = append(reasons, fmt.Sprintf("%s %s", v.vantage, v.reason))
+		}
+	}
+	need := (len(ups)+len(downs))/2 + 1
+	switch {
+	case len(ups) >= need:
+		out.vote, out.why = Up, fmt.Sprintf("%d of %d informed vantages say up", len(ups), len(ups)+len(downs))
+		out.upSince = nth(ups, need, func(v vantageVote) time.Time { return v.seen.UpSince })
+		out.identity = count(ups, func(v vantageVote) bool { return v.seen.Identity }) >= need
+		out.canary = count(ups, func(v vantageVote) bool { return v.seen.Canary == CanaryOK }) >= need
+	case len(downs) >= need:
+		out.vote, out.why = Down, fmt.Sprintf("%s: %s", downs[0].vantage, downs[0].reason)
+		out.first = nth(downs, need, func(v vantageVote) time.Time { return v.seen.FirstMiss })
+		last := make([]time.Time, 0, len(downs))
+		for _, v := range downs {
+			last = append(last, v.seen.LastMiss)
+		}
+		slices.SortFunc(last, func(a, b time.Time) int { return b.Compare(a) })
+		out.last = last[need-1]
+	case len(ups)+len(downs) > 0:
+		out.why = "its vantages disagree"
+	case len(reasons) > 0:
+		out.why = reasons[0]
+	default:
+		out.why = "has no vantage"
+	}
+	return out
+}
+
+func nth(vs []vantageVote, n int, f func(vantageVote) time.Time) time.Time {
+	ts := make([]time.Time, 0, len(vs))
+	for _, v := range vs {
+		ts = append(ts, f(v))
+	}
+	slices.SortFunc(ts, time.Time.Compare)
+	return ts[n-1]
+}
+
+func count[T any](xs []T, f func(T) bool) int {
+	n := 0
+	for _, x := range xs {
+		if f(x) {
+			n++
+		}
+	}
+	return n
+}
+
+// Tally forms the verdict on a cluster: up and down both need more than half
+// of the configured domains.
+func (s *State) tally(p *Policy, c ClusterName, now time.Time) tally {
+	t := tally{cluster: c}
+	for _, v := range p.Vantages {
+		t.votes = append(t.votes, s.effective(p, v, c, now))
+	}
+	var downs, ups []time.Time
+	identity, canary := 0, 0
+	for _, d := range p.Domains() {
+		dv := domainOf(d, t.votes)
+		switch dv.vote {
+		case Down:
+			dv.down = s.clocks[clockKey{c, d}].since(p, dv.first, now)
+			downs = append(downs, dv.down)
+		case Up:
+			ups = append(ups, dv.upSince)
+			if dv.identity {
+				identity++
+			}
+			if dv.canary {
+				canary++
+			}
+		}
+		t.domains = append(t.domains, dv)
+	}
+	t.ups, t.downs, t.informed = len(ups), len(downs), len(ups)+len(downs)
+	need := p.Quorum()
+	t.identity, t.canary = identity >= need, canary >= need
+	slices.SortFunc(downs, time.Time.Compare)
+	slices.SortFunc(ups, time.Time.Compare)
+	switch {
+	case len(downs) >= need:
+		t.verdict, t.downSince = Down, downs[need-1]
+	case len(ups) >= need:
+		t.verdict, t.upSince = Up, ups[need-1]
+	}
+	return t
+}
+
+// rodeOut says whether the cluster has been down for ride_out without a break
+// and a quorum of domains missed again after that.
+func (t *tally) rodeOut(p *Policy, now time.Time) bool {
+	if t.verdict != Down {
+		return false
+	}
+	if p.RideOut == 0 {
+		return true
+	}
+	return !now.Before(t.downSince.Add(p.RideOut)) && t.confirming(p) >= p.Quorum()
+}
+
+// confirming counts the domains that missed after ride_out was over. One
+// fresh miss of one vantage would let a lying one complete an outage that the
+// others have already seen end.
+func (t *tally) confirming(p *Policy) int {
+	end := t.downSince.Add(p.RideOut)
+	return count(t.domains, func(d domainVote) bool { return d.vote == Down && !d.last.Before(end) })
+}
+
+// refreshClocks keeps since when each domain has said down. An up starts it
+// anew; an unknown of up to two rounds does not.
+func (s *State) refreshClocks(p *Policy, now time.Time) {
+	for _, c := range p.Clusters {
+		t := s.tally(p, c, now)
+		for _, d := range t.domains {
+			key := clockKey{c, d.domain}
+			k := s.clocks[key]
+			switch d.vote {
+			case Down:
+				since := k.since(p, d.first, now)
+				s.clocks[key] = clock{downSince: since, first: d.first, lastDown: now, bridged: since.Before(d.first)}
+			case Up:
+				delete(s.clocks, key)
+			default:
+				if k.lastDown.IsZero() || now.Sub(k.lastDown) > p.Stale() {
+					delete(s.clocks, key)
+					continue
+				}
+				k.gap = true
+				s.clocks[key] = k
+			}
+		}
+	}
+}
+
+// since is when the domain turned down, given the first miss that its vantages
+// count now. Reports give ages, so the same miss moves by the jitter of their
+// way: a bridged silence is recognised within half a round.
+func (k clock) since(p *Policy, first, now time.Time) time.Time {
+	sameRun := k.bridged && first.Sub(k.first).Abs() <= p.Round/2
+	acrossGap := k.gap && now.Sub(k.lastDown) <= p.Stale()
+	if (sameRun || acrossGap) && k.downSince.Before(first) {
+		return k.downSince
+	}
+	return first
+}
+
+// lostBoth says that a domain lost both clusters within one blip: probably
+// its own network.
+func lostBoth(p *Policy, a, b domainVote) bool {
+	if a.vote != Down || b.vote != Down {
+		return false
+	}
+	return a.down.Sub(b.down).Abs() <= max(p.RideOut, p.Stale())
+}
+
+// independentDowns counts the domains that say down of x and did not lose y
+// with it.
+func independentDowns(p *Policy, x, y *tally) int {
+	n := 0
+	for i := range x.domains {
+		if x.domains[i].vote == Down && !lostBoth(p, x.domains[i], y.domains[i]) {
+			n++
+		}
+	}
+	return n
+}
+
+// refreshCorrelated latches a loss of both clusters; it ends when one side
+// has been up for ride_out.
+func (s *State) refreshCorrelated(p *Policy, now time.Time) {
+	a, b := s.tally(p, p.Clusters[0], now), s.tally(p, p.Clusters[1], now)
+	if a.verdict == Down && b.verdict == Down {
+		s.correlated = true
+		return
+	}
+	for _, t := range []*tally{&a, &b} {
+		if t.verdict == Up && now.Sub(t.upSince) >= p.RideOut {
+			s.correlated = false
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package failover
+
+import (
+	"fmt"
+	"slices"
+)
+
+// beginUnwind turns the operation round. Only before the point of no return.
+func (t *turn) beginUnwind(why string) {
+	op := t.edit().Op
+	op.Unwind, op.UnwindWhy, op.Held, op.StepSince = true, why, nil, t.now
+	t.note("unwind", why)
+	t.page("unwind", fmt.Sprintf("%s of %s is unwound: %s", op.Kind, t.p.Instance, why))
+}
+
+// unwindStep runs backwards: close new and prove it, open old and prove it,
+// restore the TTL, close the operation. So no abort leaves a cluster
+// read-only (percona/orchestrator#43).
+func (t *turn) unwindStep() {
+	op := t.rec.Op
+	if t.fenced() && !op.OpenAt.IsZero() && !t.unopen(op) {
+		return
+	}
+	op = t.rec.Op
+	if t.fenced() && !op.CloseAt.IsZero() && !t.unclose(op) {
+		return
+	}
+	if !t.restoreTTL() {
+		return
+	}
+	d := t.edit()
+	op = d.Op
+	t.note("unwind", fmt.Sprintf("%s from %s to %s ended before the move: %s", op.Kind, op.From, op.To, op.UnwindWhy))
+	t.finish(Unwound, op.UnwindWhy)
+}
+
+// unopen closes the gate of new again. True when that is proved, or may be
+// left unproven.
+func (t *turn) unopen(op *Op) bool {
+	g := t.rec.Gates[op.To]
+	if g.Want != GateClosed {
+		t.wantGate(op.To, GateClosed)
+		return false
+	}
+	if g.Seen == GateClosed {
+		return true
+	}
+	if t.s.clientQuorum(t.p, op.To, ClientRefused, op.StepSince, t.now) {
+		t.proveGate(op.To, GateClosed)
+		return true
+	}
+	t.orderGate(op.To, GateClosed)
+	if t.now.Sub(op.StepSince) < graceUnprovenClose {
+		return false
+	}
+	why := fmt.Sprintf("the gate of %s is not proved closed again", op.To)
+	if t.p.Fence == FenceStrict {
+		t.hold(why, GuardFence)
+		return false
+	}
+	if !slices.Contains(op.Notes, why) {
+		t.edit().Op.Notes = append(slices.Clone(op.Notes), why)
+		t.note("unwind", why+"; old is reopened all the same")
+		t.page("unwind", why)
+	}
+	return true
+}
+
+// unclose opens the gate of old again and waits for the proof.
+func (t *turn) unclose(op *Op) bool {
+	g := t.rec.Gates[op.From]
+	if g.Want != GateOpen {
+		t.wantGate(op.From, GateOpen)
+		return false
+	}
+	if g.Seen == GateOpen {
+		return true
+	}
+	if t.s.clientQuorum(t.p, op.From, ClientAccepted, op.StepSince, t.now) {
+		t.proveGate(op.From, GateOpen)
+		return true
+	}
+	t.orderGate(op.From, GateOpen)
+	if t.now.Sub(op.StepSince) > 2*graceUnprovenClose {
+		t.hold(fmt.Sprintf("the gate of %s is not proved open again; it is ordered again and again", op.From), GuardFence)
+	}
+	return false
+}
+
+// wantGate commits what a gate shall be before it is ordered.
+func (t *turn) wantGate(c ClusterName, w GateWant) {
+	d := t.edit()
+	gates := map[ClusterName]Gate{}
+	for k, v := range d.Gates {
+		gates[k] = v
+	}
+	gates[c] = Gate{Want: w}
+	d.Gates = gates
+	e := t.note("gate", fmt.Sprintf("gate of %s is ordered %s", c, w))
+	e.After = string(w)
+}
+
+func (t *turn) proveGate(c ClusterName, w GateWant) {
+	d := t.edit()
+	gates := map[ClusterName]Gate{}
+	for k, v := range d.Gates {
+		gates[k] = v
+	}
+	gates[c] = Gate{Want: w, Seen: w, ProofAt: t.now}
+	d.Gates = gates
+	t.note("proof", fmt.Sprintf("gate of %s is proved %s by client probes", c, w))
+}
+
+// orderGate orders the driver, again every round until the proof is there: an
+// order whose answer was lost may have been lost itself.
+func (t *turn) orderGate(c ClusterName, w GateWant) {
+	g := t.s.gates[c]
+	if !g.sent.IsZero() && t.now.Sub(g.sent) < t.p.Round || t.dirty {
+		return
+	}
+	key := "gate:" + string(c)
+	if _, busy := t.s.busy[key]; busy {
+		return
+	}
+	g.sent = t.now
+	t.s.gates[c] = g
+	t.do(key, SetGate{Cluster: c, Want: w, Token: t.rec.Token()})
+}
+
+// keepGates holds the gates where the record wants them while nothing else is
+// going on: a returned old side is closed before clients write to it.
+func (t *turn) keepGates() {
+	if !t.fenced() {
+		return
+	}
+	for _, c := range t.p.Clusters {
+		g, ok := t.rec.Gates[c]
+		if !ok || g.Seen == g.Want {
+			continue
+		}
+		want := map[GateWant]ClientResult{GateClosed: ClientRefused, GateOpen: ClientAccepted}[g.Want]
+		sent := t.s.gates[c].sent
+		if !sent.IsZero() && t.s.clientQuorum(t.p, c, want, sent, t.now) {
+			t.proveGate(c, g.Want)
+			continue
+		}
+		t.orderGate(c, g.Want)
+	}
+}
+
+// resume decides what becomes of an operation that an earlier life began. It
+// returns true when the operation goes on.
+//
+// Cut, Confirm and Settle need no votes. At Move the names are read first and
+// the write point decides. Before that: old up and fresh by the quorum means
+// unwind; old down means go on under fresh guards; unknown means wait, and
+// write nothing.
+func (t *turn) resume() bool {
+	s, op := t.s, t.rec.Op
+	if t.past(op) || op.Unwind {
+		t.resumed("forward")
+		return true
+	}
+	if !t.claimedNames() {
+		return false
+	}
+	if !s.adopted {
+		return false
+	}
+	old := s.tally(t.p, op.From, t.now)
+	switch {
+	case op.Step == StepOpen && !op.OpenAt.IsZero() && s.clientSince(t.p, op.To, ClientAccepted, op.OpenAt, t.now) && old.verdict != Up:
+		t.resumed("a client write already landed on new: forward only")
+		return true
+	case old.verdict == Up:
+		t.resumed("old is up: unwind")
+		t.beginUnwind("resumed, and " + string(op.From) + " is up")
+		return true
+	case old.verdict == Down && old.rodeOut(t.p, t.now):
+		kind := op.Kind
+		if kind == Switchover {
+			if v, why, g := t.becomeFailover(op); v == hold {
+				t.hold(why, g)
+				return false
+			}
+			t.resumed("the switchover became a failover")
+			return true
+		}
+		if r := t.worldAsk(op, kind).worldRefusals(); len(r) > 0 {
+			t.hold("resumed with old down, and going on is refused: "+r[0].Why, r[0].Guard)
+			return false
+		}
+		t.resumed("old is down: go on")
+		return true
+	}
+	return false
+}
+
+func (t *turn) resumed(why string) {
+	t.s.resuming = false
+	op := t.edit().Op
+	op.Held, op.StepSince = nil, t.now
+	t.note("resume", fmt.Sprintf("%s at %s under term %d: %s", op.ID, op.Step, t.s.term(), why))
+}

@@ -1,0 +1,457 @@
+package failover
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// world is the smallest world that the core can live in: a ledger, a name
+// server, two gates, and people who say what they see. Transcripts and random
+// histories both run in it.
+type world struct {
+	p    Policy
+	s    State
+	now  time.Time
+	t0   time.Time
+	term uint64
+
+	ledger *Record // as committed
+	rev    uint64
+	audit  []AuditEntry
+
+	dns    map[RecordName]dnsState
+	open   map[ClusterName]bool // real gates
+	said   map[VantageName]map[ClusterName]Sighting
+	sick   map[VantageName]string
+	gen    map[VantageName]string
+	fault  map[string]string
+	queued []Action // effects that wait for their outcome in manual mode
+
+	manual  bool // effects are queued, not carried out
+	verbose bool // say the quiet actions too
+	out     strings.Builder
+	refs    int
+	seen    []Target // every value that the first name ever showed
+	moves   []string // every change of the first name's value, with the op that committed it
+	replies []Reply
+	pages   []Page
+	acts    []Action // every action of this life
+	uptime  time.Duration
+}
+
+type dnsState struct {
+	value  Target
+	ttl    uint32
+	mark   string
+	absent bool
+}
+
+func (d dnsState) String() string {
+	if d.absent {
+		return "absent"
+	}
+	return fmt.Sprintf("CNAME %s ttl %d mark %q", d.value, d.ttl, d.mark)
+}
+
+func testPolicy() Policy {
+	p, err := PresetPolicy(PresetHTTP)
+	if err != nil {
+		panic(err)
+	}
+	p.Instance, p.By, p.Clusters, p.Primary, p.Expected = "orders", "ctl", [2]ClusterName{"a", "b"}, "a", "cfg1"
+	p.Names = []NamePolicy{embeddedName("orders.test.")}
+	p.Vantages = []VantagePolicy{{"v1", "d1"}, {"v2", "d2"}, {"v3", "d3"}}
+	return p
+}
+
+func embeddedName(n RecordName) NamePolicy {
+	return NamePolicy{Name: n, Provider: "embedded", Zone: "test.", Embedded: true, Targets: map[ClusterName]Target{"a": "a.test.", "b": "b.test."}}
+}
+
+func externalName(n RecordName) NamePolicy {
+	np := embeddedName(n)
+	np.Provider, np.Embedded = "bind", false
+	return np
+}
+
+func newWorld(p Policy) *world {
+	t0 := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
+	w := &world{
+		p: p, now: t0, t0: t0, dns: map[RecordName]dnsState{}, open: map[ClusterName]bool{p.Clusters[0]: true, p.Clusters[1]: !p.Gated},
+		said: map[VantageName]map[ClusterName]Sighting{}, sick: map[VantageName]string{}, gen: map[VantageName]string{}, fault: map[string]string{},
+		uptime: time.Hour,
+	}
+	for _, n := range p.Names {
+		if !n.Embedded {
+			w.dns[n.Name] = dnsState{value: n.Targets[p.Primary], ttl: p.TTL}
+		}
+	}
+	return w
+}
+
+// start begins a life of the controller: a new term, and the record as the
+// ledger has it.
+func (w *world) start() {
+	w.term++
+	w.s = New(w.now)
+	w.queued, w.acts = nil, nil
+	w.feed(Lead{Leading: true, Term: w.term, Until: w.now.Add(1000 * time.Hour)})
+	w.load()
+}
+
+func (w *world) load() {
+	if w.ledger == nil {
+		w.feed(Loaded{})
+	} else {
+		w.feed(Loaded{Record: w.ledger.Clone(), Found: true})
+	}
+}
+
+func (w *world) feed(e Event) {
+	if l, ok := e.(Lead); ok && l.Until.IsZero() {
+		l.Until = w.now.Add(1000 * time.Hour)
+		e = l
+	}
+	before := w.s
+	var acts []Action
+	w.s, acts = Step(before, &w.p, e, w.now)
+	for i, a := range acts {
+		if _, ok := a.(Commit); ok && countEffects(acts) > 1 {
+			panic(fmt.Sprintf("a commit is not alone: %v at %d", acts, i))
+		}
+	}
+	for _, a := range acts {
+		w.acts = append(w.acts, a)
+		w.perform(a)
+	}
+}
+
+// countEffects counts the actions that are neither words nor replies.
+func countEffects(acts []Action) int {
+	return count(acts, func(a Action) bool {
+		switch a.(type) {
+		case Page, Reply, Yield:
+			return false
+		}
+		return true
+	})
+}
+
+func (w *world) say(format string, args ...any) { fmt.Fprintf(&w.out, format+"\n", args...) }
+
+func (w *world) perform(a Action) {
+	switch a := a.(type) {
+	case Reply:
+		w.replies = append(w.replies, a)
+		text := a.Text
+		if a.Guard != "" {
+			text = "by " + string(a.Guard) + ": " + text
+		}
+		if a.Hint != "" {
+			text += " (" + a.Hint + ")"
+		}
+		w.say("reply %s %s", a.Code, text)
+	case Page:
+		w.pages = append(w.pages, a)
+		w.say("page %s: %s", a.Kind, a.Text)
+	case Yield:
+		w.say("yield to %s", a.Seen)
+	case Commit:
+		if f := w.take("commit"); f != "" {
+			w.say("commit fails: %s", f)
+			if f == "conflict" {
+				w.feed(CommitFailed{Err: "conflict", Conflict: true})
+				w.load()
+				return
+			}
+			w.feed(CommitFailed{Err: f})
+			return
+		}
+		if w.manual {
+			w.queued = append(w.queued, a)
+			w.say("wants commit")
+			return
+		}
+		w.commit(a)
+		w.feed(Committed{Rev: w.rev})
+	default:
+		if w.manual {
+			w.queued = append(w.queued, a)
+			w.say("wants %s", describe(a))
+			return
+		}
+		w.effect(a)
+	}
+}
+
+// take consumes a one-shot fault; "always …" stays.
+func (w *world) take(k string) string {
+	f := w.fault[k]
+	if !strings.HasPrefix(f, "always ") {
+		delete(w.fault, k)
+	}
+	return strings.TrimPrefix(f, "always ")
+}
+
+func (w *world) commit(a Commit) {
+	if w.ledger != nil && a.Record.Rev != w.ledger.Rev || w.ledger == nil && a.Record.Rev != 0 {
+		panic(fmt.Sprintf("commit of rev %d over %d", a.Record.Rev, w.rev))
+	}
+	before := Target("")
+	if w.ledger != nil && len(w.ledger.Names) > 0 {
+		before = w.ledger.Names[0].Value
+	}
+	w.rev++
+	r := a.Record.Clone()
+	r.Rev = w.rev
+	w.ledger = &r
+	w.audit = append(w.audit, a.Audit...)
+	for _, e := range a.Audit {
+		w.say("audit %s %s: %s", e.Token, e.Kind, e.Text)
+	}
+	for _, n := range r.Names {
+		if n.Embedded {
+			w.dns[n.Name] = dnsState{value: n.Value, ttl: n.TTL, mark: n.Mark.String()}
+		}
+	}
+	if len(r.Names) > 0 && r.Names[0].Embedded && r.Names[0].Value != before {
+		w.moved(r.Names[0].Value)
+	}
+}
+
+func (w *world) moved(v Target) {
+	w.seen = append(w.seen, v)
+	id := "none"
+	if w.ledger.Op != nil {
+		id = w.ledger.Op.ID
+	}
+	w.moves = append(w.moves, fmt.Sprintf("%s %s", id, v))
+}
+
+func describe(a Action) string {
+	switch a := a.(type) {
+	case ReadName:
+		return "read " + string(a.Name.Name)
+	case WriteName:
+		return fmt.Sprintf("write %s CNAME %s ttl %d mark %q if CNAME %s mark %q", a.Name.Name, a.Value, a.TTL, a.Mark, a.Expect, *a.ExpectMark)
+	case Verify:
+		return "verify"
+	case SetGate:
+		return fmt.Sprintf("gate %s %s", a.Cluster, a.Want)
+	case Drain:
+		return "drain " + string(a.From)
+	case Cut:
+		return "cut " + string(a.From)
+	case AskFlood:
+		return "leave of the breaker"
+	default:
+		return fmt.Sprintf("%T", a)
+	}
+}
+
+// effect carries out one action and feeds its outcome back.
+func (w *world) effect(a Action) {
+	switch a := a.(type) {
+	case ReadName:
+		w.feed(w.read(a.Name.Name))
+	case WriteName:
+		w.say("%s", describe(a))
+		w.feed(w.write(a))
+	case Verify:
+		w.feed(w.verify(a))
+	case SetGate:
+		w.say("gate %s ordered %s", a.Cluster, a.Want)
+		f := w.take("gate " + string(a.Cluster))
+		if f == "" || f == "lost" {
+			w.open[a.Cluster] = a.Want == GateOpen
+		}
+		w.feed(GateDone{Cluster: a.Cluster, Want: a.Want, Err: f})
+	case Drain:
+		switch f := w.take("drain"); f {
+		case "":
+			w.feed(Drained{Empty: true})
+		default:
+			d, err := time.ParseDuration(f)
+			if err != nil {
+				d = -1
+			}
+			if w.fault["drain"] == "" {
+				w.fault["drain"] = f // what is left does not go away by itself
+			}
+			w.feed(Drained{Bound: d})
+		}
+	case Cut:
+		var left []string
+		if f := w.take("cut"); f != "" {
+			left = strings.Split(f, ",")
+		}
+		w.say("cut %s: %d left", a.From, len(left))
+		w.feed(CutDone{Stragglers: left})
+	case AskFlood:
+		if f := w.take("flood"); f != "" {
+			w.feed(FloodVerdict{Wanting: 9, Limit: 3, Hint: f})
+		} else {
+			w.feed(FloodVerdict{OK: true, Wanting: 1, Limit: 3})
+		}
+	}
+}
+
+func (w *world) read(n RecordName) Event {
+	if f := w.take("read"); f != "" {
+		return NameRead{Name: n, Err: f}
+	}
+	d := w.dns[n]
+	return NameRead{Name: n, Absent: d.absent, Value: d.value, TTL: d.ttl, Mark: d.mark}
+}
+
+// write is the conditional write of a real server.
+func (w *world) write(a WriteName) Event {
+	f := w.take("write")
+	d := w.dns[a.Name.Name]
+	if f == "refused" {
+		return NameWritten{Name: a.Name.Name, Outcome: WriteRefused, Err: "REFUSED: the key may not write this name"}
+	}
+	if f == "dropped" {
+		return NameWritten{Name: a.Name.Name, Outcome: WriteUnknown, Err: "no answer"}
+	}
+	if d.absent != (a.Expect == "") || !d.absent && d.value != a.Expect || a.ExpectMark != nil && d.mark != *a.ExpectMark {
+		return NameWritten{Name: a.Name.Name, Outcome: WriteMismatch, Err: "NXRRSET"}
+	}
+	w.dns[a.Name.Name] = dnsState{value: a.Value, ttl: a.TTL, mark: a.Mark.String()}
+	if a.Name.Name == w.p.Names[0].Name && d.value != a.Value {
+		w.moved(a.Value)
+	}
+	if f == "lost-reply" {
+		return NameWritten{Name: a.Name.Name, Outcome: WriteUnknown, Err: "no answer"}
+	}
+	return NameWritten{Name: a.Name.Name, Outcome: WriteDone}
+}
+
+func (w *world) verify(a Verify) Event {
+	f := w.take("verify")
+	out := Verified{Names: map[RecordName]NameAgreement{}}
+	for _, n := range a.Names {
+		g := NameAgreement{Asked: 2, Wanted: n.Value, AskedAt: w.now}
+		if d := w.dns[n.Name]; f == "" && !d.absent && d.value == n.Value {
+			g.Agree, g.Agreeing, g.LastAgree = true, 2, w.now
+		} else {
+			g.Dissent = []string{fmt.Sprintf("%s: 192.0.2.1 udp shows %s", n.Name, d.value)}
+		}
+		out.Names[n.Name] = g
+	}
+	return out
+}
+
+// after lets time pass in steps of a fifth of a round, with everybody who has
+// spoken before saying the same again, as vantages do.
+func (w *world) after(d time.Duration) {
+	end := w.now.Add(d)
+	step := w.p.Round / 5
+	for n := 1; w.now.Before(end); n++ {
+		w.now = w.now.Add(min(step, end.Sub(w.now)))
+		if n%5 == 0 || !w.now.Before(end) {
+			for _, v := range w.p.Vantages {
+				if _, ok := w.said[v.Name]; ok && w.fault["mute "+string(v.Name)] == "" {
+					w.report(v.Name)
+				}
+			}
+		}
+		w.feed(Tick{})
+	}
+}
+
+// vote sets what a vantage sees of a cluster from now on.
+func (w *world) vote(v VantageName, c ClusterName, word, reason string) {
+	if w.said[v] == nil {
+		w.said[v] = map[ClusterName]Sighting{}
+	}
+	old, had := w.said[v][c]
+	n := Sighting{Fall: w.p.Count.Fall, Rise: w.p.Count.Rise, Reason: reason, LastProbe: w.now, Client: old.Client, ClientAt: old.ClientAt, Canary: CanaryOK, CanaryAt: w.now}
+	switch word {
+	case "up":
+		n.Vote, n.Identity, n.UpSince, n.Hits = Up, reason != "anonymous", w.now, w.p.Count.Rise
+		if had && old.Vote == Up {
+			n.UpSince = old.UpSince
+		} else if !had {
+			n.UpSince = w.now.Add(-w.uptime)
+		}
+	case "down":
+		n.Vote, n.Misses, n.FirstMiss, n.LastMiss = Down, w.p.Count.Fall, w.now, w.now
+		if had && old.Vote == Down {
+			n.FirstMiss = old.FirstMiss
+		}
+	case "unknown":
+		n.Vote = Unknown
+	default: // a number of misses on an up vote
+		n = old
+		n.Reason = reason
+		if _, err := fmt.Sscanf(word, "%d", &n.Misses); err != nil {
+			panic("vote " + word)
+		}
+		n.LastMiss, n.FirstMiss = w.now, w.now
+	}
+	w.said[v][c] = n
+}
+
+func (w *world) report(v VantageName) {
+	cl := map[ClusterName]Sighting{}
+	for c, s := range w.said[v] {
+		s.LastProbe = w.now
+		if s.Vote == Down {
+			s.LastMiss = w.now
+		}
+		if w.p.ClientProbes && s.Client != "" {
+			s.ClientAt = w.now
+			if s.Client != ClientSilent {
+				s.Client = ClientRefused
+				if w.open[c] {
+					s.Client = ClientAccepted
+				}
+			}
+		}
+		cl[c] = s
+	}
+	gen := w.gen[v]
+	w.feed(Report{Vantage: v, Generation: gen, Sick: w.sick[v], Clusters: cl})
+}
+
+func (w *world) command(c Command) Reply {
+	w.refs++
+	c.Ref = fmt.Sprint("r", w.refs)
+	if c.By == "" {
+		c.By = "ann"
+	}
+	n := len(w.replies)
+	w.feed(c)
+	if i := slices.IndexFunc(w.replies[n:], func(r Reply) bool { return r.Ref == c.Ref }); i >= 0 {
+		return w.replies[n+i]
+	}
+	return Reply{}
+}
+
+// settleUp makes everybody say up of both clusters and lets the adopting
+// phase pass.
+func (w *world) settleUp() {
+	for _, v := range w.p.Vantages {
+		for _, c := range w.p.Clusters {
+			w.vote(v.Name, c, "up", "200")
+			if w.p.ClientProbes {
+				s := w.said[v.Name][c]
+				s.Client = ClientAccepted
+				w.said[v.Name][c] = s
+			}
+		}
+		w.report(v.Name)
+	}
+}
+
+func (w *world) all(c ClusterName, word, reason string) {
+	for _, v := range w.p.Vantages {
+		w.vote(v.Name, c, word, reason)
+	}
+	for _, v := range w.p.Vantages {
+		w.report(v.Name)
+	}
+}
