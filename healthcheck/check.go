@@ -1,0 +1,368 @@
+package healthcheck
+
+import (
+	"cmp"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// CheckType is the kind of a probe.
+type CheckType string
+
+const (
+	TCP   CheckType = "tcp"   // a connection is accepted
+	TLS   CheckType = "tls"   // and a certificate for the clients' name is shown
+	HTTP  CheckType = "http"  // and a request is answered as expected
+	HTTPS CheckType = "https" // the same over TLS
+)
+
+// CheckTypes lists every kind, for messages and completion.
+var CheckTypes = []CheckType{TCP, TLS, HTTP, HTTPS}
+
+// Check says how a cluster is looked at. The zero value of every field but
+// Type has a sane meaning. It is plain data: the same check runs at every
+// vantage, and its hash is part of the generation that a vote bears.
+type Check struct {
+	Type CheckType `yaml:"type" json:"type"`
+	Port int       `yaml:"port,omitempty" json:"port,omitempty"` // 1 to 65535, replaces the port of the address
+
+	// For http and https.
+	Path          string            `yaml:"path,omitempty" json:"path,omitempty"`                     // with query; default /
+	Method        string            `yaml:"method,omitempty" json:"method,omitempty"`                 // GET (default), HEAD or OPTIONS
+	Status        []StatusRange     `yaml:"status,omitempty" json:"status,omitempty"`                 // default 200-299; a redirect is a miss unless it is in here
+	Host          string            `yaml:"host,omitempty" json:"host,omitempty"`                     // default: the clients' name, with the port when it is not the scheme's own
+	Headers       map[string]string `yaml:"headers,omitempty" json:"headers,omitempty"`               // sent with the request
+	ExpectHeaders map[string]string `yaml:"expect_headers,omitempty" json:"expect_headers,omitempty"` // name to a regular expression that one of its values must match
+	Body          BodyCheck         `yaml:"body,omitempty" json:"body,omitzero"`
+	JSON          JSONCheck         `yaml:"json,omitempty" json:"json,omitzero"`
+	Identity      IdentityCheck     `yaml:"identity,omitempty" json:"identity,omitzero"`
+	Slow          time.Duration     `yaml:"slow,omitempty" json:"slow,omitempty"` // a success slower than this carries a warning; default half of the timeout
+
+	// For tls and https.
+	ServerName string        `yaml:"server_name,omitempty" json:"server_name,omitempty"` // default: the clients' name
+	CA         string        `yaml:"ca,omitempty" json:"ca,omitempty"`                   // PEM certificates to trust instead of the system's
+	CAFile     string        `yaml:"ca_file,omitempty" json:"-"`                         // see LoadCA
+	CertWarn   time.Duration `yaml:"cert_warn,omitempty" json:"cert_warn,omitempty"`     // a certificate that ends sooner carries a warning; default 14 days
+}
+
+// BodyCheck is what the first 64 KiB of the body must hold.
+type BodyCheck struct {
+	Contains string `yaml:"contains,omitempty" json:"contains,omitempty"`
+	Matches  string `yaml:"matches,omitempty" json:"matches,omitempty"` // regular expression (RE2)
+}
+
+// JSONCheck is a value that the body, taken as JSON, must hold.
+type JSONCheck struct {
+	Path  string `yaml:"path,omitempty" json:"path,omitempty"`   // as in $.status.checks[0].state: a singular query of RFC 9535 section 2.3.5.1
+	Value string `yaml:"value,omitempty" json:"value,omitempty"` // string, number, true, false or null as text; empty: it must only be there
+}
+
+// IdentityCheck is where the answer says which cluster it comes from. At most
+// one is set. What it must say is the target's Identity.
+type IdentityCheck struct {
+	Header   string `yaml:"header,omitempty" json:"header,omitempty"`
+	JSONPath string `yaml:"json_path,omitempty" json:"json_path,omitempty"`
+	Body     string `yaml:"body,omitempty" json:"body,omitempty"` // regular expression; its first group, or the whole match, is the identity
+}
+
+// Configured says whether any identity is asked for.
+func (i IdentityCheck) Configured() bool { return i != IdentityCheck{} }
+
+// StatusRange is a closed range of HTTP status codes, written 200 or 200-299.
+type StatusRange struct{ From, To int }
+
+func (r StatusRange) String() string {
+	if r.From == r.To {
+		return strconv.Itoa(r.From)
+	}
+	return fmt.Sprintf("%d-%d", r.From, r.To)
+}
+
+// ParseStatusRange reads 200 or 200-299; codes lie within 100 to 599.
+func ParseStatusRange(s string) (StatusRange, error) {
+	from, to, ranged := strings.Cut(s, "-")
+	if !ranged {
+		to = from
+	}
+	a, errA := strconv.ParseUint(strings.TrimSpace(from), 10, 16)
+	b, errB := strconv.ParseUint(strings.TrimSpace(to), 10, 16)
+	if errA != nil || errB != nil {
+		return StatusRange{}, fmt.Errorf("status %q is neither a code such as 200 nor a range such as 200-299", s)
+	}
+	r := StatusRange{int(a), int(b)}
+	return r, r.check()
+}
+
+func (r StatusRange) check() error {
+	if r.From < 100 || r.To > 599 || r.From > r.To {
+		return fmt.Errorf("status %s is no rising range within 100 to 599", r)
+	}
+	return nil
+}
+
+// MarshalText writes what ParseStatusRange reads.
+func (r StatusRange) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText is ParseStatusRange.
+func (r *StatusRange) UnmarshalText(b []byte) (err error) {
+	*r, err = ParseStatusRange(string(b))
+	return err
+}
+
+// UnmarshalYAML takes a number as well as a text.
+func (r *StatusRange) UnmarshalYAML(unmarshal func(any) error) error {
+	var s string
+	if err := unmarshal(&s); err != nil {
+		return err
+	}
+	return r.UnmarshalText([]byte(s))
+}
+
+// Fault is one mistake in a config, at a path of keys such as
+// check.status[1], with a hint for people where there is one.
+type Fault struct {
+	Path    string
+	Problem string
+	Hint    string
+}
+
+func (f Fault) Error() string {
+	s := f.Path + ": " + f.Problem
+	if f.Hint != "" {
+		s += " (" + f.Hint + ")"
+	}
+	return s
+}
+
+// Under puts the faults below a longer path.
+func Under(prefix string, faults []Fault) []Fault {
+	out := slices.Clone(faults)
+	for i := range out {
+		out[i].Path = prefix + "." + out[i].Path
+	}
+	return out
+}
+
+// LoadCA reads CAFile, relative to dir, into CA and empties CAFile, so that
+// the check no longer depends on this machine.
+func (c *Check) LoadCA(dir string) error {
+	if c.CAFile == "" {
+		return nil
+	}
+	name := c.CAFile
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(dir, name)
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("read ca_file: %w", err)
+	}
+	c.CA, c.CAFile = string(b), ""
+	return nil
+}
+
+func (c Check) withDefaults() Check {
+	if c.isHTTP() {
+		c.Path = cmp.Or(c.Path, "/")
+		c.Method = cmp.Or(c.Method, http.MethodGet)
+		if len(c.Status) == 0 {
+			c.Status = []StatusRange{{200, 299}}
+		}
+	}
+	if c.isTLS() {
+		c.CertWarn = cmp.Or(c.CertWarn, 14*24*time.Hour)
+	}
+	return c
+}
+
+func (c Check) isHTTP() bool { return c.Type == HTTP || c.Type == HTTPS }
+func (c Check) isTLS() bool  { return c.Type == TLS || c.Type == HTTPS }
+
+// faults collects mistakes with their paths.
+type faults []Fault
+
+func (f *faults) add(path, hint, format string, args ...any) {
+	*f = append(*f, Fault{path, fmt.Sprintf(format, args...), hint})
+}
+
+func (f *faults) pattern(path, expr string) {
+	if len(expr) > maxPattern {
+		f.add(path, "", "is longer than %d bytes", maxPattern)
+	} else if _, err := regexp.Compile(expr); err != nil {
+		f.add(path, "the syntax is RE2, see https://pkg.go.dev/regexp/syntax", "%v", err)
+	}
+}
+
+const maxPattern = 1024
+
+// ownHeaders are set by the probe itself.
+var ownHeaders = []string{"Host", "Connection", "Content-Length", "Transfer-Encoding", "Upgrade"}
+
+// Validate returns every fault of the check; paths are its own keys.
+func (c Check) Validate() []Fault {
+	var f faults
+	if !slices.Contains(CheckTypes, c.Type) {
+		f.add("type", "", "%q is none of %v", c.Type, CheckTypes)
+		return f
+	}
+	if c.Port < 0 || c.Port > 65535 {
+		f.add("port", "", "%d is outside 1 to 65535", c.Port)
+	}
+	if !c.isHTTP() {
+		c.refuseHTTP(&f)
+	} else {
+		c.validateHTTP(&f)
+	}
+	c.validateTLS(&f)
+	if c.Slow < 0 {
+		f.add("slow", "", "%s is negative", c.Slow)
+	}
+	return f
+}
+
+func (c Check) refuseHTTP(f *faults) {
+	for key, set := range map[string]bool{
+		"path": c.Path != "", "method": c.Method != "", "status": len(c.Status) > 0, "host": c.Host != "",
+		"headers": len(c.Headers) > 0, "expect_headers": len(c.ExpectHeaders) > 0,
+		"body": c.Body != BodyCheck{}, "json": c.JSON != JSONCheck{}, "identity": c.Identity.Configured(),
+	} {
+		if set {
+			f.add(key, "use type http or https", "means nothing to a %s check", c.Type)
+		}
+	}
+	slices.SortFunc(*f, func(a, b Fault) int { return cmp.Compare(a.Path, b.Path) })
+}
+
+func (c Check) validateHTTP(f *faults) {
+	if c.Path != "" {
+		u, err := url.ParseRequestURI(c.Path)
+		if err != nil || !strings.HasPrefix(c.Path, "/") || strings.HasPrefix(c.Path, "//") || u.Fragment != "" {
+			f.add("path", "", "%q is no path such as /healthz?full=1", c.Path)
+		}
+	}
+	if !slices.Contains([]string{"", http.MethodGet, http.MethodHead, http.MethodOptions}, c.Method) {
+		f.add("method", "a probe must not change anything: RFC 9110 section 9.2.1", "%q is none of GET, HEAD, OPTIONS", c.Method)
+	}
+	needsBody := c.Body != BodyCheck{} || c.JSON != JSONCheck{} || c.Identity.Body != "" || c.Identity.JSONPath != ""
+	if c.Method == http.MethodHead && needsBody {
+		f.add("method", "use GET", "HEAD brings no body to look at")
+	}
+	for i, r := range c.Status {
+		if err := r.check(); err != nil {
+			f.add(fmt.Sprintf("status[%d]", i), "", "%v", err)
+		}
+	}
+	if c.Host != "" && !isHost(c.Host) {
+		f.add("host", "", "%q is no host", c.Host)
+	}
+	for _, name := range sortedKeys(c.Headers) {
+		switch {
+		case !isToken(name) || !isFieldValue(c.Headers[name]):
+			f.add("headers."+name, "", "is no valid header")
+		case slices.Contains(ownHeaders, http.CanonicalHeaderKey(name)):
+			f.add("headers."+name, "for Host use the key host", "is set by the probe itself")
+		}
+	}
+	for _, name := range sortedKeys(c.ExpectHeaders) {
+		if !isToken(name) {
+			f.add("expect_headers."+name, "", "is no valid header name")
+		}
+		f.pattern("expect_headers."+name, c.ExpectHeaders[name])
+	}
+	f.pattern("body.matches", c.Body.Matches)
+	if c.JSON.Path == "" && c.JSON.Value != "" {
+		f.add("json.path", "", "is missing beside json.value")
+	}
+	if _, err := parseJSONPath(c.JSON.Path); c.JSON.Path != "" && err != nil {
+		f.add("json.path", "", "%v", err)
+	}
+	c.Identity.validate(f)
+}
+
+func (i IdentityCheck) validate(f *faults) {
+	set := 0
+	for _, s := range []string{i.Header, i.JSONPath, i.Body} {
+		if s != "" {
+			set++
+		}
+	}
+	if set > 1 {
+		f.add("identity", "", "header, json_path and body exclude one another")
+	}
+	if i.Header != "" && !isToken(i.Header) {
+		f.add("identity.header", "", "%q is no valid header name", i.Header)
+	}
+	if _, err := parseJSONPath(i.JSONPath); i.JSONPath != "" && err != nil {
+		f.add("identity.json_path", "", "%v", err)
+	}
+	f.pattern("identity.body", i.Body)
+}
+
+func (c Check) validateTLS(f *faults) {
+	if !c.isTLS() {
+		for key, set := range map[string]bool{"ca": c.CA != "", "ca_file": c.CAFile != "", "cert_warn": c.CertWarn != 0, "server_name": c.ServerName != ""} {
+			if set {
+				f.add(key, "use type tls or https", "means nothing to a %s check", c.Type)
+			}
+		}
+		slices.SortStableFunc(*f, func(a, b Fault) int { return cmp.Compare(a.Path, b.Path) })
+		return
+	}
+	if c.CA != "" && c.CAFile != "" {
+		f.add("ca_file", "", "excludes ca")
+	}
+	if _, err := c.roots(); err != nil {
+		f.add("ca", "", "%v", err)
+	}
+	if c.CertWarn < 0 {
+		f.add("cert_warn", "", "%s is negative", c.CertWarn)
+	}
+}
+
+// roots returns the certificates to trust; nil means the system's.
+func (c Check) roots() (*x509.CertPool, error) {
+	if c.CA == "" {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(c.CA)) {
+		return nil, errors.New("holds no PEM certificate")
+	}
+	return pool, nil
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// isToken is the grammar of a header's name, RFC 9110 section 5.6.2.
+func isToken(s string) bool {
+	return s != "" && strings.IndexFunc(s, func(r rune) bool {
+		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+		return !letter && (r == 0 || !strings.ContainsRune("!#$%&'*+-.^_`|~", r))
+	}) < 0
+}
+
+// isFieldValue refuses what could end a header line, RFC 9110 section 5.5.
+func isFieldValue(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) < 0
+}
+
+func isHost(s string) bool {
+	return s != "" && strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`/\?#@"<>`, r) }) < 0
+}

@@ -1,0 +1,157 @@
+package healthcheck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+)
+
+// dialer connects to the address of one target, and to nothing that probes
+// must not reach.
+type dialer struct {
+	host    string
+	literal netip.Addr // valid when host is an address
+	port    uint16
+	allow   []netip.Prefix
+	lookup  func(context.Context, string) ([]netip.Addr, error)
+	net     net.Dialer
+}
+
+func newDialer(t Target, c ProbeConfig) *dialer {
+	host, port, _ := net.SplitHostPort(t.dialAddress())
+	n, _ := strconv.ParseUint(port, 10, 16)
+	d := &dialer{host: host, port: uint16(n), allow: c.Allow, lookup: c.Lookup}
+	d.literal, _ = netip.ParseAddr(host)
+	if d.lookup == nil {
+		d.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	// No keep-alive: the connection lives for one probe.
+	d.net.KeepAlive = -1
+	return d
+}
+
+// forbidden is where credentials of the machine can be fetched: link-local
+// (RFC 3927, RFC 4291 section 2.5.6) and the metadata services of clouds that
+// live elsewhere (100.100.100.200 Alibaba Cloud, fd00:ec2::254 AWS).
+var forbidden = []netip.Prefix{
+	netip.MustParsePrefix("169.254.0.0/16"),
+	netip.MustParsePrefix("fe80::/10"),
+	netip.MustParsePrefix("100.100.100.200/32"),
+	netip.MustParsePrefix("fd00:ec2::254/128"),
+}
+
+// nat64 carries an IPv4 address in its last four bytes (RFC 6052 section 2.1).
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+
+func (d *dialer) check(a netip.Addr) error {
+	a = a.Unmap().WithZone("")
+	if nat64.Contains(a) {
+		b := a.As16()
+		a = netip.AddrFrom4([4]byte(b[12:]))
+	}
+	for _, p := range d.allow {
+		if p.Contains(a) {
+			return nil
+		}
+	}
+	if a.IsUnspecified() || a.IsMulticast() {
+		return fmt.Errorf("%s: %w", a, ErrForbidden)
+	}
+	for _, p := range forbidden {
+		if p.Contains(a) {
+			return fmt.Errorf("%s: %w (link-local or metadata; allow it by name if it is meant)", a, ErrForbidden)
+		}
+	}
+	return nil
+}
+
+// checkLiteral refuses a forbidden address before the first probe.
+func (d *dialer) checkLiteral() error {
+	if !d.literal.IsValid() {
+		return nil
+	}
+	return d.check(d.literal)
+}
+
+// resolve returns the addresses to try, at most four. Failure is our own: it
+// is our resolver that is asked, clients use their own.
+func (d *dialer) resolve(ctx context.Context, tr *Trace) ([]netip.Addr, error) {
+	if d.literal.IsValid() {
+		return []netip.Addr{d.literal}, nil
+	}
+	tr.Phase = PhaseResolve
+	start := time.Now()
+	addrs, err := d.lookup(ctx, d.host)
+	tr.Resolve = time.Since(start)
+	if err == nil && len(addrs) == 0 {
+		err = errors.New("no address")
+	}
+	if err != nil {
+		return nil, Own(fmt.Errorf("resolve %s: %w", d.host, plain(err, tr.Resolve)))
+	}
+	return addrs[:min(len(addrs), 4)], nil
+}
+
+// connect resolves, checks and dials; the address that was checked is the one
+// that is dialled, so a name that changes in between gains nothing.
+func (d *dialer) connect(ctx context.Context, tr *Trace) (*net.TCPConn, error) {
+	addrs, err := d.resolve(ctx, tr)
+	if err != nil {
+		return nil, err
+	}
+	tr.Phase = PhaseConnect
+	start := time.Now()
+	defer func() { tr.Connect = time.Since(start) }()
+	var failed error
+	for i, a := range addrs {
+		conn, err := d.dialOne(ctx, netip.AddrPortFrom(a, d.port), tr, len(addrs)-i)
+		if err == nil {
+			return conn, nil
+		}
+		// A fault of our own on one address (no IPv6 here, say) does not
+		// excuse the cluster on another.
+		if failed == nil || isOwn(failed) {
+			failed = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, failed
+}
+
+// dialOne gives one of the addresses that are left its share of the time.
+func (d *dialer) dialOne(ctx context.Context, to netip.AddrPort, tr *Trace, left int) (*net.TCPConn, error) {
+	if err := d.check(to.Addr()); err != nil {
+		return nil, Own(fmt.Errorf("connect: %w", err))
+	}
+	start := time.Now()
+	if limit := limitOf(ctx, start); left > 1 && limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit/time.Duration(left))
+		defer cancel()
+	}
+	tr.Remote = to
+	conn, err := d.net.DialTCP(ctx, "tcp", netip.AddrPort{}, to)
+	if err != nil {
+		return nil, fmt.Errorf("connect %s: %w", to, plain(err, limitOf(ctx, start)))
+	}
+	if a, ok := conn.LocalAddr().(*net.TCPAddr); ok {
+		tr.Local = a.AddrPort()
+	}
+	return conn, nil
+}
+
+// drop closes at once with a reset, which leaves no TIME_WAIT behind: probes
+// of one destination would otherwise use up the local ports at about 470 a
+// second.
+func drop(c *net.TCPConn) {
+	c.SetLinger(0)
+	c.Close()
+}

@@ -1,0 +1,35 @@
+// Package healthcheck looks at clusters and says up, down or unknown; what is
+// to be done about it is decided in internal/failover and nowhere else.
+//
+// A [Probe] is one look at one cluster: func(ctx) error, where nil is healthy
+// and the error is the reason. It dials the address of that cluster but speaks
+// under the name that clients use (server name, Host), over a connection of
+// its own, so neither a warm connection nor the present value of the name can
+// hide a fault. A healthy answer from the wrong cluster is a miss.
+//
+// The [Prober] runs the probes of one vantage: each target on its own grid of
+// rounds, spread by a hash, one probe in flight per target, on a bounded pool.
+// A first miss starts a burst of re-checks so that the vote comes early. After
+// a vote turned down, confirming probes come at the end of the ride-out, so
+// that whoever decides has a fresh miss at that very moment.
+//
+// Three things keep a sick vantage from voting others dead. A fault of our own
+// (resolver, local ports, file descriptors, no route, a panic, lateness) is
+// [ErrOwn]: the count stays as it was and the vote is unknown. A vantage that
+// finds none of its controls reachable abstains from everything, and no down
+// vote leaves it before a control was reached after the first miss. A prober
+// that is late on its own schedule abstains until a round went by on time.
+//
+// Votes travel as [InstanceReport]s: from a [Prober] in the same process by a
+// function call, from elsewhere by a [Sender] over HTTP to the [Receiver] of
+// every controller. A report carries ages, never times, so no clock is
+// compared with another one.
+//
+// What this does not promise. The key of a vantage proves who speaks, not that
+// it speaks the truth: that is what several failure domains are for. A message
+// may be read on the wire unless it travels over TLS. A receiver that was just
+// restarted knows no sequence yet: until the first report of a vantage arrives
+// it would take a captured one that is younger than [ClockBound] by the wall
+// clock and whose probes, by their ages, are still fresh. A certificate counts
+// as expired by the clock of the vantage.
+package healthcheck

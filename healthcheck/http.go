@@ -1,0 +1,159 @@
+package healthcheck
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+const (
+	maxBody   = 64 << 10 // of a body that is looked at
+	maxHeader = 32 << 10 // of status line and headers together
+	maxEarly  = 8        // of interim (1xx) answers
+
+	// goodbye is how long the cluster may take to close the connection after
+	// its answer, as Connection: close asks it to. Who closes first keeps the
+	// TIME_WAIT.
+	goodbye = 20 * time.Millisecond
+)
+
+// exchange is one request and what its answer must be. The request is the
+// same each time, so its bytes are made once. It is written and read right on
+// the connection rather than through http.Transport: nothing is pooled,
+// redirected, proxied or retried behind our back, and each phase is seen.
+type exchange struct {
+	dial    *dialer
+	shake   *shaker // nil for plain http
+	request *http.Request
+	wire    []byte
+	want    expectation
+}
+
+func httpProbe(d *dialer, t Target, c ProbeConfig) (Probe, error) {
+	scheme := "http"
+	x := &exchange{dial: d}
+	if t.Check.isTLS() {
+		scheme, x.shake = "https", newShaker(t)
+	}
+	host := t.hostHeader()
+	req, err := http.NewRequest(t.Check.Method, scheme+"://"+host+t.Check.Path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("check.path: %w", err)
+	}
+	req.Host = host
+	req.Close = true
+	req.Header.Set("User-Agent", "pointsman-probe ("+clean(string(c.Vantage), 64)+")")
+	req.Header.Set("Accept", "*/*")
+	for name, value := range t.Check.Headers {
+		req.Header.Set(name, value)
+	}
+	var wire bytes.Buffer
+	if err := req.Write(&wire); err != nil {
+		return nil, fmt.Errorf("check: write request: %w", err)
+	}
+	x.request, x.wire = req, wire.Bytes()
+	if x.want, err = newExpectation(t); err != nil {
+		return nil, err
+	}
+	return x.probe, nil
+}
+
+func (x *exchange) probe(ctx context.Context) (err error) {
+	tr := traceOf(ctx)
+	tcp, err := x.dial.connect(ctx, tr)
+	if err != nil {
+		return err
+	}
+	defer bind(ctx, tcp)()
+	var conn net.Conn = tcp
+	defer func() { hangUp(tcp, conn, err) }()
+	if x.shake != nil {
+		tc, err := x.shake.shake(ctx, tcp, tr)
+		if err != nil {
+			return err
+		}
+		conn = tc
+	}
+	start := time.Now()
+	resp, body, err := x.talk(ctx, conn, tr)
+	tr.Answer = time.Since(start)
+	if err != nil {
+		return err
+	}
+	if err := x.want.judge(resp, body, tr); err != nil {
+		return err
+	}
+	tr.Phase = PhaseDone
+	return nil
+}
+
+// answerBody is what was read of a body; whole says that it was all.
+type answerBody struct {
+	bytes []byte
+	whole bool
+}
+
+func (x *exchange) talk(ctx context.Context, conn net.Conn, tr *Trace) (*http.Response, answerBody, error) {
+	start := time.Now()
+	tr.Phase = PhaseWrite
+	if _, err := conn.Write(x.wire); err != nil {
+		return nil, answerBody{}, fmt.Errorf("write request: %w", plain(err, limitOf(ctx, start)))
+	}
+	tr.Phase = PhaseRead
+	limit := &io.LimitedReader{R: conn, N: maxHeader}
+	br := bufio.NewReader(limit)
+	resp, err := x.header(br)
+	if err != nil {
+		if limit.N <= 0 {
+			err = fmt.Errorf("headers are larger than %d KiB", maxHeader>>10)
+		} else if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = errors.New("connection closed before an answer")
+		}
+		return nil, answerBody{}, fmt.Errorf("read answer: %w", plain(err, limitOf(ctx, start)))
+	}
+	limit.N = 2 * maxBody // chunk framing comes on top of the body
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	body := answerBody{b[:min(len(b), maxBody)], len(b) <= maxBody}
+	if err != nil && body.whole {
+		tr.Phase = PhaseBody
+		if limit.N <= 0 {
+			err = errors.New("framing is larger than the body")
+		}
+		return nil, answerBody{}, fmt.Errorf("read body: %w", plain(err, limitOf(ctx, start)))
+	}
+	return resp, body, nil
+}
+
+// header reads the final answer past interim ones (RFC 9110 section 15.2).
+func (x *exchange) header(br *bufio.Reader) (*http.Response, error) {
+	for range maxEarly {
+		resp, err := http.ReadResponse(br, x.request)
+		if err != nil {
+			return nil, err
+		}
+		if resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
+			return resp, nil
+		}
+	}
+	return nil, fmt.Errorf("more than %d interim answers", maxEarly)
+}
+
+// hangUp lets the cluster close first after a full answer, so that neither
+// side is left with a reset or our side with a TIME_WAIT; else it resets.
+func hangUp(tcp *net.TCPConn, conn net.Conn, err error) {
+	if err == nil {
+		tcp.SetReadDeadline(time.Now().Add(goodbye))
+		var one [1]byte
+		if _, err := conn.Read(one[:]); err == io.EOF && conn == net.Conn(tcp) {
+			tcp.Close()
+			return
+		}
+	}
+	drop(tcp)
+}

@@ -1,0 +1,219 @@
+package healthcheck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"pointsman/internal/failover"
+)
+
+// outcome is one finished probe.
+type outcome struct {
+	watch      *watch
+	sent, done time.Time
+	kind       Outcome
+	err        error
+	trace      Trace
+}
+
+// minSlack is the lateness that is never held against a probe.
+const minSlack = 100 * time.Millisecond
+
+// startSlack is how late a probe may start, measured against its plan. Its
+// deadline runs from the real start, so half a round does no harm.
+func startSlack(t Target) time.Duration { return max(t.Round/2, minSlack) }
+
+// execute runs one probe. Its deadline runs from the real start, so a queue
+// before it never eats into the time that the cluster has.
+func (p *Prober) execute(ctx context.Context, w *watch) outcome {
+	o := outcome{watch: w, sent: time.Now()}
+	t := &w.target
+	if late := o.sent.Sub(w.due); late > startSlack(*t) {
+		// It would say something of the moment, but a prober that cannot keep
+		// its schedule cannot be trusted with deadlines either.
+		o.done, o.kind, o.trace.Phase = o.sent, OwnFault, PhaseSchedule
+		o.err = Own(fmt.Errorf("%w: %s behind", ErrLate, late.Round(time.Millisecond)))
+		return o
+	}
+	pctx, cancel := context.WithTimeout(WithTrace(ctx, &o.trace), t.Timeout)
+	defer cancel()
+	o.err = guarded(pctx, w.probe)
+	o.done = time.Now()
+	switch took := o.done.Sub(o.sent); {
+	case ctx.Err() != nil:
+		o.err = Own(fmt.Errorf("ended by us: %w", context.Cause(ctx)))
+	case o.err != nil && took > t.Timeout+minSlack:
+		// We woke up long after the deadline: the answer may have waited.
+		o.trace.Phase = PhaseSchedule
+		o.err = Own(fmt.Errorf("%w: noticed after %s that %s had passed", ErrLate, took.Round(time.Millisecond), t.Timeout))
+	case isOwn(o.err):
+		o.err = Own(o.err)
+	}
+	switch {
+	case o.err == nil:
+		o.kind, o.trace.Phase = Success, PhaseDone
+	case errors.Is(o.err, ErrOwn):
+		o.kind = OwnFault
+	default:
+		o.kind = Miss
+	}
+	return o
+}
+
+// guarded turns a panic into a fault of our own.
+func guarded(ctx context.Context, probe Probe) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = Own(fmt.Errorf("%w: %v", ErrPanic, r))
+		}
+	}()
+	return probe(ctx)
+}
+
+func (o outcome) observation() Observation {
+	ob := Observation{
+		Sent: o.sent, Took: o.done.Sub(o.sent), Outcome: o.kind, Phase: o.trace.Phase,
+		Resolve: o.trace.Resolve, Connect: o.trace.Connect, TLS: o.trace.TLS, Answer: o.trace.Answer,
+		Local: o.trace.Local, Remote: o.trace.Remote, Identity: o.trace.Identity, Warnings: o.trace.Warnings,
+	}
+	if o.err != nil {
+		ob.Reason = clean(o.err.Error(), maxText)
+	}
+	return ob
+}
+
+// observe counts a finished probe, plans the next one and reports.
+func (p *Prober) observe(o outcome) {
+	w := o.watch
+	sick := p.controls.sick()
+	w.flying = false
+	w.add(o)
+	p.count(func(s *Stats) {
+		w.history.add(o.observation())
+		s.Waiting = len(p.ready)
+		switch o.kind {
+		case Success:
+			s.Successes++
+		case Miss:
+			s.Misses++
+		case OwnFault:
+			s.OwnFaults++
+			if errors.Is(o.err, ErrLate) {
+				s.Late++
+			}
+		}
+	})
+	now := time.Now()
+	p.queue.put(w, w.plan(now))
+	if w.instance == nil {
+		p.observeControl(w, sick, now)
+		return
+	}
+	if w.firstMiss() {
+		for _, c := range p.controls.want(w.sent) {
+			p.queue.put(c, now)
+		}
+	}
+	p.report(w.instance, now)
+}
+
+// observeControl reports every instance when the vantage turned sick or well,
+// and otherwise those whose down vote waited for this check.
+func (p *Prober) observeControl(w *watch, before string, now time.Time) {
+	if w.sent.Before(p.controls.wanted) {
+		p.queue.put(w, now)
+	}
+	turned := (before == "") != (p.controls.sick() == "")
+	for _, in := range p.instances {
+		waited := false
+		for _, w := range in.watches {
+			waited = waited || w.gated
+		}
+		if turned || waited {
+			p.report(in, now)
+		}
+	}
+}
+
+// report tells what the vantage says of an instance now.
+func (p *Prober) report(in *instance, now time.Time) {
+	r := InstanceReport{
+		Vantage: p.config.Vantage, Instance: in.name, Generation: in.generation,
+		Sick: p.sick(in, now), Clusters: make([]ClusterReport, len(in.watches)), made: now,
+	}
+	for i, w := range in.watches {
+		r.Clusters[i] = p.vote(w, now)
+	}
+	p.mu.Lock()
+	in.latest = r
+	p.mu.Unlock()
+	p.config.OnReport(r)
+}
+
+// sick is why the vantage abstains from the instance as a whole, or empty.
+func (p *Prober) sick(in *instance, now time.Time) string {
+	if !p.stalledAt.IsZero() && now.Sub(p.stalledAt) < in.round {
+		return fmt.Sprintf("late on our own schedule: the scheduler was held up for %s", p.stalledBy.Round(time.Millisecond))
+	}
+	return p.controls.sick()
+}
+
+// vote is what the vantage says of one cluster. The counters are always those
+// of the count; only the vote and its reason give way to an abstention.
+func (p *Prober) vote(w *watch, now time.Time) ClusterReport {
+	s := w.count.Sighting(w.target.Count)
+	c := ClusterReport{
+		Cluster: w.target.Cluster, Vote: s.Vote, Reason: w.words(s),
+		Misses: s.Misses, Fall: s.Fall, Hits: s.Hits, Rise: s.Rise, Failed: s.Failed, Window: s.Window,
+		LastProbe: age(now, s.LastProbe), FirstMiss: age(now, s.FirstMiss), LastMiss: age(now, s.LastMiss),
+		Latency: w.latency, Identity: w.identity, Warnings: w.warnings,
+	}
+	w.gated = s.Vote == failover.Down && !p.controls.seen(s.FirstMiss)
+	abstain := ""
+	switch silent := now.Sub(w.finished); {
+	case w.finished.IsZero():
+		abstain = "not probed yet"
+	case w.own:
+		abstain = w.lastError
+	case silent > 2*w.target.Round+w.target.Timeout:
+		abstain = fmt.Sprintf("no probe has ended for %s", silent.Round(time.Millisecond))
+	case w.gated:
+		abstain = "no control reached yet since the first miss; " + c.Reason
+	}
+	if abstain != "" {
+		c.Vote, c.Reason = failover.Unknown, clean(abstain, maxText)
+	}
+	if c.Vote == failover.Up {
+		c.UpFor = age(now, s.UpSince)
+	}
+	return c
+}
+
+// words is the reason of a vote.
+func (w *watch) words(s failover.Sighting) string {
+	switch {
+	case s.Misses > 0 && s.Vote != failover.Down:
+		return clean(fmt.Sprintf("%d of %d misses: %s", s.Misses, s.Fall, w.lastMiss), maxText)
+	case s.Misses > 0 && s.Misses < s.Fall && s.Window > 0:
+		return clean(fmt.Sprintf("%d of the last %d probes failed, the newest: %s", s.Failed, s.Window, w.lastMiss), maxText)
+	case s.Misses > 0:
+		return w.lastMiss
+	case s.Vote == failover.Down:
+		return clean(fmt.Sprintf("answers again, %d of %d successes; the newest miss: %s", s.Hits, s.Rise, w.lastMiss), maxText)
+	case s.Vote == failover.Up:
+		return "answers in " + w.latency.Round(time.Microsecond).String()
+	default:
+		return fmt.Sprintf("answers, %d of %d successes", s.Hits, s.Rise)
+	}
+}
+
+// age is how long ago t was; nil when it never was.
+func age(now, t time.Time) *time.Duration {
+	if t.IsZero() {
+		return nil
+	}
+	d := max(now.Sub(t), 0)
+	return &d
+}

@@ -1,0 +1,314 @@
+package healthcheck
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pointsman/internal/failover"
+)
+
+// SenderConfig says who reports to whom.
+type SenderConfig struct {
+	Vantage     failover.VantageName
+	Key         Key
+	Controllers []string       // base URLs, as in https://ctl-1.example:8053; ReportPath is added
+	Roots       *x509.CertPool // to trust for https; nil is the system's
+	Timeout     time.Duration  // of one POST, default 2 s
+	Retry       time.Duration  // after a failed POST, default 200 ms
+	// PlainHTTP allows http off loopback. The signature still protects what is
+	// said, but everybody on the way can read it.
+	PlainHTTP bool
+}
+
+// Validate returns every fault.
+func (c SenderConfig) Validate() []Fault {
+	var f faults
+	if !isName(string(c.Vantage)) {
+		f.add("name", "", "is missing or no printable name")
+	}
+	if len(c.Key) < minKey {
+		f.add("key_file", "", "holds %d bytes, at least %d are needed", len(c.Key), minKey)
+	}
+	if len(c.Controllers) == 0 {
+		f.add("controllers", "", "at least one is needed")
+	}
+	for i, s := range c.Controllers {
+		at := fmt.Sprintf("controllers[%d]", i)
+		u, err := url.Parse(s)
+		switch {
+		case err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https":
+			f.add(at, "", "%q is no URL such as https://ctl-1.example:8053", s)
+		case slices.Contains(c.Controllers[:i], s):
+			f.add(at, "", "%s is there twice", s)
+		case u.Scheme == "http" && !c.PlainHTTP && !isLoopback(u.Hostname()):
+			f.add(at, "use https", "%s would send reports over plain HTTP off this machine", s)
+		}
+	}
+	return f
+}
+
+func isLoopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
+}
+
+const bootSize = 16 // bytes
+
+// Sender posts reports to every controller. Each controller has a queue of
+// its own that holds the latest report per instance, so one that is dead or
+// slow delays no other and costs no more memory than the instances there are.
+// A report that could not be sent is tried again, with its ages grown, until
+// a newer one takes its place. NewSender makes it; Run sends.
+type Sender struct {
+	config SenderConfig
+	lines  []*line
+}
+
+// line is the way to one controller.
+type line struct {
+	url    string
+	client *http.Client
+	wake   chan struct{}
+
+	// Of the goroutine that sends.
+	boot    string
+	started time.Time // of the boot
+	last    time.Time // when the clocks were looked at
+	seq     uint64
+
+	mu      sync.Mutex
+	pending map[failover.InstanceName]InstanceReport
+	order   []failover.InstanceName
+	stats   LineStats
+}
+
+// LineStats is how reporting to one controller goes.
+type LineStats struct {
+	Controller string
+	Posts      uint64    // answered with success
+	Failures   uint64    // everything else
+	Waiting    int       // instances whose latest report is not sent yet
+	LastError  string    // of the newest POST, empty when it succeeded
+	LastOK     time.Time // when the newest success came
+}
+
+// NewSender makes a sender; each of its lines has a boot id of its own.
+func NewSender(c SenderConfig) (*Sender, error) {
+	if f := c.Validate(); len(f) > 0 {
+		return nil, joinFaults(f)
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = 2 * time.Second
+	}
+	if c.Retry <= 0 {
+		c.Retry = 200 * time.Millisecond
+	}
+	s := &Sender{config: c}
+	for _, u := range c.Controllers {
+		l := &line{
+			url: strings.TrimSuffix(u, "/") + ReportPath, client: newClient(c),
+			wake: make(chan struct{}, 1), pending: map[failover.InstanceName]InstanceReport{},
+			stats: LineStats{Controller: u},
+		}
+		l.restart(time.Now())
+		s.lines = append(s.lines, l)
+	}
+	return s, nil
+}
+
+// newClient keeps one connection alive, follows nothing and takes no proxy
+// from the environment.
+func newClient(c SenderConfig) *http.Client {
+	return &http.Client{
+		Timeout: c.Timeout,
+		Transport: &http.Transport{
+			TLSClientConfig:        &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12},
+			MaxIdleConnsPerHost:    1,
+			MaxResponseHeaderBytes: 16 << 10,
+			ForceAttemptHTTP2:      false,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// Send queues the report for every controller and returns at once.
+func (s *Sender) Send(r InstanceReport) {
+	for _, l := range s.lines {
+		l.put(r)
+	}
+}
+
+func (l *line) put(r InstanceReport) {
+	l.mu.Lock()
+	if _, waits := l.pending[r.Instance]; !waits {
+		l.order = append(l.order, r.Instance)
+	}
+	l.pending[r.Instance] = r
+	l.mu.Unlock()
+	l.knock()
+}
+
+func (l *line) knock() {
+	select {
+	case l.wake <- struct{}{}:
+	default: // already awake
+	}
+}
+
+// Run sends until the context ends, and returns nil after every goroutine
+// that it started has ended.
+func (s *Sender) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, l := range s.lines {
+		g.Go(func() error {
+			defer l.client.CloseIdleConnections()
+			s.drain(ctx, l)
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+func (s *Sender) drain(ctx context.Context, l *line) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.wake:
+		}
+		for batch := l.take(); len(batch) > 0; batch = l.take() {
+			err := s.post(ctx, l, batch)
+			l.account(err)
+			if err == nil {
+				continue
+			}
+			l.putBack(batch)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(s.config.Retry):
+			}
+		}
+	}
+}
+
+// take removes the longest waiting reports, at most a message full.
+func (l *line) take() []InstanceReport {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := min(len(l.order), maxBatch)
+	batch := make([]InstanceReport, n)
+	for i, name := range l.order[:n] {
+		batch[i] = l.pending[name]
+		delete(l.pending, name)
+	}
+	l.order = slices.Delete(l.order, 0, n)
+	return batch
+}
+
+// putBack returns what could not be sent, unless a newer report waits.
+func (l *line) putBack(batch []InstanceReport) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range batch {
+		if _, newer := l.pending[r.Instance]; !newer {
+			l.pending[r.Instance] = r
+			l.order = append(l.order, r.Instance)
+		}
+	}
+}
+
+func (l *line) account(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.stats.Failures++
+		l.stats.LastError = err.Error()
+		return
+	}
+	l.stats.Posts++
+	l.stats.LastError, l.stats.LastOK = "", time.Now()
+}
+
+// restart begins a new boot: the sequence and the uptime start anew.
+func (l *line) restart(now time.Time) {
+	var boot [bootSize]byte
+	rand.Read(boot[:]) // never fails: see crypto/rand
+	l.boot, l.started, l.last, l.seq = hex.EncodeToString(boot[:]), now, now, 0
+}
+
+// slept says that the machine was suspended between two moments: the
+// monotonic clock stands still then, the wall clock does not. A wall clock
+// that is set forward looks the same, which does no harm.
+func slept(before, after time.Time) bool {
+	wall := after.Round(0).Sub(before.Round(0))
+	return wall-after.Sub(before) > stallBound
+}
+
+// post sends one message. Whether an unanswered one arrived does not matter:
+// the next bears a higher number and says it all again.
+func (s *Sender) post(ctx context.Context, l *line, batch []InstanceReport) error {
+	now := time.Now()
+	if slept(l.last, now) {
+		// The ages lack the sleep. The next round says it anew.
+		l.restart(now)
+		return nil
+	}
+	l.last = now
+	l.seq++
+	m := message{
+		Version: wireVersion, Vantage: s.config.Vantage, Boot: l.boot, Seq: l.seq,
+		SentMS: now.UnixMilli(), Uptime: now.Sub(l.started), Reports: make([]InstanceReport, len(batch)),
+	}
+	for i, r := range batch {
+		m.Reports[i] = r.Aged(now)
+	}
+	body, err := m.encode()
+	if err != nil {
+		return fmt.Errorf("encode report: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.url, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("report to %s: %w", l.url, err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set(vantageHeader, string(s.config.Vantage))
+	req.Header.Set(signatureHeader, sign(s.config.Key, body))
+	resp, err := l.client.Do(req)
+	if err != nil {
+		return fmt.Errorf("report to %s: %w", l.url, err)
+	}
+	defer resp.Body.Close()
+	answer, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // to the end, so that the connection lives on
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("report to %s: %s: %s", l.url, resp.Status, clean(strings.TrimSpace(string(answer)), 200))
+	}
+	return nil
+}
+
+// Stats returns how each line goes, in config order.
+func (s *Sender) Stats() []LineStats {
+	out := make([]LineStats, len(s.lines))
+	for i, l := range s.lines {
+		l.mu.Lock()
+		out[i] = l.stats
+		out[i].Waiting = len(l.order)
+		l.mu.Unlock()
+	}
+	return out
+}
