@@ -1,0 +1,210 @@
+package config
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+
+	"pointsman/dnsctl"
+	"pointsman/dnsctl/authority"
+	"pointsman/healthcheck"
+	"pointsman/internal/failover"
+	"pointsman/internal/ledger"
+)
+
+// Config is pointsman.yaml, checked and resolved. Paths are absolute or start
+// at the folder of the file.
+type Config struct {
+	File       string // as it was given to Load
+	Controller Controller
+	Self       Vantage // the controller's own eyes
+	Vantages   []Vantage
+	Authority  *authority.Config // nil without one
+	Providers  []Provider
+	Instances  []Instance
+	Warnings   Faults // what works and is probably not meant
+
+	doc *fileDoc
+}
+
+// Controller is the process itself and where it can be spoken to.
+type Controller struct {
+	Name      string // in marks and the audit
+	Data      string // folder of ledger.db, history.db and the lock
+	Socket    string // of the operator verbs
+	Listen    string // host:port on loopback, or empty
+	Advertise string // URL under which vantages reach Listen
+	TokenFile string // path, with Listen
+}
+
+// Ledger is the config of the ledger.
+func (c Controller) Ledger() ledger.Config { return ledger.Config{Dir: c.Data, Owner: c.Name} }
+
+// Vantage is one that may vote.
+type Vantage struct {
+	Name     failover.VantageName
+	Domain   failover.DomainName
+	KeyFile  string // path; empty for the controller's own
+	Controls []healthcheck.Control
+	Allow    []netip.Prefix // networks that probes may reach although they are link-local
+}
+
+// Provider is one external DNS service. Its Config lacks only the secret,
+// which the caller reads from SecretFile (or leaves out with ReadOnly).
+type Provider struct {
+	Name       string
+	SecretFile string
+	Config     dnsctl.RFC2136Config
+}
+
+// Instance is one instance, ready for the core and the prober.
+type Instance struct {
+	Policy   failover.Policy
+	Targets  []healthcheck.Target // one for each cluster, in the order of Policy.Clusters
+	Settings []Setting            // what it runs with and where that came from
+}
+
+// Generation is the hash that a vote on this instance must bear.
+func (i Instance) Generation() string { return healthcheck.Generation(i.Targets) }
+
+// VantageFile is vantage.yaml, checked and resolved.
+type VantageFile struct {
+	File        string
+	Name        failover.VantageName
+	KeyFile     string
+	Controllers []string       // URLs
+	Roots       *x509.CertPool // to trust for https controllers; nil is the system's
+	Controls    []healthcheck.Control
+	Allow       []netip.Prefix
+	Targets     []healthcheck.Target // of all instances
+	Warnings    Faults
+}
+
+// Load reads and checks pointsman.yaml. It opens the file and the CA files
+// that checks name, and nothing else: secrets are read by [ReadSecretFile].
+// A file with mistakes gives [Faults].
+func Load(path string) (*Config, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return compileFile(path, data, readFile)
+}
+
+// Parse checks the text of a pointsman.yaml and opens no file: a CA that a
+// check takes from a file stays unread. The name stands before every mistake
+// and its folder is where relative paths start.
+func Parse(name string, data []byte) (*Config, error) { return compileFile(name, data, nil) }
+
+// LoadVantage reads and checks vantage.yaml, as Load does for pointsman.yaml.
+func LoadVantage(path string) (*VantageFile, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return compileVantageFile(path, data, readFile)
+}
+
+// ParseVantage checks the text of a vantage.yaml and opens no file.
+func ParseVantage(name string, data []byte) (*VantageFile, error) {
+	return compileVantageFile(name, data, nil)
+}
+
+// readFile reads at most one byte more than a config may have, so that a
+// device or a huge file cannot fill the memory.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, Fault{File: path, Message: plainErr(err), Hint: "give the path of the config with -c"}
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, Fault{File: path, Message: plainErr(err)}
+	}
+	return data, nil
+}
+
+// plainErr drops operation and path, which stand in the fault already.
+func plainErr(err error) string {
+	if pe, ok := errors.AsType[*os.PathError](err); ok {
+		return pe.Err.Error()
+	}
+	return err.Error()
+}
+
+// compiler turns a decoded file into what the rooms want.
+type compiler struct {
+	*notes
+	dir  string
+	read func(string) ([]byte, error) // of CA files; nil reads none
+
+	names    map[failover.RecordName]owner // every managed name, and who has it
+	zonesFor map[string]pos                // paths inside the authority's config to places in instances
+}
+
+type owner struct {
+	instance string
+	at       pos
+}
+
+func newCompiler(name string, data []byte, read func(string) ([]byte, error)) *compiler {
+	return &compiler{
+		notes: &notes{src: newSource(name, data)}, dir: filepath.Dir(name), read: read,
+		names: map[failover.RecordName]owner{}, zonesFor: map[string]pos{},
+	}
+}
+
+// decode reads the text into one of the two file structs and says whether it
+// got so far.
+func (c *compiler) decode(data []byte, doc any) bool {
+	d := &decoder{c.notes}
+	root := d.parse(data)
+	if root == nil {
+		return false
+	}
+	d.value(root, place(root), reflect.ValueOf(doc).Elem())
+	return true
+}
+
+// path makes a path start at the folder of the file.
+func (c *compiler) path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(c.dir, p)
+}
+
+// versionKnown is the only version of both files.
+const versionKnown = 1
+
+func (c *compiler) version(v val[int]) {
+	if v.set && v.v != versionKnown {
+		c.fault(v.at, fmt.Sprintf("write version: %d, or leave the key out", versionKnown), "version %d is not known to this program", v.v)
+	}
+}
+
+func compileFile(name string, data []byte, read func(string) ([]byte, error)) (*Config, error) {
+	c, doc := newCompiler(name, data, read), &fileDoc{}
+	if !c.decode(data, doc) {
+		return nil, c.err()
+	}
+	cfg := &Config{File: name, doc: doc}
+	c.version(doc.Version)
+	cfg.Controller = c.controller(&doc.Controller)
+	c.vantages(cfg)
+	c.authority(cfg)
+	c.providers(cfg)
+	c.instances(cfg)
+	c.finish(cfg)
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	cfg.Warnings = sorted(c.warnings)
+	return cfg, nil
+}

@@ -1,0 +1,274 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// decoder fills the structs of schema.go from the tree and notes every
+// mistake, going on after each.
+type decoder struct{ *notes }
+
+// nodeDecoder is a type that reads its own node. The position is that of the
+// value, or of its key where the value is empty.
+type nodeDecoder interface {
+	decode(d *decoder, n ast.Node, at pos)
+}
+
+// parse returns the root mapping of the one document, or nil with a fault.
+func (d *decoder) parse(data []byte) (root ast.Node) {
+	tokens, ok := d.src.check(d.notes, data)
+	if !ok {
+		return nil
+	}
+	// The parser is somebody else's and reads what anybody wrote: its panic
+	// is a file that cannot be read, not the end of the process.
+	defer func() {
+		if r := recover(); r != nil {
+			d.fault(pos{1, 1}, "", "the file is not YAML that can be parsed")
+			root = nil
+		}
+	}()
+	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		d.syntax(err)
+		return nil
+	}
+	for _, doc := range file.Docs {
+		if doc.Body == nil || doc.Body.Type() == ast.CommentType || doc.Body.Type() == ast.CommentGroupType {
+			continue
+		}
+		if root != nil {
+			d.fault(place(doc.Body), "keep one document in a file", "a second YAML document is not allowed")
+			return nil
+		}
+		root = doc.Body
+	}
+	if root == nil {
+		d.fault(pos{1, 1}, "start from one of the samples in configs", "the file holds no settings")
+	}
+	return root
+}
+
+func (d *decoder) syntax(err error) {
+	at, message := pos{1, 1}, "the file is not YAML that can be parsed"
+	if e, ok := err.(yaml.Error); ok {
+		message = e.GetMessage()
+		if t := e.GetToken(); t != nil {
+			at = pos{t.Position.Line, t.Position.Column}
+		}
+	}
+	hint := ""
+	switch {
+	case strings.Contains(message, "tab character"):
+		hint = "indent with spaces"
+	case strings.Contains(message, "not allowed in this context"):
+		hint = "look at the indentation, and put text that holds ': ' in quotes"
+	case strings.Contains(message, "reserved character"):
+		hint = "put the text in quotes"
+	case strings.Contains(message, "not found"), strings.Contains(message, "could not find"):
+		hint = "close what was opened here"
+	}
+	d.fault(at, hint, "%s", message)
+}
+
+// place is where a node begins. The token of a block mapping is the colon of
+// its first key, so the key is looked up.
+func place(n ast.Node) pos {
+	switch x := n.(type) {
+	case *ast.MappingNode:
+		if !x.IsFlowStyle && len(x.Values) > 0 {
+			return place(x.Values[0].Key)
+		}
+	case *ast.MappingValueNode:
+		return place(x.Key)
+	}
+	t := n.GetToken()
+	if t == nil || t.Position == nil {
+		return pos{1, 1}
+	}
+	return pos{max(t.Position.Line, 1), max(t.Position.Column, 1)}
+}
+
+// kind names a node for people.
+func kind(n ast.Node) string {
+	switch n.Type() {
+	case ast.NullType:
+		return "nothing"
+	case ast.BoolType:
+		return "true or false"
+	case ast.IntegerType, ast.FloatType, ast.InfinityType, ast.NanType:
+		return "a number"
+	case ast.StringType, ast.LiteralType:
+		return "text"
+	case ast.MappingType, ast.MappingValueType:
+		return "a mapping"
+	case ast.SequenceType:
+		return "a list"
+	default:
+		return "something else"
+	}
+}
+
+// value decodes one node into v.
+func (d *decoder) value(n ast.Node, at pos, v reflect.Value) {
+	if x, ok := v.Addr().Interface().(nodeDecoder); ok {
+		x.decode(d, n, at)
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(n, at, v.Elem())
+	case reflect.Struct:
+		d.structure(n, at, v)
+	case reflect.Slice:
+		d.list(n, at, v)
+	default:
+		panic("config: schema holds a " + v.Type().String())
+	}
+}
+
+func (d *decoder) list(n ast.Node, at pos, v reflect.Value) {
+	seq, ok := n.(*ast.SequenceNode)
+	if !ok {
+		d.fault(at, "write it as a list: [ … ], or one item a line with - before it", "a list is wanted, this is %s", kind(n))
+		return
+	}
+	for _, item := range seq.Values {
+		e := reflect.New(v.Type().Elem()).Elem()
+		d.value(item, place(item), e)
+		v.Set(reflect.Append(v, e))
+	}
+}
+
+// entries calls f for each key of a mapping and notes doubled keys; what says
+// what the mapping is. It reports whether the node is a mapping.
+func (d *decoder) entries(n ast.Node, at pos, f func(key string, at pos, value ast.Node, valueAt pos)) bool {
+	var values []*ast.MappingValueNode
+	switch x := n.(type) {
+	case *ast.MappingNode:
+		values = x.Values
+	case *ast.MappingValueNode:
+		values = []*ast.MappingValueNode{x}
+	default:
+		d.fault(at, "", "a mapping with keys is wanted, this is %s", kind(n))
+		return false
+	}
+	seen := map[string]pos{}
+	for _, mv := range values {
+		keyAt := place(mv.Key)
+		key := ""
+		switch k := mv.Key.(type) {
+		case *ast.StringNode:
+			key = k.Value
+		case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NullNode:
+			key = mv.Key.GetToken().Value
+		default:
+			d.fault(keyAt, "", "a key must be text")
+			continue
+		}
+		if first, ok := seen[key]; ok {
+			d.fault(keyAt, "keep one of the two", "key %q is written twice, first in line %d", key, first.line)
+			continue
+		}
+		seen[key] = keyAt
+		value, valueAt := mv.Value, keyAt
+		if value.Type() != ast.NullType {
+			valueAt = place(value)
+		}
+		f(key, keyAt, value, valueAt)
+	}
+	return true
+}
+
+// field is one key that a struct knows.
+type field struct {
+	value    reflect.Value
+	required bool
+}
+
+// fields lists the keys of a struct, those of embedded structs included.
+func fields(v reflect.Value) (map[string]field, []string) {
+	byKey := map[string]field{}
+	var order []string
+	for i := range v.NumField() {
+		tag, ok := v.Type().Field(i).Tag.Lookup("yaml")
+		if !ok {
+			continue
+		}
+		name, opts, _ := strings.Cut(tag, ",")
+		if opts == "inline" {
+			inner, names := fields(v.Field(i))
+			for _, k := range names {
+				byKey[k] = inner[k]
+			}
+			order = append(order, names...)
+			continue
+		}
+		byKey[name] = field{v.Field(i), opts == "required"}
+		order = append(order, name)
+	}
+	return byKey, order
+}
+
+// placed is a struct that remembers where it began.
+type placed interface{ setPos(pos) }
+
+func (p *pos) setPos(at pos) { *p = at }
+
+func (d *decoder) structure(n ast.Node, at pos, v reflect.Value) {
+	if p, ok := v.Addr().Interface().(placed); ok {
+		p.setPos(at)
+	}
+	known, order := fields(v)
+	given := map[string]bool{}
+	isMap := d.entries(n, at, func(key string, keyAt pos, value ast.Node, valueAt pos) {
+		f, ok := known[key]
+		if !ok {
+			d.fault(keyAt, unknownHint(key, order), "unknown key %q", key)
+			return
+		}
+		given[key] = true
+		if value.Type() == ast.NullType {
+			d.fault(keyAt, "give a value, or remove the key to take the default", "key %q has no value", key)
+			return
+		}
+		d.value(value, valueAt, f.value)
+	})
+	if !isMap {
+		return
+	}
+	for _, key := range order {
+		if known[key].required && !given[key] {
+			d.fault(at, missingHints[key], "key %q is missing", key)
+		}
+	}
+}
+
+func unknownHint(key string, known []string) string {
+	if h, ok := foreignKeys[key]; ok {
+		return h
+	}
+	if s := nearest(key, known); s != "" {
+		return fmt.Sprintf("did you mean %q?", s)
+	}
+	return "known here: " + strings.Join(known, ", ")
+}
+
+func (x *dict[T]) decode(d *decoder, n ast.Node, at pos) {
+	d.entries(n, at, func(key string, keyAt pos, value ast.Node, valueAt pos) {
+		e := entry[T]{key: key, at: keyAt}
+		if value.Type() == ast.NullType {
+			d.fault(keyAt, "give a value, or remove the key", "key %q has no value", key)
+		} else {
+			d.value(value, valueAt, reflect.ValueOf(&e.val).Elem())
+		}
+		*x = append(*x, e)
+	})
+}

@@ -1,0 +1,110 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"pointsman/internal/failover"
+)
+
+// Setting is one number that an instance runs with.
+type Setting struct {
+	Key   string
+	Value string
+	From  string // file, preset, constant, or how it follows from others
+	Was   string // what the preset gave, where the file overrides it
+}
+
+// settings lists what an instance runs with and where each came from.
+func settings(doc *instanceDoc, preset, p failover.Policy) []Setting {
+	var out []Setting
+	add := func(key string, set bool, was, is string) {
+		s := Setting{Key: key, Value: is, From: "preset"}
+		if set {
+			s.From, s.Was = "file", was
+		}
+		out = append(out, s)
+	}
+	sec := func(n uint32) string { return figure(time.Duration(n) * time.Second) }
+	add("round", doc.Round.set, figure(preset.Round), figure(p.Round))
+	add("timeout", doc.Timeout.set, figure(preset.Timeout), figure(p.Timeout))
+	add("burst", doc.Burst.set, figure(preset.Burst), figure(p.Burst))
+	add("fall", doc.Fall.set, figure(preset.Count.Fall), figure(p.Count.Fall))
+	add("rise", doc.Rise.set, figure(preset.Count.Rise), figure(p.Count.Rise))
+	add("window", doc.Window.set, figure(preset.Count.Window), figure(p.Count.Window))
+	add("ratio", doc.Ratio.set, figure(preset.Count.Ratio), figure(p.Count.Ratio))
+	add("ride_out", doc.RideOut.set, figure(preset.RideOut), figure(p.RideOut))
+	add("min_up", doc.MinUp.set, figure(preset.MinUp), figure(p.MinUp))
+	add("auto", doc.Auto.set, string(preset.Auto), string(p.Auto))
+	add("ttl", doc.TTL.set, sec(preset.TTL), sec(p.TTL))
+	add("cooldown", doc.Cooldown.set, figure(preset.Cooldown), figure(p.Cooldown))
+	add("ack", doc.Ack.set, fmt.Sprint(preset.NeedAck), fmt.Sprint(p.NeedAck))
+	add("budget", doc.Budget != nil, budgets(preset.Budget), budgets(p.Budget))
+	add("config_settle", doc.ConfigSettle.set, figure(preset.Settle), figure(p.Settle))
+	add("move_proof", doc.MoveProof.set, string(preset.MoveProof), string(p.MoveProof))
+	add("rpo", doc.RPO.set, preset.RPO.String(), p.RPO.String())
+	add("fence", doc.Fence.set, string(preset.Fence), string(p.Fence))
+
+	derive := func(key, value, from string) { out = append(out, Setting{Key: key, Value: value, From: from}) }
+	derive("vote is stale after", figure(p.Stale()), "two rounds")
+	derive("detection takes about", figure(detection(p)), "up to one round, then the first miss and fall-1 re-checks, then the rest of ride_out")
+	derive("quorum", fmt.Sprintf("%d of %d domains", p.Quorum(), len(p.Domains())), "more than half of the configured domains")
+	derive("ttl during a switchover", sec(p.LowTTL()), "the provider's floor, at least 5s")
+	derive("ttl floor", sec(p.TTLFloor), "the highest of the providers")
+	derive("move proof counts for", figure(failover.MoveProofLife), "constant")
+	derive("longest call", figure(p.LongestCall), "constant")
+	derive("lease margin", figure(p.LeaseMargin), "constant")
+	derive("authorities are asked every", figure(p.VerifyEvery), "constant")
+	derive("name is read every", figure(p.ReadEvery), "constant")
+	return out
+}
+
+// detection is the worst time from a clean death to the decision: the probe
+// that meets it may come a round later, and every miss may take its timeout.
+func detection(p failover.Policy) time.Duration {
+	votes := p.Timeout + time.Duration(p.Count.Fall-1)*max(p.Burst, p.Timeout)
+	return p.Round + max(votes, p.RideOut+p.Timeout)
+}
+
+func budgets(bs []failover.Budget) string {
+	if len(bs) == 0 {
+		return "unlimited"
+	}
+	var parts []string
+	for _, b := range bs {
+		parts = append(parts, fmt.Sprintf("%d per %s", b.Moves, figure(b.Per)))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Effective renders what every instance runs with: what config validate -v
+// prints.
+func (cfg *Config) Effective() string {
+	var b strings.Builder
+	for i, inst := range cfg.Instances {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		p := inst.Policy
+		fmt.Fprintf(&b, "instance %s (preset %s, config %.12s, targets %s)\n", p.Instance, p.Preset, p.Expected, inst.Generation())
+		for _, n := range p.Names {
+			fmt.Fprintf(&b, "  name %s by %s in zone %s\n", n.Name, n.Provider, n.Zone)
+			for _, c := range p.Clusters {
+				role := "standby at first"
+				if c == p.Primary {
+					role = "primary"
+				}
+				fmt.Fprintf(&b, "    %s -> %s (%s)\n", c, n.Targets[c], role)
+			}
+		}
+		for _, s := range inst.Settings {
+			from := s.From
+			if s.From == "file" {
+				from = fmt.Sprintf("file; the preset has %s", s.Was)
+			}
+			fmt.Fprintf(&b, "  %-28s %-20s %s\n", s.Key, s.Value, from)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,211 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"pointsman/dnsctl"
+	"pointsman/dnsctl/authority"
+	"pointsman/internal/failover"
+)
+
+// embedded is the provider of names that our own authority serves.
+const embedded = "embedded"
+
+const maxDNSTime = 365 * 24 * time.Hour
+
+// canonical is lower case with the final dot: the form in which names are
+// compared. A file may leave the dot out, there are no relative names in it.
+func canonical(s string) failover.RecordName {
+	if s == "" {
+		return ""
+	}
+	return failover.RecordName(strings.ToLower(strings.TrimSuffix(s, ".")) + ".")
+}
+
+// below says that a name stands under the zone, apex included.
+func below(n, zone failover.RecordName) bool {
+	return n == zone || strings.HasSuffix(string(n), "."+string(zone))
+}
+
+func (c *compiler) authority(cfg *Config) {
+	doc := cfg.doc.Authority
+	if doc == nil {
+		return
+	}
+	a := &authority.Config{
+		UDPInFlight: doc.UDPInFlight.v, TCPConns: doc.TCPConns.v, TCPPerSource: doc.TCPPerSource.v,
+		TCPIdle: doc.TCPIdle.v,
+	}
+	for _, l := range doc.Listen {
+		a.Listen = append(a.Listen, l.v)
+	}
+	for i := range doc.Zones {
+		a.Zones = append(a.Zones, c.zone(&doc.Zones[i], a.Listen))
+	}
+	cfg.Authority = a
+}
+
+func (c *compiler) zone(doc *zoneDoc, listen []string) authority.Zone {
+	z := authority.Zone{
+		Name:    canonical(doc.Name.v),
+		TTL:     c.seconds("ttl", doc.TTL, 300, time.Second, maxDNSTime),
+		Refresh: c.seconds("refresh", doc.Refresh, 300, time.Second, maxDNSTime),
+		Retry:   c.seconds("retry", doc.Retry, 60, time.Second, maxDNSTime),
+		Expire:  c.seconds("expire", doc.Expire, 604800, time.Second, maxDNSTime),
+		// Resolvers remember for this long that something is absent (RFC 2308
+		// section 5): a name briefly missing is missing for so long.
+		Minimum: c.seconds("minimum", doc.Minimum, 30, time.Second, time.Hour),
+		Hosts:   map[failover.RecordName][]netip.Addr{},
+		Targets: map[failover.RecordName][]failover.Target{},
+	}
+	z.Hostmaster = canonical(doc.Hostmaster.or("hostmaster." + string(z.Name)))
+	for _, e := range doc.Hosts {
+		if _, ok := z.Hosts[canonical(e.key)]; ok {
+			c.fault(e.at, "", "the host %q is written twice", e.key)
+			continue
+		}
+		addrs := []netip.Addr{}
+		for _, x := range e.val {
+			a, err := netip.ParseAddr(x.v)
+			if x.set && err != nil {
+				c.fault(x.at, "write it like 192.0.2.1 or 2001:db8::1", "%q is not an IP address", x.v)
+			}
+			addrs = append(addrs, a)
+		}
+		z.Hosts[canonical(e.key)] = addrs
+	}
+	for _, x := range doc.NS {
+		z.NS = append(z.NS, canonical(x.v))
+	}
+	if len(z.NS) == 0 && z.Name != "" {
+		c.ownServer(doc, &z, listen)
+	}
+	return z
+}
+
+// ownServer fills in ns1.<zone> for a zone that names no server, with the
+// addresses on which the authority listens.
+func (c *compiler) ownServer(doc *zoneDoc, z *authority.Zone, listen []string) {
+	ns := "ns1." + z.Name
+	z.NS = []failover.RecordName{ns}
+	if _, ok := z.Hosts[ns]; ok {
+		return
+	}
+	for _, l := range listen {
+		ap, err := netip.ParseAddrPort(l)
+		if err == nil && !ap.Addr().IsUnspecified() && !slices.Contains(z.Hosts[ns], ap.Addr()) {
+			z.Hosts[ns] = append(z.Hosts[ns], ap.Addr())
+		}
+	}
+	if len(z.Hosts[ns]) == 0 {
+		c.fault(doc.Name.place(doc.pos), fmt.Sprintf("write ns: [%s] and its address under hosts", ns),
+			"the zone names no server, and the authority does not listen on one address that could be taken for it")
+	}
+}
+
+// zoneOf returns the zone of our authority that a name stands in, or nil.
+func (cfg *Config) zoneOf(n failover.RecordName) *authority.Zone {
+	if cfg.Authority == nil {
+		return nil
+	}
+	for i := range cfg.Authority.Zones {
+		if z := &cfg.Authority.Zones[i]; z.Name != "" && below(n, z.Name) {
+			return z
+		}
+	}
+	return nil
+}
+
+var providerTypes = []string{"rfc2136"}
+
+func (c *compiler) providers(cfg *Config) {
+	for i := range cfg.doc.Providers {
+		e := &cfg.doc.Providers[i]
+		doc := &e.val
+		c.word("a provider", e.key, e.at)
+		if e.key == embedded {
+			c.fault(e.at, "choose another name", "%q is the provider that this program is itself", embedded)
+		}
+		if doc.Type.set && !slices.Contains(providerTypes, doc.Type.v) {
+			c.fault(doc.Type.at, choice(doc.Type.v, providerTypes), "type: %q is not a kind of provider", doc.Type.v)
+		}
+		c.secretPath("secret_file", doc.Key.SecretFile)
+		p := Provider{Name: e.key, SecretFile: c.path(doc.Key.SecretFile.v), Config: dnsctl.RFC2136Config{
+			Server: doc.Server.v, Zone: string(canonical(doc.Zone.v)),
+			Key:     dnsctl.Key{Name: string(canonical(doc.Key.Name.v)), Algorithm: doc.Key.Algorithm.or("hmac-sha256")},
+			Timeout: between(c, "timeout", doc.Timeout, dnsctl.DefaultTimeout, 100*time.Millisecond, time.Minute),
+			Allowed: map[failover.RecordName][]failover.Target{},
+		}}
+		for _, x := range doc.Authorities {
+			if !x.set {
+				continue
+			}
+			ap, err := netip.ParseAddrPort(x.v)
+			if err != nil || ap.Port() == 0 {
+				c.fault(x.at, "write it like 192.0.2.53:53", "%q is not an address with a port", x.v)
+				continue
+			}
+			p.Config.Authorities = append(p.Config.Authorities, ap)
+		}
+		cfg.Providers = append(cfg.Providers, p)
+	}
+}
+
+// provider returns the provider of a name, or nil.
+func (cfg *Config) provider(name string) *Provider {
+	i := slices.IndexFunc(cfg.Providers, func(p Provider) bool { return p.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &cfg.Providers[i]
+}
+
+// finish asks the rooms for what they find wrong, once all names are known,
+// and puts it at its place in the file.
+func (c *compiler) finish(cfg *Config) {
+	if cfg.Authority != nil {
+		for _, err := range cfg.Authority.Validate() {
+			path, message := splitFault(err)
+			at, ok := c.zonesFor[path]
+			if !ok {
+				at = find(cfg.doc.Authority, path, cfg.doc.Authority.pos)
+			}
+			c.also(at, message)
+		}
+	}
+	for i := range cfg.Providers {
+		e := &cfg.doc.Providers[i]
+		rc := cfg.Providers[i].Config
+		for _, err := range rc.Validate() {
+			path, message := splitFault(err)
+			if strings.HasPrefix(path, "key.secret") || strings.HasPrefix(path, "allowed") {
+				continue // the secret is read later; names were checked where they stand
+			}
+			c.also(find(&e.val, path, e.at), message)
+		}
+		if len(rc.Allowed) == 0 {
+			c.warn(e.at, "remove it, or name it as the provider of a name", "no instance uses the provider %q", e.key)
+		}
+	}
+}
+
+// also notes what a room found, unless something was noted at that very place
+// already.
+func (c *compiler) also(at pos, message string) {
+	if !c.has(at) {
+		c.fault(at, "", "%s", message)
+	}
+}
+
+// splitFault takes the path of keys off the error of a room.
+func splitFault(err error) (path, message string) {
+	path, message, ok := strings.Cut(err.Error(), ": ")
+	if !ok {
+		return "", err.Error()
+	}
+	return path, message
+}

@@ -1,0 +1,241 @@
+package config
+
+import "time"
+
+// The structs of this file are the schema: every key is a tag here and
+// nowhere else, and docs/config.md lists the same keys (a test compares). A
+// key that must be given says required; everything else has a default.
+
+// fileDoc is pointsman.yaml.
+type fileDoc struct {
+	pos
+	Version       val[int]          `yaml:"version"`
+	Controller    controllerDoc     `yaml:"controller,required"`
+	SingleVantage val[string]       `yaml:"single_vantage"`
+	Vantage       ownVantageDoc     `yaml:"vantage,required"`
+	Vantages      []vantageDoc      `yaml:"vantages"`
+	Authority     *authorityDoc     `yaml:"authority"`
+	Providers     dict[providerDoc] `yaml:"providers"`
+	Instances     []instanceDoc     `yaml:"instances,required"`
+}
+
+type controllerDoc struct {
+	pos
+	Name      val[string] `yaml:"name,required"`
+	Data      val[string] `yaml:"data"`
+	Socket    val[string] `yaml:"socket"`
+	Listen    val[string] `yaml:"listen"`
+	Advertise val[string] `yaml:"advertise"`
+	TokenFile val[string] `yaml:"token_file"`
+}
+
+type ownVantageDoc struct {
+	pos
+	Name     val[string]   `yaml:"name"`
+	Domain   val[string]   `yaml:"domain,required"`
+	Controls []val[string] `yaml:"controls"`
+	Allow    []val[string] `yaml:"allow"`
+}
+
+type vantageDoc struct {
+	pos
+	Name     val[string]   `yaml:"name,required"`
+	Domain   val[string]   `yaml:"domain,required"`
+	KeyFile  val[string]   `yaml:"key_file,required"`
+	Controls []val[string] `yaml:"controls"`
+	Allow    []val[string] `yaml:"allow"`
+}
+
+type authorityDoc struct {
+	pos
+	Listen       []val[string]      `yaml:"listen,required"`
+	Zones        []zoneDoc          `yaml:"zones,required"`
+	UDPInFlight  val[int]           `yaml:"udp_in_flight"`
+	TCPConns     val[int]           `yaml:"tcp_conns"`
+	TCPPerSource val[int]           `yaml:"tcp_per_source"`
+	TCPIdle      val[time.Duration] `yaml:"tcp_idle"`
+}
+
+type zoneDoc struct {
+	pos
+	Name       val[string]         `yaml:"name,required"`
+	NS         []val[string]       `yaml:"ns"`
+	Hostmaster val[string]         `yaml:"hostmaster"`
+	TTL        val[time.Duration]  `yaml:"ttl"`
+	Refresh    val[time.Duration]  `yaml:"refresh"`
+	Retry      val[time.Duration]  `yaml:"retry"`
+	Expire     val[time.Duration]  `yaml:"expire"`
+	Minimum    val[time.Duration]  `yaml:"minimum"`
+	Hosts      dict[[]val[string]] `yaml:"hosts"`
+}
+
+type providerDoc struct {
+	pos
+	Type        val[string]        `yaml:"type,required"`
+	Server      val[string]        `yaml:"server,required"`
+	Zone        val[string]        `yaml:"zone,required"`
+	Key         keyDoc             `yaml:"key,required"`
+	Authorities []val[string]      `yaml:"authorities"`
+	Timeout     val[time.Duration] `yaml:"timeout"`
+	TTLFloor    val[time.Duration] `yaml:"ttl_floor"`
+}
+
+type keyDoc struct {
+	pos
+	Name       val[string] `yaml:"name,required"`
+	Algorithm  val[string] `yaml:"algorithm"`
+	SecretFile val[string] `yaml:"secret_file,required"`
+}
+
+type instanceDoc struct {
+	pos
+	Name      val[string]            `yaml:"name,required"`
+	Preset    val[string]            `yaml:"preset,required"`
+	Names     []nameDoc              `yaml:"names,required"`
+	Clusters  dict[targetClusterDoc] `yaml:"clusters,required"`
+	Primary   val[string]            `yaml:"primary,required"`
+	Check     checkDoc               `yaml:"check,required"`
+	timingDoc `yaml:",inline"`
+
+	Auto         val[string]        `yaml:"auto"`
+	TTL          val[time.Duration] `yaml:"ttl"`
+	MinUp        val[time.Duration] `yaml:"min_up"`
+	Cooldown     val[time.Duration] `yaml:"cooldown"`
+	Ack          val[bool]          `yaml:"ack"`
+	Budget       []budgetDoc        `yaml:"budget"`
+	ConfigSettle val[time.Duration] `yaml:"config_settle"`
+	MoveProof    val[string]        `yaml:"move_proof"`
+	RPO          val[string]        `yaml:"rpo"`
+	Fence        val[string]        `yaml:"fence"`
+}
+
+// timingDoc is what a vantage must know of an instance's policy.
+type timingDoc struct {
+	Round   val[time.Duration] `yaml:"round"`
+	Timeout val[time.Duration] `yaml:"timeout"`
+	Burst   val[time.Duration] `yaml:"burst"`
+	Fall    val[int]           `yaml:"fall"`
+	Rise    val[int]           `yaml:"rise"`
+	Window  val[int]           `yaml:"window"`
+	Ratio   val[float64]       `yaml:"ratio"`
+	RideOut val[time.Duration] `yaml:"ride_out"`
+}
+
+type nameDoc struct {
+	pos
+	Name     val[string]       `yaml:"name,required"`
+	Provider val[string]       `yaml:"provider,required"`
+	Targets  dict[val[string]] `yaml:"targets"`
+}
+
+type clusterDoc struct {
+	Address  val[string] `yaml:"address,required"`
+	Identity val[string] `yaml:"identity"`
+}
+
+type targetClusterDoc struct {
+	pos
+	Target     val[string] `yaml:"target"`
+	clusterDoc `yaml:",inline"`
+}
+
+type budgetDoc struct {
+	pos
+	Moves val[int]           `yaml:"moves,required"`
+	Per   val[time.Duration] `yaml:"per,required"`
+}
+
+type checkDoc struct {
+	pos
+	Type          val[string]        `yaml:"type,required"`
+	Port          val[int]           `yaml:"port"`
+	Path          val[string]        `yaml:"path"`
+	Method        val[string]        `yaml:"method"`
+	Status        []val[code]        `yaml:"status"`
+	Host          val[string]        `yaml:"host"`
+	Headers       dict[val[string]]  `yaml:"headers"`
+	ExpectHeaders dict[val[string]]  `yaml:"expect_headers"`
+	Body          bodyDoc            `yaml:"body"`
+	JSON          jsonDoc            `yaml:"json"`
+	Identity      identityDoc        `yaml:"identity"`
+	Slow          val[time.Duration] `yaml:"slow"`
+	ServerName    val[string]        `yaml:"server_name"`
+	CA            val[string]        `yaml:"ca"`
+	CAFile        val[string]        `yaml:"ca_file"`
+	CertWarn      val[time.Duration] `yaml:"cert_warn"`
+}
+
+type bodyDoc struct {
+	pos
+	Contains val[string] `yaml:"contains"`
+	Matches  val[string] `yaml:"matches"`
+}
+
+type jsonDoc struct {
+	pos
+	Path  val[string] `yaml:"path,required"`
+	Value val[string] `yaml:"value"`
+}
+
+type identityDoc struct {
+	pos
+	Header   val[string] `yaml:"header"`
+	JSONPath val[string] `yaml:"json_path"`
+	Body     val[string] `yaml:"body"`
+}
+
+// vantageFileDoc is vantage.yaml.
+type vantageFileDoc struct {
+	pos
+	Version     val[int]             `yaml:"version"`
+	Name        val[string]          `yaml:"name,required"`
+	KeyFile     val[string]          `yaml:"key_file,required"`
+	Controllers []val[string]        `yaml:"controllers,required"`
+	CAFile      val[string]          `yaml:"ca_file"`
+	Controls    []val[string]        `yaml:"controls"`
+	Allow       []val[string]        `yaml:"allow"`
+	Instances   []vantageInstanceDoc `yaml:"instances,required"`
+}
+
+type vantageInstanceDoc struct {
+	pos
+	Name       val[string]            `yaml:"name,required"`
+	ClientName val[string]            `yaml:"client_name,required"`
+	Preset     val[string]            `yaml:"preset,required"`
+	Clusters   dict[probedClusterDoc] `yaml:"clusters,required"`
+	Check      checkDoc               `yaml:"check,required"`
+	timingDoc  `yaml:",inline"`
+}
+
+type probedClusterDoc struct {
+	pos
+	clusterDoc `yaml:",inline"`
+}
+
+// missingHints says what to write for keys that people leave out.
+var missingHints = map[string]string{
+	"controller":  "controller: {name: ctl-1}",
+	"vantage":     "the controller looks too: vantage: {domain: rack-1}",
+	"domain":      "the failure domain in which the vantage stands, such as its rack or site: a quorum counts domains, not vantages",
+	"key_file":    "make one: (umask 077; openssl rand -base64 32 > van-2.key)",
+	"preset":      "one of tablestore-standby, stateless-http, fast-lab",
+	"primary":     "the cluster that serves when nothing was recorded yet",
+	"check":       "check: {type: http, path: /healthz, identity: {header: X-Cluster}}",
+	"clusters":    "exactly two, each with target and address",
+	"address":     "the host:port that is dialled, never the instance's own name",
+	"names":       "names: [{name: orders.lab.test., provider: embedded}]",
+	"provider":    "embedded, or a key under providers",
+	"instances":   "one item for each service that is to be moved",
+	"version":     "version: 1",
+	"client_name": "the name that clients call: it goes into Host and the server name",
+}
+
+// foreignKeys answers for keys that people bring from elsewhere.
+var foreignKeys = map[string]string{
+	"secret":       "a config never holds a secret: put it into a file of mode 0600 and write secret_file",
+	"token":        "a config never holds a secret: put it into a file of mode 0600 and write token_file",
+	"password":     "a config never holds a secret",
+	"interval":     `did you mean "round"?`,
+	"max_failures": `did you mean "fall"?`,
+	"hold_down":    `did you mean "ride_out"?`,
+}

@@ -1,0 +1,91 @@
+package config
+
+import (
+	"crypto/x509"
+	"fmt"
+
+	"pointsman/internal/failover"
+)
+
+func compileVantageFile(name string, data []byte, read func(string) ([]byte, error)) (*VantageFile, error) {
+	c, doc := newCompiler(name, data, read), &vantageFileDoc{}
+	if !c.decode(data, doc) {
+		return nil, c.err()
+	}
+	c.version(doc.Version)
+	if doc.Name.set {
+		c.word("a vantage", doc.Name.v, doc.Name.at)
+	}
+	c.secretPath("key_file", doc.KeyFile)
+	v := &VantageFile{
+		File: name, Name: failover.VantageName(doc.Name.v), KeyFile: c.path(doc.KeyFile.v), Controls: c.controls(doc.Controls), Allow: c.allowed(doc.Allow),
+	}
+	seen := map[string]pos{}
+	for _, x := range doc.Controllers {
+		if x.set && !c.twice(seen, "controller", x) {
+			c.serverURL(x)
+			v.Controllers = append(v.Controllers, x.v)
+		}
+	}
+	if pem, ok := c.pem(doc.CAFile); ok {
+		v.Roots = x509.NewCertPool()
+		if !v.Roots.AppendCertsFromPEM(pem) {
+			c.fault(doc.CAFile.at, "", "ca_file holds no PEM certificate")
+		}
+	}
+	if len(v.Controllers) == 0 {
+		c.also(doc.pos, "controllers: at least one is needed, such as http://127.0.0.1:8053")
+	}
+	if len(doc.Instances) == 0 {
+		c.also(doc.pos, "instances: at least one is needed")
+	}
+	names := map[string]pos{}
+	for i := range doc.Instances {
+		d := &doc.Instances[i]
+		if d.Name.set {
+			c.word("an instance", d.Name.v, d.Name.at)
+			c.twice(names, "instance", d.Name)
+		}
+		c.vantageInstance(v, d)
+	}
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	v.Warnings = sorted(c.warnings)
+	return v, nil
+}
+
+func (c *compiler) vantageInstance(v *VantageFile, doc *vantageInstanceDoc) {
+	preset := failover.Preset(doc.Preset.v)
+	p, err := failover.PresetPolicy(preset)
+	if err != nil {
+		if doc.Preset.set {
+			oneOf(c, "preset", doc.Preset, preset, failover.Presets...)
+		}
+		p, _ = failover.PresetPolicy(failover.PresetHTTP)
+	}
+	p.Instance = failover.InstanceName(doc.Name.v)
+	c.timing(&doc.timingDoc, &p)
+	check := c.check(&doc.Check)
+	if n := len(doc.Clusters); n > 0 && n != 2 {
+		c.fault(doc.Clusters[n-1].at, "", "an instance has exactly two clusters, this one has %d", n)
+	}
+	var clusters []probedCluster
+	for i := range doc.Clusters {
+		e := &doc.Clusters[i]
+		c.word("a cluster", e.key, e.at)
+		clusters = append(clusters, probedCluster{e.key, e.at, &e.val.clusterDoc})
+	}
+	client := string(canonical(doc.ClientName.v))
+	targets := c.probed(doc, doc.pos, client, &p, check, &doc.Check, clusters)
+	v.Targets = append(v.Targets, targets...)
+}
+
+// errUnknownVantage names the vantages that there are.
+func (cfg *Config) errUnknownVantage(name string) error {
+	var known []string
+	for _, v := range cfg.Vantages {
+		known = append(known, string(v.Name))
+	}
+	return fmt.Errorf("no vantage %q in %s: %s", name, cfg.File, choice(name, known))
+}
