@@ -123,7 +123,7 @@ func canonical(s string) string {
 			b[i] = c + 'a' - 'A'
 		}
 	}
-	if !fullyQualified(b) {
+	for !fullyQualified(b) { // twice where a lone backslash escapes the first dot
 		b = append(b, '.')
 	}
 	return string(b)

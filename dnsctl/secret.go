@@ -18,9 +18,10 @@ import (
 // verb and encoding, inside other structures as well; the zero value is no
 // secret.
 type Secret struct {
-	// A pointer, because formatting walks into unexported fields without
-	// asking their methods: at depth it prints an address, never the bytes.
-	raw *[]byte
+	// A function, because formatting walks into unexported fields, and
+	// through pointers, without asking their methods; of a function it can
+	// print no more than the address.
+	raw func() []byte
 }
 
 const redacted = "[redacted]"
@@ -43,7 +44,7 @@ func ParseSecret(text string) (Secret, error) {
 	if len(raw) < minSecret {
 		return Secret{}, fmt.Errorf("secret has %d octets, at least %d are needed: make one with tsig-keygen", len(raw), minSecret)
 	}
-	return Secret{raw: &raw}, nil
+	return Secret{raw: func() []byte { return raw }}, nil
 }
 
 // IsZero says that there is no secret.
@@ -97,7 +98,7 @@ func (k Key) Validate() []error {
 // signer signs requests and checks answers with one key.
 type signer struct {
 	name, algorithm string
-	raw             *[]byte
+	raw             func() []byte
 }
 
 func newSigner(k Key) *signer {
@@ -110,7 +111,7 @@ func (s *signer) Generate(msg []byte, t *dns.TSIG) ([]byte, error) {
 	if newHash == nil || canonical(t.Hdr.Name) != s.name {
 		return nil, dns.ErrSecret
 	}
-	h := hmac.New(newHash, *s.raw)
+	h := hmac.New(newHash, s.raw())
 	h.Write(msg)
 	return h.Sum(nil), nil
 }

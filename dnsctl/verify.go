@@ -203,7 +203,7 @@ func (q ask) once(ctx context.Context) (*dns.Msg, error) {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	dc := &dns.Conn{Conn: conn, UDPSize: 65535}
+	dc := &dns.Conn{Conn: conn, UDPSize: 4096}
 	if _, err := dc.Write(wire); err != nil {
 		return nil, timely(ctx, err)
 	}
