@@ -26,8 +26,8 @@ func (t *turn) refuseCommands() {
 	}
 	why, hint := t.s.lead.Why, "ask the leading controller"
 	switch {
-	case t.s.found && t.s.rec.Term > t.s.term() && t.s.lead.Leading:
-		why = fmt.Sprintf("the record bears term %d, ours is %d", t.s.rec.Term, t.s.term())
+	case t.s.found && t.s.rec.Term > t.term() && t.s.lead.Leading:
+		why = fmt.Sprintf("the record bears term %d, ours is %d", t.s.rec.Term, t.term())
 		t.pageOnce("yield", why, why)
 	case t.s.lead.Leading:
 		why, hint = "the lease is nearly over", "repeat in a moment"
@@ -201,8 +201,15 @@ func (t *turn) consentCommand(c Command, op *Op) {
 	if c.AcceptLoss != nil {
 		d.Consent = &Consent{Loss: *c.AcceptLoss, By: c.By, Expires: t.now.Add(ConsentLife)}
 	}
-	t.said(c, fmt.Sprintf("held operation %s: overridden %v", d.ID, c.Override))
+	t.said(c, fmt.Sprintf("the held operation %s goes on%s", d.ID, overridden(c.Override)))
 	t.later(c, ReplyStarted, "the operation goes on")
+}
+
+func overridden(gs []Guard) string {
+	if len(gs) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", overridden: %v", gs)
 }
 
 func (t *turn) abortCommand(c Command) {
@@ -316,8 +323,13 @@ func (t *turn) adoptCommand(c Command) {
 		d.Epoch++
 	}
 	d.TermBase = max(d.TermBase, c.TermBase)
-	d.Term = t.s.lead.Term + d.TermBase
+	d.Term = t.term()
 	d.Active = active
+	for _, r := range seen {
+		if m, err := ParseMark(r.Mark); err == nil {
+			d.Epoch = max(d.Epoch, m.Token.Epoch)
+		}
+	}
 	for i := range d.Names {
 		n, np := &d.Names[i], t.p.Name(d.Names[i].Name)
 		if n.Embedded {
@@ -383,7 +395,7 @@ func (t *turn) agree(name RecordName, c Command) {
 	d := t.edit()
 	if c.TermBase > d.TermBase {
 		d.TermBase = c.TermBase
-		d.Term = t.s.lead.Term + d.TermBase
+		d.Term = t.term()
 	}
 	i := slices.IndexFunc(d.Names, func(n NameRecord) bool { return n.Name == name })
 	if i < 0 {
@@ -397,7 +409,7 @@ func (t *turn) agree(name RecordName, c Command) {
 		d.Names[i].Want = &c
 	} else {
 		d.Epoch++
-		m := Mark{Token: Token{t.s.lead.Term + d.TermBase, d.Epoch}, Op: "restore", By: t.mark("").By}
+		m := Mark{Token: Token{t.term(), d.Epoch}, Op: "restore", By: t.mark("").By}
 		t.want(i, NameWant{Value: d.Names[i].Value, TTL: d.Names[i].TTL, Mark: m, Over: &over, Why: "restore"})
 	}
 	t.lift(StopDrift, c.By, string(c.Do))

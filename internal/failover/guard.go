@@ -193,6 +193,11 @@ func driftGuard(a *ask) (string, string) {
 	if st := a.s.rec.Stop(StopDrift); st != nil {
 		return st.Why, fmt.Sprintf("pointsman adopt %s or pointsman restore %s", a.p.Instance, a.p.Instance)
 	}
+	for _, n := range a.s.rec.Names {
+		if n.Want != nil {
+			return fmt.Sprintf("a write to %s (%s) is not proved yet", n.Name, n.Want.Why), "wait until the name is read back"
+		}
+	}
 	return "", ""
 }
 

@@ -36,7 +36,7 @@ func Look(s *State, p *Policy, now time.Time) View {
 	}
 	v.Op, v.LastOp, v.Stops = rec.Op, rec.LastOp, rec.Stops
 	if rec.Op != nil {
-		v.Step = stepView(rec.Op)
+		v.Step = stepView(p, rec.Op)
 	}
 	v.Exposure = s.exposureView(p, now)
 	if !s.found {
@@ -60,6 +60,13 @@ func (s *State) notices(p *Policy, now time.Time) []string {
 	if n := len(p.Domains()); n < 3 {
 		out = append(out, fmt.Sprintf("%d failure domains are configured; automatic operation wants three", n))
 	}
+	if s.adopted {
+		for _, v := range p.Vantages {
+			if _, ok := s.sights[v.Name]; !ok {
+				out = append(out, fmt.Sprintf("vantage %s in domain %s has not reported since the start", v.Name, v.Domain))
+			}
+		}
+	}
 	for _, n := range p.Names {
 		if a, ok := s.published[n.Name]; ok && !a.Agree && len(a.Dissent) > 0 {
 			out = append(out, fmt.Sprintf("%s is not shown by every authority: %s", n.Name, strings.Join(a.Dissent, ", ")))
@@ -82,7 +89,7 @@ func (s *State) clusterView(p *Policy, c ClusterName, now time.Time) ClusterView
 	}
 	v := ClusterView{Name: c, Role: role, Verdict: t.verdict, Why: t.words(), DownSince: t.downSince, UpSince: t.upSince}
 	for _, d := range t.domains {
-		v.Domains = append(v.Domains, DomainView{Domain: d.domain, Vote: d.vote, Why: d.why})
+		v.Domains = append(v.Domains, DomainView{Domain: d.domain, Vote: d.vote, Why: d.why()})
 	}
 	for _, x := range t.votes {
 		vv := VantageView{
@@ -114,14 +121,14 @@ func (s *State) nameView(n NameRecord) NameView {
 	return v
 }
 
-func stepView(op *Op) *StepView {
+func stepView(p *Policy, op *Op) *StepView {
 	d := stepDef(op.Kind, op.Step)
 	v := &StepView{Step: op.Step, Since: op.StepSince, Doing: d.Does}
 	if op.Unwind {
 		v.Doing = "unwinding: " + op.UnwindWhy
 	}
-	if d.Budget > 0 {
-		v.Deadline = op.StepSince.Add(d.Budget)
+	if b := p.budget(op.Kind, op.Step); b > 0 {
+		v.Deadline = op.StepSince.Add(b)
 	}
 	return v
 }

@@ -23,7 +23,7 @@ func (t *turn) create() {
 func (t *turn) found(active ClusterName) *Record {
 	d := t.edit()
 	*d = Record{
-		Version: RecordVersion, Instance: t.p.Instance, Term: t.s.term(), Active: active,
+		Version: RecordVersion, Instance: t.p.Instance, Term: t.term(), Active: active,
 		Standby: Standby{State: StandbyPlain}, ConfigHash: t.p.Expected,
 		TermBase: t.s.rec.TermBase,
 	}
@@ -40,7 +40,7 @@ func (t *turn) found(active ClusterName) *Record {
 // want persists a write before it is given out.
 func (t *turn) want(i int, w NameWant) {
 	d := t.edit()
-	w.Since, w.Sender = t.now, Token{t.s.term(), d.Epoch}
+	w.Since, w.Sender = t.now, Token{t.term(), d.Epoch}
 	d.Names[i].Want = &w
 	n := &d.Names[i]
 	e := t.note("write", fmt.Sprintf("%s CNAME %s, TTL %d, %s (%s)", n.Name, w.Value, w.TTL, w.Mark, w.Why))
@@ -59,8 +59,11 @@ func (t *turn) readNames() {
 func (t *turn) readName(n NameRecord) {
 	f := t.s.names[n.Name]
 	every := t.p.ReadEvery
-	if !f.fresh || f.read.Err != "" || n.Want != nil {
+	switch {
+	case !f.fresh || f.read.Err != "":
 		every = 0
+	case n.Want != nil:
+		every = t.p.VerifyEvery
 	}
 	if t.now.Before(f.nextTry) || !f.readAt.IsZero() && t.now.Sub(f.readAt) < every {
 		return
@@ -76,8 +79,8 @@ func (t *turn) nameRead(e NameRead) {
 	if e.Err != "" {
 		f.failures++
 		f.nextTry = t.now.Add(backoff(f.failures))
-	} else if f.err == "" {
-		f.failures = 0
+	} else {
+		f.nextTry = time.Time{}
 	}
 	s.names[e.Name] = f
 }
@@ -90,12 +93,13 @@ func (t *turn) nameWritten(e NameWritten) {
 	switch e.Outcome {
 	case WriteDone:
 		f.failures, f.nextTry, f.err = 0, time.Time{}, ""
-	case WriteMismatch, WriteUnknown:
+	case WriteMismatch, WriteUnknown: // read back at once, write again later
 		f.nextTry = time.Time{}
 		f.failures++
+		f.nextSend = t.now.Add(backoff(f.failures))
 	case WriteRefused:
 		f.failures++
-		f.nextTry = t.now.Add(backoff(f.failures))
+		f.nextSend = t.now.Add(backoff(f.failures))
 		t.pageOnce("write-path", string(e.Name), fmt.Sprintf("%s: the provider refuses the write: %s", e.Name, e.Err))
 	}
 	s.names[e.Name] = f
@@ -110,7 +114,7 @@ func backoff(failures int) time.Duration {
 // our own term, so that every older sender fails its prerequisite.
 func (t *turn) claimedNames() bool {
 	for _, n := range t.rec.Names {
-		if !n.Embedded && (n.Want != nil || n.Mark.Token.Term != t.s.term()) {
+		if !n.Embedded && (n.Want != nil || n.Mark.Token.Term != t.term()) {
 			return false
 		}
 	}
@@ -154,7 +158,7 @@ func (t *turn) syncName(i int) {
 // newer says whether a mark bears a token above everything that we committed.
 func (t *turn) newer(mark string) bool {
 	m, err := ParseMark(mark)
-	return err == nil && Token{t.s.term(), t.rec.Epoch}.Less(m.Token)
+	return err == nil && Token{t.term(), t.rec.Epoch}.Less(m.Token)
 }
 
 // watchName compares a name at rest with the record.
@@ -167,7 +171,7 @@ func (t *turn) watchName(i int, seen NameRead) {
 			t.lift(StopDrift, t.p.By, "the name shows the record again")
 		}
 		armed := !t.s.shadow(t.p) || t.rec.Op != nil && !t.p.ForceShadow
-		if armed && n.Mark.Token.Term != t.s.term() {
+		if armed && n.Mark.Token.Term != t.term() {
 			m := t.mark("claim")
 			if n.Mark.Op != "" {
 				m.Op, m.Token.Epoch = n.Mark.Op, n.Mark.Token.Epoch
@@ -214,7 +218,7 @@ func (t *turn) drift(n *NameRecord, seen NameRead) {
 func (t *turn) bringName(i int, seen NameRead) {
 	n := &t.rec.Names[i]
 	w := n.Want
-	mine := w.Mark.Token.Term == t.s.term()
+	mine := w.Mark.Token.Term == t.term()
 	if !seen.Absent && seen.Value == w.Value && seen.Mark == w.Mark.String() && (seen.TTL == w.TTL || seen.TTL == 0) {
 		t.proved(i)
 		return
@@ -226,10 +230,10 @@ func (t *turn) bringName(i int, seen NameRead) {
 	if !mine { // issued by an earlier life: take it over under our own term
 		d := t.edit()
 		c := *d.Names[i].Want
-		c.Mark.Token.Term, c.Mark.By = t.s.term(), t.mark("").By
-		c.Sender = Token{t.s.term(), d.Epoch}
+		c.Mark.Token.Term, c.Mark.By = t.term(), t.mark("").By
+		c.Sender = Token{t.term(), d.Epoch}
 		d.Names[i].Want = &c
-		t.note("resume", fmt.Sprintf("%s: the write (%s) is taken over under term %d", n.Name, c.Why, t.s.term()))
+		t.note("resume", fmt.Sprintf("%s: the write (%s) is taken over under term %d", n.Name, c.Why, t.term()))
 		return
 	}
 	if !t.expected(n, seen) {
@@ -241,7 +245,7 @@ func (t *turn) bringName(i int, seen NameRead) {
 		return
 	}
 	f := t.s.names[n.Name]
-	if t.now.Before(f.nextTry) {
+	if t.now.Before(f.nextSend) {
 		return
 	}
 	mark := seen.Mark

@@ -217,7 +217,7 @@ func (t *turn) worldAsk(op *Op, kind OpKind) *ask {
 
 // late says whether the budget of the step is used up.
 func (t *turn) late(op *Op) bool {
-	b := stepDef(op.Kind, op.Step).Budget
+	b := t.p.budget(op.Kind, op.Step)
 	return b > 0 && t.now.Sub(op.StepSince) >= b
 }
 
@@ -318,7 +318,7 @@ func (t *turn) drainStep(op *Op) (verdictOn, string, Guard) {
 		return pass, "", ""
 	}
 	if !t.late(op) {
-		t.do("drain", Drain{From: op.From, Until: op.CloseProofAt})
+		t.again("drain", Drain{From: op.From, Until: op.CloseProofAt})
 		return stay, "", ""
 	}
 	if stepDef(op.Kind, op.Step).Late == LateUnwind {
@@ -333,7 +333,7 @@ func (t *turn) drainStep(op *Op) (verdictOn, string, Guard) {
 		if known {
 			why = fmt.Sprintf("up to %s is left on %s, %s is allowed", bound, op.From, t.p.RPO)
 		}
-		t.do("drain", Drain{From: op.From, Until: op.CloseProofAt})
+		t.again("drain", Drain{From: op.From, Until: op.CloseProofAt})
 		return hold, why, GuardExposure
 	}
 	o := t.edit().Op
@@ -343,6 +343,15 @@ func (t *turn) drainStep(op *Op) (verdictOn, string, Guard) {
 	}
 	t.note("step", fmt.Sprintf("not drained in time, a loss of up to %s is accepted", o.LossBound))
 	return pass, "", ""
+}
+
+// again asks for a repeated effect, at most once per VerifyEvery.
+func (t *turn) again(key string, a Action) {
+	if _, busy := t.s.busy[key]; busy || !t.s.askedAt.IsZero() && t.now.Sub(t.s.askedAt) < t.p.VerifyEvery {
+		return
+	}
+	t.s.askedAt = t.now
+	t.do(key, a)
 }
 
 // lossAccepted: by the policy, or by a person's consent that is neither over
@@ -410,7 +419,7 @@ func (t *turn) mark(op string) Mark {
 	if by == "" {
 		by = "pointsman"
 	}
-	return Mark{Token: Token{t.s.term(), t.rec.Epoch}, Op: op, By: by}
+	return Mark{Token: Token{t.term(), t.rec.Epoch}, Op: op, By: by}
 }
 
 // move is the point of no return. For embedded names this commit is the DNS
@@ -457,7 +466,7 @@ func (t *turn) moveStep(op *Op) (verdictOn, string, Guard) {
 		}
 		if n.Want != nil || n.Value != np.Targets[op.To] {
 			if t.late(op) {
-				t.page("move", fmt.Sprintf("%s of %s: %s does not show the new value yet; there is no way back, it is tried again: %s", op.Kind, t.p.Instance, n.Name, t.s.names[n.Name].err))
+				t.pageOnce("move", string(n.Name), fmt.Sprintf("%s of %s: %s does not show the new value yet; there is no way back, it is tried again: %s", op.Kind, t.p.Instance, n.Name, t.s.names[n.Name].err))
 			}
 			return stay, "", ""
 		}
@@ -475,7 +484,7 @@ func (t *turn) cutStep(op *Op) (verdictOn, string, Guard) {
 		return pass, "", ""
 	}
 	if !t.late(op) {
-		t.do("cut", Cut{From: op.From, Token: t.rec.Token()})
+		t.again("cut", Cut{From: op.From, Token: t.rec.Token()})
 		return stay, "", ""
 	}
 	left := []string{"unknown: the cut gave no answer"}

@@ -107,7 +107,7 @@ func planHash(s *State, p *Policy, pl *Plan) string {
 func planSteps(s *State, p *Policy, kind OpKind) []PlanStep {
 	out := make([]PlanStep, 0, len(stepOrder))
 	for _, d := range stepTable[kind] {
-		ps := PlanStep{Step: d.Step, Does: d.Does, Proof: d.Proof, Budget: d.Budget, Late: string(d.Late)}
+		ps := PlanStep{Step: d.Step, Does: d.Does, Proof: d.Proof, Budget: p.budget(kind, d.Step), Late: string(d.Late)}
 		switch d.Step {
 		case StepIntent:
 			if kind == Switchover && s.lowerFirst(p) {

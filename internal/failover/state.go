@@ -25,6 +25,7 @@ type State struct {
 	resuming bool
 
 	sights map[VantageName]sight
+	kept   *kept
 	clocks map[clockKey]clock
 	// correlated is set while both clusters were lost together and neither
 	// has been up for ride_out since.
@@ -42,6 +43,7 @@ type State struct {
 	gates        map[ClusterName]gateFact
 	drained      *Drained
 	cut          *CutDone
+	askedAt      time.Time // when Drain or Cut was last asked for
 	flood        *FloodVerdict
 	floodAt      time.Time
 
@@ -75,8 +77,9 @@ type nameFact struct {
 	readAt   time.Time
 	fresh    bool // the read is newer than every write of ours
 	failures int
-	nextTry  time.Time
-	err      string // of the last write
+	nextTry  time.Time // of a read
+	nextSend time.Time // of a write
+	err      string    // of the last write
 }
 
 type verifyFact struct {

@@ -36,6 +36,9 @@ type turn struct {
 	after   []Reply  // replies that wait for the commit
 }
 
+// term is the one under which this turn acts.
+func (t *turn) term() uint64 { return t.s.lead.Term + t.rec.TermBase }
+
 // edit makes the record a draft and returns it.
 func (t *turn) edit() *Record {
 	if !t.dirty {
@@ -221,7 +224,7 @@ func (t *turn) committed(e Committed) {
 func (t *turn) entered(old *Record) {
 	s := t.s
 	if stepOf(old) != stepOf(&s.rec) {
-		s.drained, s.cut = nil, nil
+		s.drained, s.cut, s.askedAt = nil, nil, time.Time{}
 		s.verify = verifyFact{}
 	}
 	if old.Op == nil && s.rec.Op != nil {
@@ -348,9 +351,9 @@ func (t *turn) decide() {
 
 // claimRecord puts our term into the record before anything else is decided.
 func (t *turn) claimRecord() {
-	if t.rec.Term < t.s.term() {
-		t.edit().Term = t.s.term()
-		t.note("claim", fmt.Sprintf("%s leads under term %d", t.p.By, t.s.term()))
+	if t.rec.Term < t.term() {
+		t.edit().Term = t.term()
+		t.note("claim", fmt.Sprintf("%s leads under term %d", t.p.By, t.term()))
 	}
 }
 
@@ -437,6 +440,7 @@ func (t *turn) idle() {
 		t.start(a, Command{By: t.p.By, Reason: fmt.Sprintf("%s is %s", r.Active, old.words())}, nil)
 	case len(refused) == 1 && refused[0].Guard == GuardApproval:
 		t.pageOnce("proposal", string(to), fmt.Sprintf("%s is %s; to move it: pointsman failover %s --to %s", r.Active, old.words(), t.p.Instance, to))
+	case s.correlated:
 	default:
 		t.pageOnce("refused", string(refused[0].Guard), fmt.Sprintf("%s: a failover from %s to %s is wanted and refused by %s: %s", t.p.Instance, r.Active, to, refused[0].Guard, refused[0].Why))
 	}
@@ -472,7 +476,8 @@ func (t *turn) verified(e Verified) {
 	} else {
 		s.verify.rounds = 0
 		for n, a := range e.Names {
-			if !a.Agree && s.rec.Op == nil && len(a.Dissent) > 0 {
+			r := s.rec.Name(n)
+			if !a.Agree && s.rec.Op == nil && len(a.Dissent) > 0 && r != nil && r.Value == a.Wanted {
 				t.page("publication", fmt.Sprintf("%s: not every authority shows the record: %s", n, a.Dissent[0]))
 			}
 		}

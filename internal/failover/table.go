@@ -65,6 +65,16 @@ func stepDef(k OpKind, n StepName) StepDef {
 	return StepDef{Step: n, Late: LateHold}
 }
 
+// budget is the step's budget under a policy: a proof by client probes cannot
+// come sooner than the probes do.
+func (p *Policy) budget(k OpKind, n StepName) time.Duration {
+	b := stepDef(k, n).Budget
+	if n == StepClose || n == StepOpen {
+		b = max(b, 2*p.Round+p.Timeout)
+	}
+	return b
+}
+
 func stepIndex(n StepName) int {
 	for i, s := range stepOrder {
 		if s == n {

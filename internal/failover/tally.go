@@ -32,7 +32,10 @@ type vantageVote struct {
 type domainVote struct {
 	domain   DomainName
 	vote     Vote
-	why      string
+	ups      int       // vantages
+	informed int       // vantages
+	who      string    // the first vantage whose word explains the vote
+	because  string    // that word
 	first    time.Time // sending of the first miss of the vantage that completes its majority
 	last     time.Time // a majority of its vantages missed at or after this
 	upSince  time.Time
@@ -73,7 +76,6 @@ func (s *State) effective(p *Policy, v VantagePolicy, c ClusterName, now time.Ti
 func domainOf(d DomainName, votes []vantageVote) domainVote {
 	out := domainVote{domain: d}
 	var ups, downs []vantageVote
-	var reasons []string
 	for _, v := range votes {
 		if v.domain != d {
 			continue
@@ -84,33 +86,41 @@ func domainOf(d DomainName, votes []vantageVote) domainVote {
 		case Down:
 			downs = append(downs, v)
 		default:
-			reasons = append(reasons, fmt.Sprintf("%s %s", v.vantage, v.reason))
+			if out.who == "" {
+				out.who, out.because = string(v.vantage), v.reason
+			}
 		}
 	}
-	need := (len(ups)+len(downs))/2 + 1
+	out.ups, out.informed = len(ups), len(ups)+len(downs)
+	need := out.informed/2 + 1
 	switch {
 	case len(ups) >= need:
-		out.vote, out.why = Up, fmt.Sprintf("%d of %d informed vantages say up", len(ups), len(ups)+len(downs))
+		out.vote = Up
 		out.upSince = nth(ups, need, func(v vantageVote) time.Time { return v.seen.UpSince })
 		out.identity = count(ups, func(v vantageVote) bool { return v.seen.Identity }) >= need
 		out.canary = count(ups, func(v vantageVote) bool { return v.seen.Canary == CanaryOK }) >= need
 	case len(downs) >= need:
-		out.vote, out.why = Down, fmt.Sprintf("%s: %s", downs[0].vantage, downs[0].reason)
+		out.vote, out.who, out.because = Down, string(downs[0].vantage), downs[0].reason
 		out.first = nth(downs, need, func(v vantageVote) time.Time { return v.seen.FirstMiss })
-		last := make([]time.Time, 0, len(downs))
-		for _, v := range downs {
-			last = append(last, v.seen.LastMiss)
-		}
-		slices.SortFunc(last, func(a, b time.Time) int { return b.Compare(a) })
-		out.last = last[need-1]
-	case len(ups)+len(downs) > 0:
-		out.why = "its vantages disagree"
-	case len(reasons) > 0:
-		out.why = reasons[0]
-	default:
-		out.why = "has no vantage"
+		// a majority missed at or after the need-th newest miss
+		out.last = nth(downs, len(downs)-need+1, func(v vantageVote) time.Time { return v.seen.LastMiss })
 	}
 	return out
+}
+
+// why says in words what the vote rests on.
+func (d *domainVote) why() string {
+	switch {
+	case d.vote == Up:
+		return fmt.Sprintf("%d of %d informed vantages say up", d.ups, d.informed)
+	case d.vote == Down:
+		return d.who + ": " + d.because
+	case d.informed > 0:
+		return "its vantages disagree"
+	case d.who != "":
+		return d.who + " " + d.because
+	}
+	return "has no vantage"
 }
 
 func nth(vs []vantageVote, n int, f func(vantageVote) time.Time) time.Time {
@@ -132,10 +142,20 @@ func count[T any](xs []T, f func(T) bool) int {
 	return n
 }
 
-// Tally forms the verdict on a cluster: up and down both need more than half
-// of the configured domains.
+// tally forms the verdict on a cluster: up and down both need more than half
+// of the configured domains. Step counts each cluster once and keeps the
+// result for the rest of the turn.
 func (s *State) tally(p *Policy, c ClusterName, now time.Time) tally {
-	t := tally{cluster: c}
+	if k := s.kept; k != nil && k.at.Equal(now) {
+		if t, ok := k.tallies[c]; ok {
+			return t
+		}
+	}
+	return s.count(p, c, now)
+}
+
+func (s *State) count(p *Policy, c ClusterName, now time.Time) tally {
+	t := tally{cluster: c, votes: make([]vantageVote, 0, len(p.Vantages))}
 	for _, v := range p.Vantages {
 		t.votes = append(t.votes, s.effective(p, v, c, now))
 	}
@@ -195,8 +215,9 @@ func (t *tally) confirming(p *Policy) int {
 // refreshClocks keeps since when each domain has said down. An up starts it
 // anew; an unknown of up to two rounds does not.
 func (s *State) refreshClocks(p *Policy, now time.Time) {
+	s.kept = nil
 	for _, c := range p.Clusters {
-		t := s.tally(p, c, now)
+		t := s.count(p, c, now)
 		for _, d := range t.domains {
 			key := clockKey{c, d.domain}
 			k := s.clocks[key]
@@ -216,6 +237,17 @@ func (s *State) refreshClocks(p *Policy, now time.Time) {
 			}
 		}
 	}
+	k := &kept{at: now, tallies: map[ClusterName]tally{}}
+	for _, c := range p.Clusters {
+		k.tallies[c] = s.count(p, c, now)
+	}
+	s.kept = k
+}
+
+// kept are the tallies of one turn.
+type kept struct {
+	at      time.Time
+	tallies map[ClusterName]tally
 }
 
 // since is when the domain turned down, given the first miss that its vantages

@@ -262,7 +262,9 @@ func (w *world) policyLine(args []string) error {
 		w.p = p
 		return nil
 	}
+	said := w.out.String()
 	*w = *newWorld(p)
+	w.out.WriteString(said)
 	return nil
 }
 

@@ -200,5 +200,5 @@ func (t *turn) resumed(why string) {
 	t.s.resuming = false
 	op := t.edit().Op
 	op.Held, op.StepSince = nil, t.now
-	t.note("resume", fmt.Sprintf("%s at %s under term %d: %s", op.ID, op.Step, t.s.term(), why))
+	t.note("resume", fmt.Sprintf("%s at %s under term %d: %s", op.ID, op.Step, t.term(), why))
 }

@@ -11,8 +11,8 @@ func (t *tally) words() string {
 	var parts []string
 	for _, d := range t.domains {
 		s := fmt.Sprintf("%s says %s", d.domain, d.vote)
-		if d.vote != Up && d.why != "" {
-			s += " (" + d.why + ")"
+		if d.vote != Up {
+			s += " (" + d.why() + ")"
 		}
 		parts = append(parts, s)
 	}

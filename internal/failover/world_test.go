@@ -30,7 +30,6 @@ type world struct {
 	queued []Action // effects that wait for their outcome in manual mode
 
 	manual  bool // effects are queued, not carried out
-	verbose bool // say the quiet actions too
 	out     strings.Builder
 	refs    int
 	seen    []Target // every value that the first name ever showed
@@ -414,7 +413,10 @@ func (w *world) report(v VantageName) {
 		cl[c] = s
 	}
 	gen := w.gen[v]
-	w.feed(Report{Vantage: v, Generation: gen, Sick: w.sick[v], Clusters: cl})
+	if gen == "" {
+		gen = "cfg1"
+	}
+	w.feed(Report{Vantage: v, Generation: gen, Want: "cfg1", Sick: w.sick[v], Clusters: cl})
 }
 
 func (w *world) command(c Command) Reply {
