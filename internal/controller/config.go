@@ -32,6 +32,8 @@ var (
 	// ErrNotLeading ends the context of everything that changes the world.
 	ErrNotLeading = errors.New("this process does not lead")
 
+	errOldTerm   = errors.New("it was asked for under an older term")
+	errReload    = errors.New("it was asked for before the record was read again")
 	errRestarted = errors.New("the instance was started again after a fault of this program: look whether it was done")
 )
 
@@ -143,7 +145,9 @@ func (l Limits) filled() Limits {
 // Config is everything a Controller needs.
 type Config struct {
 	Policies []failover.Policy
-	Lead     failover.Lead // at the start; later changes come by SetLead
+	// Lead is what holds at the start; later changes come by SetLead. Until
+	// must be set while leading: far away where a file lock is the lease.
+	Lead failover.Lead
 
 	Ledger   Ledger
 	Names    map[string]Names // by provider, external ones only
@@ -174,6 +178,9 @@ func (c *Config) Validate() error {
 	var errs []error
 	if len(c.Policies) == 0 {
 		errs = append(errs, errors.New("policies: at least one instance is needed"))
+	}
+	if c.Lead.Leading && c.Lead.Until.IsZero() {
+		errs = append(errs, errors.New("lead: the end of the lease is missing"))
 	}
 	if c.Ledger == nil {
 		errs = append(errs, errors.New("ledger: missing"))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"time"
 
 	"pointsman/internal/failover"
@@ -59,29 +60,27 @@ func (o *owner) start(ctx context.Context, a failover.Action) {
 			return
 		}
 		ctx = o.life.work
-		if end := o.life.lead.Until; !end.IsZero() && end.Before(until) {
+		if end := o.life.lead.Until; end.Before(until) {
 			until = end
 		}
 	}
-	id := o.begun(e)
+	id := o.carry(ctx, e, until)
 	if c, ok := a.(failover.Commit); ok {
 		o.life.commit, o.life.recording = id, c.Record
 	}
-	o.carry(ctx, o.life.group, e, id, until)
 }
 
 // answerNow answers an action that needs no errand. The answer still goes
 // through the inbox: an action is never answered inside the step that asked.
 func (o *owner) answerNow(a answer) {
-	a.id = o.begun(errand{limit: time.Hour, lost: func(error) answer { return a }})
-	o.inbox.putAnswer(a)
-}
-
-// begun enters an errand into the list of open ones.
-func (o *owner) begun(e errand) uint64 {
 	o.lastID++
-	o.life.open[o.lastID] = open{errand: e, due: o.c.now().Add(e.limit + grace)}
-	return o.lastID
+	a.id = o.lastID
+	o.life.open[a.id] = open{
+		errand: errand{lost: func(error) answer { return a }},
+		due:    o.c.now().Add(time.Hour), // the answer is there already
+		cancel: func(error) {},
+	}
+	o.inbox.putAnswer(a)
 }
 
 // settle takes the answer to an errand, once.
@@ -93,6 +92,7 @@ func (o *owner) settle(ctx context.Context, a answer) {
 		return
 	}
 	delete(l.open, a.id)
+	e.cancel(nil)
 	if e.name == errandLoad {
 		o.loadDone(ctx, a)
 		return
@@ -157,6 +157,23 @@ func (o *owner) refuse(a failover.Action, why error) {
 	o.answerNow(o.prepare(a).refused(why))
 }
 
+// abandon answers every open errand but a commit as lost. It comes before
+// whatever makes the core begin anew: what was asked for earlier must not
+// arrive later and pass for news.
+func (o *owner) abandon(ctx context.Context, why error) {
+	l := &o.life
+	for _, id := range slices.Sorted(maps.Keys(l.open)) {
+		e, ok := l.open[id]
+		if !ok || e.name == errandLoad || e.name == errandCommit {
+			continue
+		}
+		e.cancel(why)
+		a := e.lost(why)
+		a.id = id
+		o.settle(ctx, a)
+	}
+}
+
 // reply answers a command. That something was done or begun is said only when
 // the commit that came with it is durable.
 func (o *owner) reply(r failover.Reply, commits bool) {
@@ -198,6 +215,7 @@ func (o *owner) setLead(ctx context.Context, lead failover.Lead) {
 		l.work = nil
 	}
 	if l.work == nil && lead.Leading {
+		o.abandon(ctx, errOldTerm)
 		l.work, l.dismiss = context.WithCancelCause(ctx)
 	}
 	l.lead = lead

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/internal/failover"
 )
 
@@ -121,7 +119,10 @@ func (o *owner) lookAtView(n failover.RecordName) failover.Event {
 		return failover.NameRead{Name: n, Err: "no embedded authority is configured"}
 	}
 	s, ok := o.c.cfg.View(n)
-	return failover.NameRead{Name: n, Absent: !ok, Value: s.Value, TTL: s.TTL, Mark: s.Mark}
+	if !ok {
+		return failover.NameRead{Name: n, Absent: true}
+	}
+	return failover.NameRead{Name: n, Value: s.Value, TTL: s.TTL, Mark: s.Mark}
 }
 
 func (o *owner) writeErrand(a failover.WriteName) errand {
@@ -231,21 +232,27 @@ func (o *owner) longestCall() time.Duration {
 	return 3 * time.Second
 }
 
-// carry starts an errand. Its answer comes back through the inbox; the owner
-// answers itself when none came in time.
-func (o *owner) carry(ctx context.Context, g *errgroup.Group, e errand, id uint64, until time.Time) {
+// carry starts an errand and returns its id. Its answer comes back through the
+// inbox; the owner answers itself when none came in time.
+func (o *owner) carry(ctx context.Context, e errand, until time.Time) uint64 {
 	if e.finish {
 		ctx = context.WithoutCancel(ctx)
 	}
-	limit := until.Sub(o.c.now())
-	g.Go(func() error {
-		ctx, cancel := context.WithTimeout(ctx, limit)
-		defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	now := o.c.now()
+	o.lastID++
+	id := o.lastID
+	o.life.open[id] = open{errand: e, due: now.Add(e.limit + grace), cancel: cancel}
+	o.life.group.Go(func() error {
+		defer cancel(nil)
+		ctx, stop := context.WithTimeout(ctx, until.Sub(now))
+		defer stop()
 		a := o.perform(ctx, e, until)
 		a.id = id
 		o.inbox.putAnswer(a)
 		return nil
 	})
+	return id
 }
 
 // perform makes the call between its two failpoints.

@@ -89,8 +89,8 @@ func (b *breaker) ask(i failover.InstanceName, now time.Time) failover.FloodVerd
 	return v
 }
 
-// hint says what those who want to move share and the others do not; where
-// nothing sets them apart, what all share.
+// hint says what all who want to move share and not everybody has; where
+// nothing sets them apart, what they share.
 func (b *breaker) hint() string {
 	with := make(map[string]int)  // of the wanting
 	total := make(map[string]int) // of all
@@ -113,17 +113,17 @@ func (b *breaker) hint() string {
 			continue
 		}
 		shared = append(shared, t)
-		if total[t] > with[t] {
+		if total[t] < len(b.traits) {
 			apart = append(apart, t)
 		}
 	}
 	n := fmt.Sprintf("%d of %d instances want to move within %s", len(b.wanted), len(b.traits), b.window)
 	switch {
 	case len(apart) > 0:
-		return n + "; only they share " + strings.Join(apart, ", ") + ": look there first"
+		return n + "; all of these, but not all instances, depend on " + strings.Join(apart, ", ") + ": look there first"
 	case len(shared) > 0:
-		return n + "; they share " + strings.Join(shared, ", ") + ": look there first"
+		return n + "; they all depend on " + strings.Join(shared, ", ") + ": look there first"
 	default:
-		return n + "; they share neither provider, zone nor vantages: look at this machine's own network"
+		return n + "; they have neither provider, zone nor vantages in common: look at this machine's own network"
 	}
 }

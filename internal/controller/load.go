@@ -40,7 +40,7 @@ func (o *owner) load(ctx context.Context) {
 		},
 		lost: failed, refused: failed,
 	}
-	o.carry(ctx, o.life.group, e, o.begun(e), o.c.now().Add(e.limit))
+	o.carry(ctx, e, o.c.now().Add(e.limit))
 }
 
 // loadDone feeds the record, or tries again a little later.
@@ -59,6 +59,7 @@ func (o *owner) loadDone(ctx context.Context, a answer) {
 		l.loadWait = 0
 	}
 	loaded := a.event.(failover.Loaded)
+	o.abandon(ctx, errReload)
 	o.noteOp(loaded.Record.LastOp)
 	l.loaded = true
 	o.feed(ctx, loaded)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -20,7 +22,8 @@ const (
 // open is an errand that was not answered yet.
 type open struct {
 	errand
-	due time.Time // when the owner answers it itself
+	due    time.Time // when the owner answers it itself
+	cancel context.CancelCauseFunc
 }
 
 // owner is the goroutine of one instance with everything that it alone may
@@ -153,8 +156,8 @@ func (o *owner) turn(ctx context.Context) {
 		}
 	}
 	now := o.c.now()
-	for id, e := range l.open {
-		if !now.Before(e.due) {
+	for _, id := range slices.Sorted(maps.Keys(l.open)) {
+		if e, ok := l.open[id]; ok && !now.Before(e.due) {
 			a := e.lost(fmt.Errorf("no answer within %s", e.limit))
 			a.id = id
 			o.settle(ctx, a)
