@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -95,7 +96,11 @@ func (d *dialer) resolve(ctx context.Context, tr *Trace) ([]netip.Addr, error) {
 	if err != nil {
 		return nil, Own(fmt.Errorf("resolve %s: %w", d.host, plain(err, tr.Resolve)))
 	}
-	return addrs[:min(len(addrs), 4)], nil
+	addrs = slices.Clone(addrs[:min(len(addrs), 4)])
+	for i, a := range addrs {
+		addrs[i] = a.Unmap()
+	}
+	return addrs, nil
 }
 
 // connect resolves, checks and dials; the address that was checked is the one
@@ -138,13 +143,15 @@ func (d *dialer) dialOne(ctx context.Context, to netip.AddrPort, tr *Trace, left
 		defer cancel()
 	}
 	tr.Remote = to
-	conn, err := d.net.DialTCP(ctx, "tcp", netip.AddrPort{}, to)
+	// Not Dialer.DialTCP: without a local address it still binds one, and a
+	// port that is bound before connecting serves one connection in all
+	// instead of one per destination.
+	c, err := d.net.DialContext(ctx, "tcp", to.String())
 	if err != nil {
 		return nil, fmt.Errorf("connect %s: %w", to, plain(err, limitOf(ctx, start)))
 	}
-	if a, ok := conn.LocalAddr().(*net.TCPAddr); ok {
-		tr.Local = a.AddrPort()
-	}
+	conn := c.(*net.TCPConn) // of a dial with network tcp
+	tr.Local = conn.LocalAddr().(*net.TCPAddr).AddrPort()
 	return conn, nil
 }
 
