@@ -187,15 +187,6 @@ func replyStatus(c failover.ReplyCode) int {
 	}
 }
 
-// signed adds to the name that a person gave what we know ourselves of the
-// one who asks.
-func signed(r *http.Request, by string) string {
-	if uid, ok := r.Context().Value(peerKey{}).(uint32); ok {
-		return fmt.Sprintf("%s (uid %d)", by, uid)
-	}
-	return fmt.Sprintf("%s (token, from %s)", by, r.RemoteAddr)
-}
-
 func cannotAsk(err error) Problem {
 	return Problem{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("ask the owner of the instance: %v", err)}
 }

@@ -97,12 +97,14 @@ func (s *Server) Addr() string { return s.addr }
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	mux := s.routes()
-	servers := []*http.Server{s.httpServer(s.guardUnix(mux))}
-	servers[0].ConnContext = withPeer
-	g.Go(func() error { return serve(servers[0], s.unix) })
+	unix := s.httpServer(s.guardUnix(mux))
+	unix.ConnContext = withPeer
+	servers := []*http.Server{unix}
+	g.Go(func() error { return serve(unix, peerListener{s.unix}) })
 	if s.tcp != nil {
-		servers = append(servers, s.httpServer(s.guardTCP(mux)))
-		g.Go(func() error { return serve(servers[1], s.tcp) })
+		tcp := s.httpServer(s.guardTCP(mux))
+		servers = append(servers, tcp)
+		g.Go(func() error { return serve(tcp, s.tcp) })
 	}
 	g.Go(func() error {
 		<-ctx.Done()
@@ -168,31 +170,6 @@ func listenSocket(path string) (net.Listener, error) {
 		return nil, fmt.Errorf("close socket to others: %w", err)
 	}
 	return l, nil
-}
-
-type peerKey struct{}
-
-func withPeer(ctx context.Context, c net.Conn) context.Context {
-	uid, ok := peerUser(c)
-	if !ok {
-		return ctx
-	}
-	return context.WithValue(ctx, peerKey{}, uid)
-}
-
-// guardUnix lets in the user that runs the controller, and root.
-func (s *Server) guardUnix(next http.Handler) http.Handler {
-	own := uint32(os.Geteuid())
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if uid, ok := r.Context().Value(peerKey{}).(uint32); !ok || uid != own && uid != 0 {
-			writeProblem(w, Problem{
-				Status: http.StatusForbidden, Message: "this user may not speak to the controller",
-				Hint: "run the command as the user that runs the controller",
-			})
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 type nowhere struct{}
