@@ -61,7 +61,7 @@ func TestOperationIdsSortByTime(t *testing.T) {
 	if !slices.IsSorted(ids) || ids[0][:17] != "20261123T051200Z-" {
 		t.Errorf("ids %v", ids[:3])
 	}
-	if newID(at) == newID(at) {
+	if a, b := newID(at), newID(at); a == b {
 		t.Error("two ids of the same second are the same")
 	}
 }
