@@ -41,13 +41,14 @@ func decode(body []byte) (failover.Record, error) {
 			ErrNewer, *v.Version, failover.RecordVersion)
 	}
 	var r failover.Record
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&r); err != nil {
+	if err := json.Unmarshal(body, &r); err != nil {
 		return failover.Record{}, err
 	}
-	if d.More() {
-		return failover.Record{}, errors.New("text after the record")
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(new(failover.Record)); err != nil {
+		return failover.Record{}, fmt.Errorf("%w: %w, although it has record version %d, which this program writes too: run the newer program",
+			ErrNewer, err, *v.Version)
 	}
 	return r, nil
 }

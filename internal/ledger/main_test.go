@@ -26,6 +26,22 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// memDir is a folder in memory where there is one: a sync costs nothing there,
+// and that it is asked for is shown by the tests in which the kernel refuses it.
+func memDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "ledger-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
 // mustOpen opens a ledger that is closed at the end of the test.
 func mustOpen(t testing.TB, cfg Config) *Store {
 	t.Helper()

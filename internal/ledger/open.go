@@ -124,13 +124,10 @@ func (s *Store) rewriteLog() error {
 // openFile connects to the ledger, and when that cannot be done for writing,
 // for reading: then trouble says why nothing can be written.
 func (s *Store) openFile(trouble *error) error {
-	d, err := openDisk(s.path, url.Values{"mode": {"rw"}}, pragmas)
+	d, err := s.connect(url.Values{"mode": {"rw"}})
 	if err == nil {
-		if err = d.checkSchema(s.path); err == nil {
-			s.disk = d
-			return nil
-		}
-		err = errors.Join(err, d.close())
+		s.disk = d
+		return nil
 	}
 	switch sqliteCode(err) {
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM:
@@ -145,18 +142,24 @@ func (s *Store) openFile(trouble *error) error {
 	if info, err := os.Stat(s.path + walSuffix); errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0 {
 		params["immutable"] = []string{"1"}
 	}
-	d, err = openDisk(s.path, params, pragmas)
-	if err != nil {
-		return describe(s.path, errors.Join(cannotWrite, err))
+	if s.disk, err = s.connect(params); err != nil {
+		return err
 	}
-	if err := d.checkSchema(s.path); err != nil {
-		return errors.Join(err, d.close())
-	}
-	s.disk, s.readOnly = d, true
 	if *trouble == nil {
 		*trouble = fmt.Errorf("open for writing: %w", cannotWrite)
 	}
 	return nil
+}
+
+func (s *Store) connect(params url.Values) (*disk, error) {
+	d, err := openDisk(s.path, params, pragmas)
+	if err != nil {
+		return nil, describe(s.path, err)
+	}
+	if err := d.checkSchema(s.path); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
 }
 
 // read loads everything but the audit, and checks that the end of the audit

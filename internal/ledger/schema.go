@@ -173,6 +173,9 @@ func damaged(path string, why error) error {
 // describe turns SQLite's codes for damage and for a second holder into our
 // sentinels, and adds the file to every other error.
 func describe(path string, err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return damaged(path, errors.New("a row that is always there is missing"))
+	}
 	switch sqliteCode(err) {
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT:
 		return damaged(path, err)

@@ -12,12 +12,11 @@ import (
 // section 3). A clock that was set back therefore never lowers it. 0 means
 // that there is none yet, so it is skipped on wrap-around.
 func nextSerial(prev uint32, now time.Time) uint32 {
-	clock := uint32(now.Unix())
-	next := prev + 1
-	if prev == 0 || int32(clock-next) > 0 {
-		next = clock
+	clock := max(uint32(now.Unix()), 1)
+	if prev == 0 || int32(clock-prev) > 0 {
+		return clock
 	}
-	return max(next, 1)
+	return max(prev+1, 1)
 }
 
 // shown is what a resolver can see of one embedded name.

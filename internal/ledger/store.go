@@ -20,12 +20,11 @@ type Store struct {
 
 	// turn is the right to use the disk; it holds one token. A channel rather
 	// than a mutex, so that waiting can end with a context.
-	turn     chan struct{}
-	disk     *disk    // with the turn
-	readOnly bool     // fixed at Open
-	path     string   // of ledger.db
-	unsaved  int      // with the turn: records committed since the last checkpoint
-	queue    requests // waiting commits
+	turn    chan struct{}
+	disk    *disk    // with the turn
+	unsaved int      // with the turn: records committed since the last checkpoint
+	path    string   // of ledger.db
+	queue   requests // waiting commits
 
 	mu      sync.RWMutex // guards all below; never held during I/O
 	records map[failover.InstanceName]failover.Record

@@ -16,7 +16,7 @@ import (
 )
 
 func TestCommitIsReadBackBeforeAndAfterAReopen(t *testing.T) {
-	dir := t.TempDir()
+	dir := memDir(t)
 	s := mustOpen(t, Config{Dir: dir})
 	r := orders(0, "a.lab.test.")
 	r.ConfigSince = time.Now() // with a monotonic reading and a local zone
@@ -45,7 +45,7 @@ func TestCommitIsReadBackBeforeAndAfterAReopen(t *testing.T) {
 }
 
 func TestCommitAtAnotherRevIsAConflictAndChangesNothing(t *testing.T) {
-	s := mustOpen(t, Config{Dir: t.TempDir()})
+	s := mustOpen(t, Config{Dir: memDir(t)})
 	mustCommit(t, s, named("orders", 0))
 	for _, rev := range []uint64{0, 2, 99} {
 		_, err := s.Commit(t.Context(), named("orders", rev), []failover.AuditEntry{entry("intent", "never")})
@@ -68,7 +68,7 @@ func TestCommitAtAnotherRevIsAConflictAndChangesNothing(t *testing.T) {
 }
 
 func TestAnOlderTokenIsRefused(t *testing.T) {
-	s := mustOpen(t, Config{Dir: t.TempDir()})
+	s := mustOpen(t, Config{Dir: memDir(t)})
 	r := named("orders", 0)
 	r.Term, r.Epoch = 7, 3
 	r = mustCommit(t, s, r).Record
@@ -85,7 +85,7 @@ func TestAnOlderTokenIsRefused(t *testing.T) {
 }
 
 func TestWhatCanNeverBeStoredIsRefusedWithoutPoison(t *testing.T) {
-	s := mustOpen(t, Config{Dir: t.TempDir()})
+	s := mustOpen(t, Config{Dir: memDir(t)})
 	late := named("orders", 0)
 	late.ConfigSince = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) // no RFC 3339 text exists
 	newer := named("orders", 0)
@@ -116,7 +116,7 @@ func TestWhatCanNeverBeStoredIsRefusedWithoutPoison(t *testing.T) {
 }
 
 func TestTermGrowsWithEveryOpenAndOverEveryRecord(t *testing.T) {
-	dir := t.TempDir()
+	dir := memDir(t)
 	last := uint64(0)
 	for range 3 {
 		s := mustOpen(t, Config{Dir: dir})
@@ -143,7 +143,7 @@ func TestTermGrowsWithEveryOpenAndOverEveryRecord(t *testing.T) {
 }
 
 func TestASecondHolderIsRefusedAndTheFirstIsNamed(t *testing.T) {
-	dir := t.TempDir()
+	dir := memDir(t)
 	s := mustOpen(t, Config{Dir: dir, Owner: "ctl-7"})
 	_, err := Open(t.Context(), Config{Dir: dir, Owner: "ctl-8"})
 	if !errors.Is(err, ErrLocked) {
@@ -161,7 +161,7 @@ func TestASecondHolderIsRefusedAndTheFirstIsNamed(t *testing.T) {
 }
 
 func TestFilesAreForTheOwnerOnly(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "new", "data")
+	dir := filepath.Join(memDir(t), "new", "data")
 	s := mustOpen(t, Config{Dir: dir})
 	mustCommit(t, s, named("orders", 0))
 	h, err := OpenHistory(t.Context(), dir)
@@ -191,7 +191,7 @@ func TestFilesAreForTheOwnerOnly(t *testing.T) {
 }
 
 func TestHooksSeeEveryCommitInOrderBeforeCommitReturns(t *testing.T) {
-	s := mustOpen(t, Config{Dir: t.TempDir()})
+	s := mustOpen(t, Config{Dir: memDir(t)})
 	var seen []Receipt // hooks run one at a time
 	s.OnCommit(func(r Receipt) {
 		if now := mustLoad(t, s, r.Record.Instance); now.Rev < r.Record.Rev {
@@ -215,7 +215,7 @@ func TestHooksSeeEveryCommitInOrderBeforeCommitReturns(t *testing.T) {
 }
 
 func TestConcurrentCommitsAreAllKeptAndShareSyncs(t *testing.T) {
-	dir := t.TempDir()
+	dir := memDir(t)
 	s := mustOpen(t, Config{Dir: dir})
 	const writers, each = 16, 12
 	var order []string
@@ -263,7 +263,7 @@ func TestConcurrentCommitsAreAllKeptAndShareSyncs(t *testing.T) {
 }
 
 func TestTwoWritersOfOneRecordNeverBothWin(t *testing.T) {
-	s := mustOpen(t, Config{Dir: t.TempDir()})
+	s := mustOpen(t, Config{Dir: memDir(t)})
 	var won [8]int
 	for rev := range uint64(10) {
 		var group sync.WaitGroup
@@ -292,7 +292,7 @@ func TestTwoWritersOfOneRecordNeverBothWin(t *testing.T) {
 }
 
 func TestAWaitingCommitCanBeWithdrawn(t *testing.T) {
-	s := mustOpen(t, Config{Dir: t.TempDir()})
+	s := mustOpen(t, Config{Dir: memDir(t)})
 	<-s.turn // the disk hangs
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -310,7 +310,7 @@ func TestAWaitingCommitCanBeWithdrawn(t *testing.T) {
 }
 
 func TestAClosedStoreReadsAndDoesNotWrite(t *testing.T) {
-	s := mustOpen(t, Config{Dir: t.TempDir()})
+	s := mustOpen(t, Config{Dir: memDir(t)})
 	mustCommit(t, s, named("orders", 0))
 	for range 2 {
 		if err := s.Close(); err != nil {
@@ -342,7 +342,7 @@ func TestConfigFaultsAreAllNamed(t *testing.T) {
 }
 
 func TestALongLogIsMovedIntoTheFile(t *testing.T) {
-	dir := t.TempDir()
+	dir := memDir(t)
 	s := mustOpen(t, Config{Dir: dir})
 	<-s.turn // so that the commits line up and share syncs
 	var group sync.WaitGroup
