@@ -89,6 +89,10 @@ func (p *Prober) observe(o outcome) {
 	w := o.watch
 	sick := p.controls.sick()
 	w.flying = false
+	if o.kind == Miss && w.instance != nil && sick != "" {
+		// Whose fault it is cannot be known.
+		o.kind, o.err = OwnFault, Own(fmt.Errorf("unproven, since %s: %w", sick, o.err))
+	}
 	w.add(o)
 	p.count(func(s *Stats) {
 		w.history.add(o.observation())
@@ -120,18 +124,23 @@ func (p *Prober) observe(o outcome) {
 }
 
 // observeControl reports every instance when the vantage turned sick or well,
-// and otherwise those whose down vote waited for this check.
+// and otherwise those whose down vote waited for this check. Misses that no
+// control vouches for are forgotten when the vantage turns out to be sick:
+// they must not be held against a cluster once our network is back.
 func (p *Prober) observeControl(w *watch, before string, now time.Time) {
 	if w.sent.Before(p.controls.wanted) {
 		p.queue.put(w, now)
 	}
-	turned := (before == "") != (p.controls.sick() == "")
+	sick := p.controls.sick()
 	for _, in := range p.instances {
 		waited := false
 		for _, w := range in.watches {
 			waited = waited || w.gated
+			if sick != "" && w.unproven(&p.controls) {
+				w.forget()
+			}
 		}
-		if turned || waited {
+		if waited || (before == "") != (sick == "") {
 			p.report(in, now)
 		}
 	}

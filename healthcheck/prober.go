@@ -3,7 +3,6 @@ package healthcheck
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -168,10 +167,7 @@ func (p *Prober) Run(ctx context.Context) error {
 		g.Go(func() error { return p.work(ctx) })
 	}
 	g.Go(func() error { return p.schedule(ctx, g) })
-	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
+	return g.Wait()
 }
 
 // schedule owns every watch: it hands out what is due and counts what comes
@@ -201,7 +197,7 @@ func (p *Prober) schedule(ctx context.Context, g *errgroup.Group) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil
 		case jobs <- head:
 			p.ready[0] = nil
 			p.ready = p.ready[1:]
@@ -241,7 +237,10 @@ func (p *Prober) dispatch(ctx context.Context, g *errgroup.Group, w *watch, now 
 		return
 	}
 	// Controls never wait for a worker: there are few, one in flight each.
-	g.Go(func() error { return p.give(ctx, p.execute(ctx, w)) })
+	g.Go(func() error {
+		p.run(ctx, w)
+		return nil
+	})
 }
 
 func (p *Prober) stalled(now time.Time, lag time.Duration) {
@@ -257,21 +256,17 @@ func (p *Prober) work(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil
 		case w := <-p.jobs:
-			if err := p.give(ctx, p.execute(ctx, w)); err != nil {
-				return err
-			}
+			p.run(ctx, w)
 		}
 	}
 }
 
-func (p *Prober) give(ctx context.Context, o outcome) error {
+func (p *Prober) run(ctx context.Context, w *watch) {
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
-	case p.results <- o:
-		return nil
+	case p.results <- p.execute(ctx, w):
 	}
 }
 

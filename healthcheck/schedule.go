@@ -24,14 +24,15 @@ type watch struct {
 	flying bool      // a probe is under way or waits for a worker
 
 	count       failover.Count
-	sent        time.Time // when the newest probe was really sent
-	finished    time.Time // when the newest probe ended
-	turned      time.Time // when the vote became down or its first miss changed
-	lastError   string    // of the newest probe, empty for a success
-	own         bool      // the newest probe met a fault of our own
-	lastMiss    string    // of the newest miss
-	reached     bool      // there was a success
-	lastSuccess time.Time // when the newest success was sent
+	before      failover.Count // as it was before the present run of misses
+	sent        time.Time      // when the newest probe was really sent
+	finished    time.Time      // when the newest probe ended
+	turned      time.Time      // when the vote became down or its first miss changed
+	lastError   string         // of the newest probe, empty for a success
+	own         bool           // the newest probe met a fault of our own
+	lastMiss    string         // of the newest miss
+	reached     bool           // there was a success
+	lastSuccess time.Time      // when the newest success was sent
 	latency     time.Duration
 	identity    bool
 	warnings    []string
@@ -64,6 +65,9 @@ func (w *watch) add(o outcome) {
 		return
 	}
 	before := w.count.Sighting(w.target.Count)
+	if before.Misses == 0 {
+		w.before = w.count
+	}
 	w.count = w.count.Add(o.kind == Success, o.sent, w.target.Count)
 	after := w.count.Sighting(w.target.Count)
 	if after.Vote == failover.Down && (before.Vote != failover.Down || !before.FirstMiss.Equal(after.FirstMiss)) {
@@ -75,6 +79,19 @@ func (w *watch) add(o outcome) {
 	}
 	w.reached, w.lastSuccess, w.latency = true, o.sent, o.done.Sub(o.sent)
 	w.identity, w.warnings = o.trace.Identity, o.trace.Warnings
+}
+
+// unproven says that no control was reached since the run of misses began.
+func (w *watch) unproven(c *controls) bool {
+	s := w.count.Sighting(w.target.Count)
+	return s.Misses > 0 && !c.seen(s.FirstMiss)
+}
+
+// forget takes back a run of misses that our own network may have caused. The
+// vote is unknown until the next probe.
+func (w *watch) forget() {
+	w.count, w.own, w.gated = w.before, true, false
+	w.lastError = "not probed since the controls were lost"
 }
 
 // firstMiss says that the newest probe began a run of misses.
@@ -103,7 +120,7 @@ func (w *watch) plan(now time.Time) time.Time {
 		due = earlier(due, again)
 	case s.Vote == failover.Down && s.Misses > 0:
 		from := later(s.FirstMiss.Add(t.RideOut), w.turned)
-		if confirm := later(from, again); !confirm.After(from.Add(t.Round)) {
+		if confirm := later(later(from, again), now); !confirm.After(from.Add(t.Round)) {
 			due = earlier(due, confirm)
 		}
 	}
