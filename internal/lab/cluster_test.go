@@ -195,3 +195,28 @@ func TestKnobsInWords(t *testing.T) {
 		}
 	}
 }
+
+func TestWhenThePortIsOpen(t *testing.T) {
+	for name, c := range map[string]struct {
+		k     Knobs
+		at    int // ms after the knobs were set
+		open  bool
+		until int // 0: until they are set again
+	}{
+		"healthy":                     {Knobs{}, 10, true, 0},
+		"closed":                      {Knobs{Closed: true, FlapMS: 100}, 10, false, 0},
+		"flapping begins with closed": {Knobs{FlapMS: 100}, 0, false, 100},
+		"just before it opens":        {Knobs{FlapMS: 100}, 99, false, 100},
+		"then it opens":               {Knobs{FlapMS: 100}, 100, true, 200},
+		"and closes again":            {Knobs{FlapMS: 100}, 250, false, 300},
+	} {
+		open, until := c.k.open(moment(0), moment(c.at))
+		var want time.Time
+		if c.until > 0 {
+			want = moment(c.until)
+		}
+		if open != c.open || !until.Equal(want) {
+			t.Errorf("%s: open %v until %v", name, open, until)
+		}
+	}
+}

@@ -168,6 +168,23 @@ func TestRunTellsWhyAPartThatEndsAtOnceEnded(t *testing.T) {
 	}
 }
 
+func TestAPartThatEndsByItselfEndsTheWaiting(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("LAB_TEST_PART", "verb")
+	l := &Lab{Tool: Tool{Path: self}, family: NewFamily(time.Second)}
+	running(t, l.family.Run)
+	startPart(t, l.family, partSpec(t.TempDir(), "van-2", "brief"))
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	err = l.AwaitView(ctx, Orders, "to be calm", func(View) string { return "never" })
+	if err == nil || !strings.Contains(err.Error(), "van-2 has ended (exit status 3)") || !strings.Contains(err.Error(), "two, without an end") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestAVerbThatFailsCarriesWhatItSaid(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {

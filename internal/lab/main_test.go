@@ -24,12 +24,14 @@ func TestMain(m *testing.M) {
 	case "cluster": // the arguments of pointsman-lab cluster
 		os.Exit(playCluster(os.Args))
 	case "stubborn":
-		signal.Ignore(syscall.SIGTERM)
+		// Only a kill ends it: not the end of a terminal, nor that of its reader.
+		signal.Ignore(syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 		fmt.Println("no thanks")
-		select {}
+		sleep()
 	case "sleeper":
+		signal.Ignore(syscall.SIGHUP) // the kernel sends it to stopped orphans
 		fmt.Println("asleep")
-		select {}
+		sleep()
 	case "brief":
 		fmt.Println("one")
 		fmt.Print("two, without an end")
@@ -43,6 +45,12 @@ func TestMain(m *testing.M) {
 	case "status":
 		fmt.Println(os.Getenv("LAB_TEST_STATUS"))
 		os.Exit(0)
+	}
+}
+
+func sleep() {
+	for {
+		time.Sleep(time.Hour)
 	}
 }
 
@@ -82,6 +90,9 @@ func playSupervisor() {
 			os.Exit(1)
 		}
 	}
+	for len(f.Tail("sleeper")) == 0 || len(f.Tail("stubborn")) == 0 {
+		time.Sleep(5 * time.Millisecond)
+	}
 	if err := f.Stall("sleeper"); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -90,7 +101,7 @@ func playSupervisor() {
 		fmt.Println(st.PID)
 	}
 	fmt.Println("ready")
-	select {}
+	sleep()
 }
 
 // partSpec starts this test binary as a part.

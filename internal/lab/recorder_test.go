@@ -163,8 +163,8 @@ func TestUntilSeesTheFirstAnswerWithANewTargetAndTakeLosesNone(t *testing.T) {
 	}
 	short, stop := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer stop()
-	if a, err := r.Until(short, time.Now().Add(-10*time.Millisecond), is("c.lab.test.")); err == nil {
-		t.Errorf("until a target that never comes: %+v", a)
+	if old, err := r.Until(short, a.Received, is("a.lab.test.")); err == nil {
+		t.Errorf("an answer from before the time asked for: %+v", old)
 	}
 	all, err := r.Take(ctx)
 	if err != nil {
@@ -175,6 +175,22 @@ func TestUntilSeesTheFirstAnswerWithANewTargetAndTakeLosesNone(t *testing.T) {
 	}
 	if got := Moves(all); len(got) != 2 || got[0] != "a.lab.test." || got[1] != "b.lab.test." {
 		t.Errorf("moves %v", got)
+	}
+}
+
+func TestTakeLeavesWhatWasAskedLater(t *testing.T) {
+	r, err := NewRecorder(RecorderConfig{Name: testName})
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := Answer{Asked: time.Now().Add(time.Hour), Kind: AnswerEmpty}
+	r.add(Answer{Asked: time.Now(), Kind: AnswerMissing})
+	r.add(later)
+	if got, err := r.Take(t.Context()); err != nil || len(got) != 1 || got[0].Kind != AnswerMissing {
+		t.Errorf("took %+v, %v", got, err)
+	}
+	if len(r.answers) != 1 || r.answers[0] != later {
+		t.Errorf("left %+v", r.answers)
 	}
 }
 

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"pointsman-lab": func() { os.Exit(Main()) }})
+}
+
+func TestVerbs(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata"})
+}
+
+// binaries builds the real programs, as make build does.
+func binaries(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"pointsman", "pointsman-lab"} {
+		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name), "pointsman/cmd/"+name)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("build %s: %v\n%s", name, err, out)
+		}
+	}
+	return dir
+}
+
+// TestDemoEndToEnd tells two stories with the real controller and vantages:
+// one in which the name must move, and one in which it must not.
+func TestDemoEndToEnd(t *testing.T) {
+	bin := binaries(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "pointsman-lab"), "demo", "-o", "json", "--story", "kill", "--story", "both-down")
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // its children must end too
+	cmd.WaitDelay = 15 * time.Second
+	cmd.Env = append(os.Environ(), "TMPDIR="+shortTemp(t))
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("demo: %v\n%s\n%s", err, out.Bytes(), errs.Bytes())
+	}
+	var report struct {
+		OK      bool
+		Stories []struct {
+			Name, From, To            string
+			OK                        bool
+			Answered                  *float64 `json:"answered_ms"`
+			Decided                   *float64 `json:"decided_ms"`
+			Verified                  *float64 `json:"verified_ms"`
+			Answers                   int
+			Empty, NXDomain, Servfail int
+			Wrong                     int
+		}
+	}
+	if err := json.Unmarshal(out.Bytes(), &report); err != nil {
+		t.Fatalf("%v\n%s", err, out.Bytes())
+	}
+	if !report.OK || len(report.Stories) != 2 {
+		t.Fatalf("report\n%s", out.Bytes())
+	}
+	kill, both := report.Stories[0], report.Stories[1]
+	if kill.From != "a" || kill.To != "b" || kill.Answered == nil || kill.Decided == nil || kill.Verified == nil {
+		t.Errorf("kill: %+v", kill)
+	}
+	if both.From != "b" || both.To != "" || both.Answered != nil {
+		t.Errorf("both down: %+v", both)
+	}
+	for _, s := range report.Stories {
+		if s.Answers == 0 || s.Empty+s.NXDomain+s.Servfail+s.Wrong != 0 {
+			t.Errorf("%s: %+v", s.Name, s)
+		}
+	}
+}
+
+// shortTemp is a temporary folder whose path leaves room for the name of a
+// Unix socket, which may have about a hundred bytes in all.
+func shortTemp(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		entries, _ := os.ReadDir(dir)
+		if len(entries) > 0 && !t.Failed() {
+			t.Errorf("the demo left %v behind", entries)
+		}
+		_ = os.RemoveAll(dir)
+	})
+	return dir
+}
+
+// TestRunEndsEveryPartOnInterrupt plays a person: make run, kill a, Ctrl-C.
+func TestRunEndsEveryPartOnInterrupt(t *testing.T) {
+	bin := binaries(t)
+	dir := filepath.Join(shortTemp(t), "lab")
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	tool := filepath.Join(bin, "pointsman-lab")
+	run := exec.Command(tool, "run", "--dir", dir)
+	var out syncBuffer
+	run.Stdout, run.Stderr = &out, &out
+	if err := run.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- run.Wait() }()
+	await := func(what string) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); !strings.Contains(out.String(), what); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				_ = run.Process.Signal(os.Interrupt)
+				<-ended
+				t.Fatalf("waited in vain for %q in\n%s", what, out.String())
+			}
+		}
+	}
+	await("served by a")
+	parts := pids(t, tool, dir)
+	if said, err := exec.Command(tool, "kill", "a", "--dir", dir).CombinedOutput(); err != nil {
+		t.Errorf("kill a: %v: %s", err, said)
+	}
+	await("served by b")
+	if err := run.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("after Ctrl-C: %v\n%s", err, out.String())
+	}
+	if len(parts) != 5 {
+		t.Errorf("%d parts, want two clusters, a controller and two vantages", len(parts))
+	}
+	for name, pid := range parts {
+		if p, err := os.FindProcess(pid); err == nil && !errors.Is(p.Signal(nilSignal), os.ErrProcessDone) {
+			t.Errorf("%s (process %d) outlived the lab", name, pid)
+		}
+	}
+}
+
+func pids(t *testing.T, tool, dir string) map[string]int {
+	t.Helper()
+	b, err := exec.Command(tool, "status", "-o", "json", "--dir", dir).Output()
+	if err != nil {
+		t.Fatalf("status: %v", err)
+	}
+	var parts []struct {
+		Name string
+		PID  int
+	}
+	if err := json.Unmarshal(b, &parts); err != nil {
+		t.Fatal(err)
+	}
+	m := map[string]int{}
+	for _, p := range parts {
+		m[p.Name] = p.PID
+	}
+	return m
+}
