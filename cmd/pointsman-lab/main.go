@@ -41,7 +41,7 @@ func Main() int {
 	case err == nil:
 		return 0
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		return 0 // Ctrl-C is how a lab is ended
+		err = errors.New("interrupted")
 	case errors.Is(err, errBroken):
 		fmt.Fprintln(os.Stderr, "pointsman-lab:", err)
 		return exitBroken
