@@ -81,7 +81,7 @@ func (w *world) Plan(_ context.Context, n failover.InstanceName, c failover.Comm
 	defer w.mu.Unlock()
 	w.asked = append(w.asked, c)
 	return failover.Plan{
-		Version: PlanVersion, Instance: n, Kind: failover.OpKind(c.Do), From: "a", To: "b", Epoch: 7, Hash: "h1",
+		Version: failover.PlanVersion, Instance: n, Kind: failover.OpKind(c.Do), From: "a", To: "b", Epoch: 7, Hash: "h1",
 		Changes: true, Override: c.Override, AcceptLoss: c.AcceptLoss, Reason: c.Reason,
 	}, w.askErr
 }

@@ -15,7 +15,7 @@ import (
 func samplePlan() failover.Plan {
 	loss := 40 * time.Second
 	return failover.Plan{
-		Version: PlanVersion, Instance: "orders", Kind: failover.Failover, From: "a", To: "b", Epoch: 7, Hash: "h1",
+		Version: failover.PlanVersion, Instance: "orders", Kind: failover.Failover, From: "a", To: "b", Epoch: 7, Hash: "h1",
 		MadeAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), AcceptLoss: &loss,
 		Override: []failover.Guard{"exposure"}, Reason: "a is lost",
 		Steps: []failover.PlanStep{{Step: failover.StepIntent, Does: "commit"}},
@@ -31,7 +31,7 @@ func TestPlanFilesOfOthersAreRefused(t *testing.T) {
 		t.Fatalf("our own plan: %v", err)
 	}
 	for name, change := range map[string]func(*failover.Plan){
-		"newer":           func(p *failover.Plan) { p.Version = PlanVersion + 1 },
+		"newer":           func(p *failover.Plan) { p.Version = failover.PlanVersion + 1 },
 		"no version":      func(p *failover.Plan) { p.Version = 0 },
 		"other kind":      func(p *failover.Plan) { p.Kind = "pause" },
 		"no instance":     func(p *failover.Plan) { p.Instance = "" },

@@ -9,9 +9,6 @@ import (
 	"pointsman/internal/failover"
 )
 
-// PlanVersion is the format of plan files that this program reads and writes.
-const PlanVersion = 1
-
 // ApplyRequest is the body that carries a saved plan out.
 type ApplyRequest struct {
 	By   string        `json:"by"`
@@ -37,10 +34,10 @@ func ParsePlan(data []byte) (failover.Plan, error) {
 
 func checkPlan(p failover.Plan) error {
 	switch {
-	case p.Version > PlanVersion:
-		return fmt.Errorf("plan: version %d was written by a newer pointsman; this one reads %d", p.Version, PlanVersion)
-	case p.Version != PlanVersion:
-		return fmt.Errorf("plan: version %d is not %d", p.Version, PlanVersion)
+	case p.Version > failover.PlanVersion:
+		return fmt.Errorf("plan: version %d was written by a newer pointsman; this one reads %d", p.Version, failover.PlanVersion)
+	case p.Version != failover.PlanVersion:
+		return fmt.Errorf("plan: version %d is not %d", p.Version, failover.PlanVersion)
 	case p.Kind != failover.Failover && p.Kind != failover.Switchover:
 		return fmt.Errorf("plan: kind %.40q is neither failover nor switchover", string(p.Kind))
 	case p.Instance == "" || p.From == "" || p.To == "" || p.From == p.To:

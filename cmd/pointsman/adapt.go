@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"pointsman/dnsctl"
+	"pointsman/internal/controller"
+	"pointsman/internal/failover"
+	"pointsman/internal/ledger"
+)
+
+// source is how the authority reads the ledger.
+type source struct{ store *ledger.Store }
+
+func (s source) Records(ctx context.Context) ([]failover.Record, error) { return s.store.All(ctx) }
+func (s source) Serial(ctx context.Context, z failover.RecordName) (uint32, error) {
+	return s.store.Serial(ctx, z)
+}
+
+// recorded is the ledger as the controller wants it: the same errors under
+// the controller's own names.
+type recorded struct {
+	store   *ledger.Store
+	metrics *metrics
+}
+
+func (r recorded) Load(ctx context.Context, i failover.InstanceName) (failover.Record, bool, error) {
+	return r.store.Load(ctx, i)
+}
+
+func (r recorded) Commit(ctx context.Context, rec failover.Record, audit []failover.AuditEntry) (controller.Receipt, error) {
+	began := time.Now()
+	got, err := r.store.Commit(ctx, rec, audit)
+	r.metrics.commitSeconds.Observe(time.Since(began).Seconds())
+	switch {
+	case err == nil:
+		return controller.Receipt{Record: got.Record, Serials: got.Serials}, nil
+	case errors.Is(err, ledger.ErrConflict):
+		return controller.Receipt{}, errors.Join(controller.ErrConflict, err)
+	case errors.Is(err, ledger.ErrPoisoned), errors.Is(err, ledger.ErrClosed):
+		return controller.Receipt{}, errors.Join(controller.ErrPoisoned, err)
+	default:
+		return controller.Receipt{}, err
+	}
+}
+
+// provided is a DNS provider as the controller wants it.
+type provided struct{ provider *dnsctl.RFC2136 }
+
+func (p provided) Read(ctx context.Context, n failover.RecordName) (failover.NameRead, error) {
+	s, err := p.provider.Read(ctx, n)
+	if err != nil {
+		return failover.NameRead{}, err
+	}
+	return failover.NameRead{Name: n, Absent: s.Absent, Value: s.Value, TTL: s.TTL, Mark: s.Mark, Other: s.Other}, nil
+}
+
+func (p provided) Write(ctx context.Context, w failover.WriteName) (failover.WriteOutcome, error) {
+	return p.provider.Write(ctx, dnsctl.Change{
+		Name: w.Name.Name, Expect: w.Expect, ExpectMark: w.ExpectMark, Value: w.Value, TTL: w.TTL, Mark: w.Mark.String(),
+	})
+}
+
+// authorities finds the addresses of all authorities of a zone.
+type authorities interface {
+	of(ctx context.Context, zone failover.RecordName) ([]netip.AddrPort, error)
+}
+
+// fixed is a list that is known beforehand.
+type fixed []netip.AddrPort
+
+func (f fixed) of(context.Context, failover.RecordName) ([]netip.AddrPort, error) { return f, nil }
+
+// discovered asks the resolver for the servers of the zone and keeps the
+// answer for a while, so that a verification does not hang on a resolver.
+type discovered struct {
+	mu    sync.Mutex
+	known map[failover.RecordName]found
+}
+
+type found struct {
+	addrs []netip.AddrPort
+	at    time.Time
+}
+
+const keepAuthorities = 5 * time.Minute
+
+func (d *discovered) of(ctx context.Context, zone failover.RecordName) ([]netip.AddrPort, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := d.known[zone]
+	if !f.at.IsZero() && time.Since(f.at) < keepAuthorities {
+		return f.addrs, nil
+	}
+	addrs, err := dnsctl.Discover(ctx, zone, net.DefaultResolver)
+	if err != nil {
+		return nil, err
+	}
+	if d.known == nil {
+		d.known = make(map[failover.RecordName]found)
+	}
+	d.known[zone] = found{addrs, time.Now()}
+	return addrs, nil
+}
+
+func authoritiesOf(c dnsctl.RFC2136Config) authorities {
+	if len(c.Authorities) > 0 {
+		return fixed(c.Authorities)
+	}
+	return &discovered{}
+}
+
+// reachable turns addresses that mean "every interface" into loopback, where
+// this machine reaches itself.
+func reachable(addrs []netip.AddrPort) []netip.AddrPort {
+	out := slices.Clone(addrs)
+	for i, a := range out {
+		switch {
+		case a.Addr().IsUnspecified() && a.Addr().Is4():
+			out[i] = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), a.Port())
+		case a.Addr().IsUnspecified():
+			out[i] = netip.AddrPortFrom(netip.IPv6Loopback(), a.Port())
+		}
+	}
+	return out
+}
+
+// verifier asks every authority of every name.
+type verifier struct {
+	own       authorities            // of embedded names; nil without an authority
+	providers map[string]authorities // of the others
+}
+
+func (v verifier) Verify(ctx context.Context, names []failover.NameRecord) map[failover.RecordName]failover.NameAgreement {
+	var ask []dnsctl.VerifyName
+	unknown := make(map[failover.RecordName]failover.NameAgreement)
+	for _, n := range names {
+		addrs, err := v.find(ctx, n)
+		if err != nil {
+			unknown[n.Name] = failover.NameAgreement{Wanted: n.Value, Dissent: []string{err.Error()}, AskedAt: time.Now()}
+			continue
+		}
+		ask = append(ask, dnsctl.VerifyName{Name: n.Name, Want: n.Value, Authorities: addrs})
+	}
+	got := dnsctl.Verify(ctx, ask, dnsctl.VerifyConfig{})
+	for n, a := range unknown {
+		got[n] = a
+	}
+	return got
+}
+
+func (v verifier) find(ctx context.Context, n failover.NameRecord) ([]netip.AddrPort, error) {
+	a := v.providers[n.Provider]
+	if n.Embedded {
+		a = v.own
+	}
+	if a == nil {
+		return nil, fmt.Errorf("provider %q is not configured", n.Provider)
+	}
+	addrs, err := a.of(ctx, n.Zone)
+	if err != nil {
+		return nil, fmt.Errorf("find the authorities of %s: %w", n.Zone, err)
+	}
+	return addrs, nil
+}
+
+// sampleOf makes a line of the measured history.
+func sampleOf(i failover.InstanceName, kind string, what any) ledger.Sample {
+	data, err := json.Marshal(what)
+	if err != nil {
+		data, _ = json.Marshal(err.Error())
+	}
+	return ledger.Sample{At: time.Now(), Instance: i, Kind: kind, Data: data}
+}

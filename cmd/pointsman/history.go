@@ -1,0 +1,145 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pointsman/internal/api"
+	"pointsman/internal/failover"
+)
+
+// listFlags narrow a listing.
+type listFlags struct {
+	since string
+	limit int
+}
+
+func (l *listFlags) register(a *app, cmd *cobra.Command) {
+	cmd.Flags().StringVar(&l.since, "since", "", "only what is younger: a `DURATION` such as 2h, or an RFC 3339 time with zone")
+	cmd.Flags().IntVar(&l.limit, "limit", api.DefaultPage, "at most this many lines, the newest")
+	a.outputFlag(cmd)
+	cmd.ValidArgsFunction = a.completeInstances
+}
+
+func (l *listFlags) query(args []string) (api.Query, error) {
+	q := api.Query{Limit: l.limit}
+	if len(args) > 0 {
+		q.Instance = failover.InstanceName(args[0])
+	}
+	if l.limit < 1 || l.limit > api.MaxPage {
+		return q, failed(fmt.Sprintf("give 1 to %d", api.MaxPage), "--limit %d is out of range", l.limit)
+	}
+	if l.since == "" {
+		return q, nil
+	}
+	if d, err := time.ParseDuration(l.since); err == nil && d > 0 {
+		q.Since = time.Now().Add(-d)
+		return q, nil
+	}
+	t, err := time.Parse(time.RFC3339, l.since)
+	if err != nil {
+		return q, failed("write it as 2h, or as 2026-01-31T02:00:00+08:00", "--since: %q is neither a duration nor a time with zone", l.since)
+	}
+	q.Since = t
+	return q, nil
+}
+
+func (a *app) historyCommand() *cobra.Command {
+	var l listFlags
+	var probes bool
+	cmd := &cobra.Command{
+		Use:   "history [INSTANCE]",
+		Short: "List what was measured: operations, changes of verdict, probes",
+		Args:  atMost(1),
+	}
+	l.register(a, cmd)
+	cmd.Flags().BoolVar(&probes, "probes", false, "list single probes of the controller's own vantage")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		q, err := l.query(args)
+		if err != nil {
+			return err
+		}
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		if probes {
+			ps, err := c.Probes(cmd.Context(), q)
+			if err != nil {
+				return nearInstance(err, string(q.Instance))
+			}
+			return a.print(ps, func(w io.Writer) { probesTable(w, ps) })
+		}
+		ss, err := c.History(cmd.Context(), q)
+		if err != nil {
+			return nearInstance(err, string(q.Instance))
+		}
+		return a.print(ss, func(w io.Writer) {
+			var rows [][]string
+			for _, s := range ss {
+				rows = append(rows, []string{stamp(s.At), string(s.Instance), s.Kind, string(s.Data)})
+			}
+			writeTable(w, []string{"AT", "INSTANCE", "KIND", "DATA"}, rows)
+		})
+	}
+	return cmd
+}
+
+func probesTable(w io.Writer, ps []api.ProbeLine) {
+	var rows [][]string
+	for _, p := range ps {
+		rows = append(rows, []string{stamp(p.At), string(p.Instance), string(p.Cluster), p.Result, age(p.Took), p.Address, p.Phase, p.Reason})
+	}
+	writeTable(w, []string{"AT", "INSTANCE", "CLUSTER", "RESULT", "TOOK", "ADDRESS", "PHASE", "WHY"}, rows)
+}
+
+func (a *app) auditCommand() *cobra.Command {
+	var l listFlags
+	var verify bool
+	cmd := &cobra.Command{
+		Use:   "audit [INSTANCE]",
+		Short: "List who did what, when and why; check that nobody edited it",
+		Args:  atMost(1),
+	}
+	l.register(a, cmd)
+	cmd.Flags().BoolVar(&verify, "verify", false, "check the chain of hashes over the whole audit instead")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		q, err := l.query(args)
+		if err != nil {
+			return err
+		}
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		if verify {
+			cond, err := c.VerifyAudit(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if !cond.OK {
+				return failed("the ledger was edited or damaged: keep a copy of the data directory before anything else", "audit chain is broken: %s", cond.Why)
+			}
+			return a.print(cond, func(w io.Writer) { fmt.Fprintln(w, "the audit chain is whole") })
+		}
+		ls, err := c.Audit(cmd.Context(), q)
+		if err != nil {
+			return nearInstance(err, string(q.Instance))
+		}
+		return a.print(ls, func(w io.Writer) {
+			var rows [][]string
+			for _, e := range ls {
+				change := ""
+				if e.Before != "" || e.After != "" {
+					change = e.Before + " -> " + e.After
+				}
+				rows = append(rows, []string{stamp(e.At), string(e.Instance), e.Kind, e.Token.String(), e.By, e.Text, change})
+			}
+			writeTable(w, []string{"AT", "INSTANCE", "KIND", "TOKEN", "BY", "WHAT", "CHANGE"}, rows)
+		})
+	}
+	return cmd
+}

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pointsman/internal/api"
+	"pointsman/internal/failover"
+)
+
+func (a *app) planCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Show what a failover or switchover would do; change nothing",
+		Long: `Show what a failover or switchover would do: votes, guards, the change of the
+record, the steps with their budgets, and the time it may take, term by term.
+It changes nothing. A plan that was saved is carried out by 'pointsman apply'.
+
+` + exitHelp,
+		Args: a.unknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return failed("usage: pointsman plan failover INSTANCE, or plan switchover INSTANCE", "plan of what is missing")
+		},
+	}
+	cmd.AddCommand(a.planKind(failover.Failover), a.planKind(failover.Switchover))
+	return cmd
+}
+
+func (a *app) planKind(kind failover.OpKind) *cobra.Command {
+	var m moveFlags
+	var out, file string
+	cmd := &cobra.Command{
+		Use:               string(kind) + " INSTANCE [-o FILE]",
+		Short:             fmt.Sprintf("Show what a %s would do", kind),
+		Args:              exactly("INSTANCE"),
+		ValidArgsFunction: a.completeInstances,
+	}
+	m.register(a, cmd, kind)
+	cmd.Flags().StringVarP(&out, "output", "o", "", "table, json or yaml; anything else is a `FILE` to save the plan to")
+	cmd.Flags().StringVar(&file, "out", "", "`FILE` to save the plan to")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case isOutput(out):
+			a.output = outputFormat(out)
+		case out != "" && file != "":
+			return failed("give one of them", "both -o %s and --out %s name a file", out, file)
+		case out != "":
+			file = out
+		}
+		r, err := m.request(a, cmd, failover.Verb(kind))
+		if err != nil {
+			return err
+		}
+		return a.plan(cmd.Context(), args[0], r, file)
+	}
+	return cmd
+}
+
+func (a *app) plan(ctx context.Context, name string, r api.CommandRequest, file string) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	p, err := c.Plan(ctx, failover.InstanceName(name), r)
+	if err != nil {
+		return nearInstance(err, name)
+	}
+	if err := a.print(p, func(w io.Writer) { a.planTable(w, p) }); err != nil {
+		return err
+	}
+	if file != "" {
+		if err := savePlan(file, p); err != nil {
+			return err
+		}
+		fmt.Fprintf(a.stderr, "saved; carry it out by: pointsman apply %s\n", clean(file))
+	}
+	switch {
+	case p.Refused:
+		return errStatus(exitRefused)
+	case p.Changes:
+		return errStatus(exitChanges)
+	default:
+		return nil
+	}
+}
+
+func savePlan(file string, p failover.Plan) error {
+	data, err := json.MarshalIndent(utc(p), "", "  ")
+	if err != nil {
+		return fmt.Errorf("marshal plan: %w", err)
+	}
+	if err := os.WriteFile(file, append(data, '\n'), 0o600); err != nil {
+		return failed("give --out a file in a directory that can be written", "save plan: %w", err)
+	}
+	return nil
+}
+
+func (a *app) planTable(w io.Writer, p failover.Plan) {
+	fmt.Fprintf(w, "%s of %s from %s to %s, made at epoch %d", p.Kind, p.Instance, p.From, p.To, p.Epoch)
+	if p.Mode != "" {
+		fmt.Fprintf(w, ", mode %s", p.Mode)
+	}
+	fmt.Fprint(w, "\n\n")
+	a.votesTable(w, p.Clusters)
+	fmt.Fprintln(w)
+	a.guardsTable(w, p.Guards)
+	fmt.Fprintln(w, "\nrecord:")
+	for _, d := range p.Diff {
+		fmt.Fprintf(w, "- %s CNAME %s\n+ %s CNAME %s  (ttl %ds, %s, mark %q)\n", d.Name, d.From, d.Name, d.To, d.TTL, d.Provider, d.Mark)
+	}
+	if len(p.Diff) == 0 {
+		fmt.Fprintln(w, "  no change")
+	}
+	fmt.Fprintln(w)
+	writeTable(w, []string{"STEP", "DOES", "DONE WHEN", "BUDGET", "OTHERWISE"}, stepRows(p.Steps))
+	fmt.Fprintln(w)
+	a.boundTable(w, p.Bound)
+	fmt.Fprintln(w)
+	switch {
+	case p.Refused:
+		fmt.Fprintln(w, "refused as things are:")
+		for _, g := range p.Guards {
+			if !g.Allow && g.Binds {
+				fmt.Fprintf(w, "  by %s: %s\n", g.Guard, clean(g.Why))
+			}
+		}
+	case p.Changes:
+		fmt.Fprintln(w, "nothing refuses it; nothing was changed")
+	default:
+		fmt.Fprintln(w, "nothing to change")
+	}
+}
+
+func stepRows(steps []failover.PlanStep) [][]string {
+	var rows [][]string
+	for _, s := range steps {
+		if s.Skip != "" {
+			rows = append(rows, []string{string(s.Step), "skipped: " + s.Skip, "", "", ""})
+			continue
+		}
+		budget := "-"
+		if s.Budget > 0 {
+			budget = age(s.Budget)
+		}
+		rows = append(rows, []string{string(s.Step), s.Does, s.Proof, budget, s.Late})
+	}
+	return rows
+}
+
+// boundTable adds up what has a bound and names beside it what has none.
+func (a *app) boundTable(w io.Writer, terms []failover.BoundTerm) {
+	var rows [][]string
+	var sum time.Duration
+	open := 0
+	for _, t := range terms {
+		if t.Unbounded {
+			open++
+			rows = append(rows, []string{t.Term, "no bound", t.Note})
+			continue
+		}
+		sum += t.Is
+		rows = append(rows, []string{t.Term, age(t.Is), t.Note})
+	}
+	total := age(sum)
+	note := ""
+	if open > 0 {
+		note = fmt.Sprintf("and what has no bound (%d above)", open)
+	}
+	rows = append(rows, []string{"at most", total, note})
+	writeTable(w, []string{"TIME", "AT MOST", ""}, rows)
+}
+
+func (a *app) applyCommand() *cobra.Command {
+	var w waitFlags
+	var by string
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "apply FILE",
+		Short: "Carry out a saved plan, unless the world has moved",
+		Long: `Carry out a plan that 'pointsman plan … -o FILE' saved. The controller refuses
+it as stale when the active cluster, the epoch, the votes or the guards are no
+longer those that the plan was made for.
+
+` + exitHelp,
+		Args: exactly("FILE"),
+	}
+	w.register(cmd)
+	cmd.Flags().StringVar(&by, "by", "", "who asks, for the audit (default user@host)")
+	cmd.Flags().BoolVar(&yes, "yes", false, "no question")
+	a.outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := readPlan(args[0])
+		if err != nil {
+			return err
+		}
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		v, err := c.View(cmd.Context(), p.Instance)
+		if err != nil {
+			return nearInstance(err, string(p.Instance))
+		}
+		if err := a.confirm(yes, v, fmt.Sprintf("%s of %s from %s to %s, planned at %s.", p.Kind, p.Instance, p.From, p.To, stamp(p.MadeAt))); err != nil {
+			return err
+		}
+		rep, err := c.Apply(cmd.Context(), api.ApplyRequest{By: orElse(by, a.who()), Plan: p})
+		if err != nil {
+			return err
+		}
+		return a.finish(cmd.Context(), c, p.Instance, rep, w, "apply")
+	}
+	return cmd
+}
+
+func readPlan(file string) (failover.Plan, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return failover.Plan{}, failed("save one by: pointsman plan failover INSTANCE -o FILE", "read plan: %w", errors.Unwrap(err))
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, api.MaxBody+1))
+	if err != nil {
+		return failover.Plan{}, failed("check the file", "read plan: %w", err)
+	}
+	p, err := api.ParsePlan(data)
+	if err != nil {
+		return failover.Plan{}, failed("save a new one by: pointsman plan failover INSTANCE -o FILE", "%s: %w", file, err)
+	}
+	return p, nil
+}

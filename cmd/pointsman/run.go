@@ -1,0 +1,75 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"pointsman/dnsctl/authority"
+	"pointsman/internal/api"
+	"pointsman/internal/ledger"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	var l logFlags
+	var shadow bool
+	cmd := &cobra.Command{
+		Use:   "run -c FILE",
+		Short: "Run the controller: probe, decide, move, answer",
+		Long: `Run the controller of FILE until it is told to end (SIGINT, SIGTERM).
+
+With --shadow every instance stays in shadow whatever was armed: everything is
+decided and nothing is done. No credential that could write is read.`,
+		Args: atMost(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := a.loadConfig()
+			if err != nil {
+				return err
+			}
+			log, err := a.logger(l)
+			if err != nil {
+				return err
+			}
+			fail, err := failpoints(a.env)
+			if err != nil {
+				return err
+			}
+			p, err := newProcess(cmd.Context(), processConfig{Config: cfg, Shadow: shadow, Log: log, Fail: fail, Version: buildVersion()})
+			if err != nil {
+				return startError(err, cfg.File)
+			}
+			return p.Run(cmd.Context())
+		},
+	}
+	cmd.Flags().BoolVar(&shadow, "shadow", false, "decide everything, do nothing, hold no credential that could write")
+	l.register(cmd)
+	return cmd
+}
+
+// startError adds what a person can do about a failed start.
+func startError(err error, file string) error {
+	if f := (*failure)(nil); errors.As(err, &f) {
+		return err
+	}
+	hint := fmt.Sprintf("check %s and the lines above", file)
+	switch {
+	case errors.Is(err, ledger.ErrLocked):
+		hint = "end that process first, or give this one a controller.data of its own"
+	case errors.Is(err, ledger.ErrNewer):
+		hint = "start the newer version again, or restore the data directory from before it"
+	case errors.Is(err, ledger.ErrCorrupt):
+		hint = "move the data directory away and keep it; an empty one starts anew, names elsewhere are then taken over by 'pointsman adopt'"
+	case errors.Is(err, api.ErrSocketTaken):
+		hint = "end that process first, or choose another controller.socket"
+	case errors.Is(err, api.ErrSocketDir):
+		hint = "chmod go-w that directory, or choose another controller.socket"
+	case errors.Is(err, api.ErrNotLoopback):
+		hint = "listen on 127.0.0.1 and put a TLS proxy in front"
+	case errors.Is(err, api.ErrNoToken):
+		hint = "write a random one into controller.token_file, such as by: openssl rand -hex 32"
+	case errors.Is(err, authority.ErrConfig):
+		hint = fmt.Sprintf("check authority in %s", file)
+	}
+	return &failure{exitError, err, hint}
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pointsman/internal/api"
+	"pointsman/internal/failover"
+)
+
+// scrape reads the rooms when Prometheus asks.
+type scrape struct {
+	p     *process
+	descs map[string]*prometheus.Desc
+}
+
+// described lists every metric that is read at scrape time, with its labels.
+var described = []struct {
+	name, help string
+	labels     []string
+}{
+	{"pointsman_leading", "1 while this process may decide for the instance.", []string{"instance"}},
+	{"pointsman_poisoned", "1 when the ledger cannot be written any more.", nil},
+	{"pointsman_active", "1 for the cluster that the record says the name points at.", []string{"instance", "cluster"}},
+	{"pointsman_verdict", "1 for what the quorum says of the cluster.", []string{"instance", "cluster", "verdict"}},
+	{"pointsman_vote", "1 for what the vantage says of the cluster.", []string{"instance", "cluster", "vantage", "vote"}},
+	{"pointsman_report_age_seconds", "Age of the newest report of the vantage; absent before the first.", []string{"instance", "vantage"}},
+	{"pointsman_mode", "1 for the mode that the instance is in.", []string{"instance", "mode"}},
+	{"pointsman_epoch", "Epoch of the instance.", []string{"instance"}},
+	{"pointsman_term", "Term of the instance.", []string{"instance"}},
+	{"pointsman_operation_in_flight", "1 while an operation of the kind is open.", []string{"instance", "kind"}},
+	{"pointsman_operation_held", "1 while the operation waits for a proof, an override or abort.", []string{"instance"}},
+	{"pointsman_stop", "1 while the stop stands.", []string{"instance", "kind"}},
+	{"pointsman_guard_refusing", "1 while the guard refuses a failover that a rule wants.", []string{"instance", "guard"}},
+	{"pointsman_probes_total", "Finished probes of the own vantage, controls included.", []string{"outcome"}},
+	{"pointsman_probes_late_total", "Probes that came too late to count.", nil},
+	{"pointsman_reports_total", "Reports of vantages elsewhere that were delivered.", nil},
+	{"pointsman_reports_refused_total", "Reports of vantages elsewhere that were refused.", []string{"reason"}},
+	{"pointsman_commits_total", "Records committed to the ledger.", nil},
+	{"pointsman_commit_conflicts_total", "Commits that found another revision.", nil},
+	{"pointsman_audit_entries", "Entries in the audit.", nil},
+	{"pointsman_history_dropped_total", "Samples of the measured history that were dropped.", nil},
+	{"pointsman_tilts_total", "Stalls of the process and jumps of its clock.", nil},
+	{"pointsman_faults_total", "Faults of this program that cost an instance its memory.", nil},
+	{"pointsman_dropped_total", "Things dropped so that nothing waits for them.", []string{"what"}},
+	{"pointsman_dns_answers_total", "Answers of the embedded authority.", []string{"transport", "rcode"}},
+	{"pointsman_dns_dropped_total", "Queries that got no answer.", []string{"reason"}},
+	{"pointsman_dns_truncated_total", "Answers with TC.", nil},
+	{"pointsman_dns_panics_total", "Queries that were answered SERVFAIL after a panic.", nil},
+	{"pointsman_dns_tcp_connections", "Open TCP connections of the embedded authority.", nil},
+	{"pointsman_dns_unpublished_names", "Managed names that answer SERVFAIL because no record came yet.", nil},
+	{"pointsman_zone_serial", "Serial of the zone.", []string{"zone"}},
+}
+
+func newScrape(p *process) *scrape {
+	s := &scrape{p: p, descs: make(map[string]*prometheus.Desc)}
+	for _, d := range described {
+		s.descs[d.name] = prometheus.NewDesc(d.name, d.help, d.labels, nil)
+	}
+	return s
+}
+
+// Describe lists the metrics (prometheus.Collector).
+func (s *scrape) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range s.descs {
+		out <- d
+	}
+}
+
+// Collect reads every room once (prometheus.Collector).
+func (s *scrape) Collect(out chan<- prometheus.Metric) {
+	r := reading{s.descs, out}
+	for _, i := range s.p.ctl.Instances() {
+		if v, ok := view(s.p.ctl, i); ok {
+			r.instance(v)
+		}
+	}
+	r.rooms(s.p)
+	if s.p.authority != nil {
+		r.authority(s.p)
+	}
+}
+
+// reading is one scrape.
+type reading struct {
+	descs map[string]*prometheus.Desc
+	out   chan<- prometheus.Metric
+}
+
+func (r reading) gauge(name string, value float64, labels ...string) {
+	r.out <- prometheus.MustNewConstMetric(r.descs["pointsman_"+name], prometheus.GaugeValue, value, labels...)
+}
+
+func (r reading) count(name string, value uint64, labels ...string) {
+	r.out <- prometheus.MustNewConstMetric(r.descs["pointsman_"+name], prometheus.CounterValue, float64(value), labels...)
+}
+
+func one(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+func (r reading) instance(v failover.View) {
+	name := string(v.Instance)
+	r.gauge("leading", one(v.Leading), name)
+	r.gauge("epoch", float64(v.Token.Epoch), name)
+	r.gauge("term", float64(v.Token.Term), name)
+	for _, m := range allModes {
+		r.gauge("mode", one(m == v.Mode), name, m)
+	}
+	for _, k := range []failover.OpKind{failover.Failover, failover.Switchover} {
+		r.gauge("operation_in_flight", one(v.Op != nil && v.Op.Kind == k), name, string(k))
+	}
+	r.gauge("operation_held", one(v.Op != nil && v.Op.Held != nil), name)
+	standing := make(map[failover.StopKind]bool)
+	for _, s := range v.Stops {
+		standing[s.Kind] = true
+	}
+	for _, k := range allStops {
+		r.gauge("stop", one(standing[k]), name, string(k))
+	}
+	refusing := make(map[failover.Guard]bool)
+	for _, x := range v.Refused {
+		refusing[x.Guard] = true
+	}
+	for _, g := range api.Guards {
+		r.gauge("guard_refusing", one(refusing[g]), name, string(g))
+	}
+	ages := make(map[failover.VantageName]float64)
+	for _, c := range v.Clusters {
+		r.gauge("active", one(c.Name == v.Active), name, string(c.Name))
+		for _, w := range allVotes {
+			r.gauge("verdict", one(c.Verdict == w), name, string(c.Name), w.String())
+		}
+		for _, x := range c.Votes {
+			for _, w := range allVotes {
+				r.gauge("vote", one(x.Vote == w), name, string(c.Name), string(x.Vantage), w.String())
+			}
+			if x.AgeMS >= 0 {
+				ages[x.Vantage] = float64(x.AgeMS) / 1000
+			}
+		}
+	}
+	for vantage, sec := range ages {
+		r.gauge("report_age_seconds", sec, name, string(vantage))
+	}
+}
+
+func (r reading) rooms(p *process) {
+	r.gauge("poisoned", one(p.store.Poisoned() != nil))
+	st := p.store.Stats()
+	r.count("commits_total", st.Commits)
+	r.count("commit_conflicts_total", st.Conflicts)
+	r.gauge("audit_entries", float64(st.Audit))
+	r.count("history_dropped_total", p.past.Stats().Dropped)
+
+	pr := p.prober.Stats()
+	r.count("probes_total", pr.Successes, "success")
+	r.count("probes_total", pr.Misses, "miss")
+	r.count("probes_total", pr.OwnFaults, "own-fault")
+	r.count("probes_late_total", pr.Late)
+	if p.receiver != nil {
+		rs := p.receiver.Stats()
+		r.count("reports_total", rs.Accepted)
+		for why, n := range rs.Refused {
+			r.count("reports_refused_total", n, string(why))
+		}
+	}
+	cs := p.ctl.Stats()
+	r.count("tilts_total", cs.Tilts)
+	r.count("faults_total", cs.Faults)
+	for what, n := range map[string]uint64{
+		"report": cs.ReportsDropped, "strange-report": cs.ReportsStrange, "late-answer": cs.LateAnswers,
+		"subscriber": cs.SubscribersDropped, "log": cs.LogDropped, "page": cs.PagesDropped, "history": cs.HistoryDropped,
+	} {
+		r.count("dropped_total", n, what)
+	}
+}
+
+func (r reading) authority(p *process) {
+	as := p.authority.Stats()
+	for transport, byCode := range as.Answers {
+		for code, n := range byCode {
+			r.count("dns_answers_total", n, transport, code)
+		}
+	}
+	for why, n := range as.Dropped {
+		r.count("dns_dropped_total", n, why)
+	}
+	r.count("dns_truncated_total", as.Truncated)
+	r.count("dns_panics_total", as.Panics)
+	r.gauge("dns_tcp_connections", float64(as.TCPConns))
+	r.gauge("dns_unpublished_names", float64(len(as.Unpublished)))
+	for zone, n := range as.Serials {
+		r.gauge("zone_serial", float64(n), zone)
+	}
+}

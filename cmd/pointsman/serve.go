@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"pointsman/healthcheck"
+	"pointsman/internal/api"
+	"pointsman/internal/config"
+	"pointsman/internal/controller"
+	"pointsman/internal/failover"
+	"pointsman/internal/ledger"
+)
+
+// news gives the API its views and tells it of every transition, which it
+// also counts and remembers. Make one by newNews; Run owns its goroutine.
+type news struct {
+	ctl     *controller.Controller
+	past    *ledger.History
+	metrics *metrics
+
+	mu      sync.Mutex
+	changed chan struct{}
+}
+
+func newNews(ctl *controller.Controller, past *ledger.History, m *metrics) *news {
+	return &news{ctl: ctl, past: past, metrics: m, changed: make(chan struct{})}
+}
+
+// Run follows the transitions until ctx ends.
+func (n *news) Run(ctx context.Context) error {
+	for {
+		if err := n.follow(ctx); err != nil {
+			return nil //nolint:nilerr // ctx ended
+		}
+		// Fallen too far behind: begin anew, with the newest views.
+		n.tell()
+	}
+}
+
+// follow reads one subscription to its end; the error is that of ctx.
+func (n *news) follow(ctx context.Context) error {
+	sub := n.ctl.Subscribe()
+	defer sub.Close()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-sub.Changed():
+		}
+		ts, more := sub.Take()
+		for _, t := range ts {
+			n.metrics.transitions.WithLabelValues(string(t.Instance), string(t.Kind)).Inc()
+			_ = n.past.Add(ctx, sampleOf(t.Instance, string(t.Kind), t)) // it counts its own losses
+		}
+		if len(ts) > 0 {
+			n.tell()
+		}
+		if !more {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(100 * time.Millisecond):
+				return nil
+			}
+		}
+	}
+}
+
+func (n *news) tell() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+func (n *news) Changed() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.changed
+}
+
+func (n *news) Names() []failover.InstanceName { return n.ctl.Instances() }
+
+func (n *news) View(i failover.InstanceName) (failover.View, bool) { return view(n.ctl, i) }
+
+func view(ctl *controller.Controller, i failover.InstanceName) (failover.View, bool) {
+	s, ok := ctl.Snapshot(i)
+	if !ok {
+		return failover.View{}, false
+	}
+	return failover.Look(&s.State, s.Policy, time.Now()), true
+}
+
+// decisions asks the controller on behalf of the API.
+type decisions struct {
+	ctl     *controller.Controller
+	metrics *metrics
+}
+
+func (d decisions) Explain(_ context.Context, i failover.InstanceName) (failover.Explanation, error) {
+	s, ok := d.ctl.Snapshot(i)
+	if !ok {
+		return failover.Explanation{}, fmt.Errorf("explain %s: %w", i, controller.ErrUnknownInstance)
+	}
+	return failover.Explain(&s.State, s.Policy, time.Now()), nil
+}
+
+func (d decisions) Plan(_ context.Context, i failover.InstanceName, c failover.Command) (failover.Plan, error) {
+	s, ok := d.ctl.Snapshot(i)
+	if !ok {
+		return failover.Plan{}, fmt.Errorf("plan for %s: %w", i, controller.ErrUnknownInstance)
+	}
+	return failover.PlanMove(&s.State, s.Policy, c, time.Now()), nil
+}
+
+func (d decisions) Do(ctx context.Context, i failover.InstanceName, c failover.Command) (failover.Reply, error) {
+	r, err := d.ctl.Do(ctx, i, c)
+	code := string(r.Code)
+	if err != nil {
+		code = "error"
+	}
+	d.metrics.commands.WithLabelValues(string(c.Do), code).Inc()
+	for _, x := range r.Refused {
+		d.metrics.refusals.WithLabelValues(string(i), string(x.Guard)).Inc()
+	}
+	return r, err
+}
+
+// audited is the audit as the API wants it.
+type audited struct{ store *ledger.Store }
+
+func (a audited) Audit(ctx context.Context, q api.Query) ([]api.AuditLine, error) {
+	es, err := a.store.Audit(ctx, ledger.AuditFilter{Instance: q.Instance, Since: q.Since, Limit: q.Limit})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]api.AuditLine, len(es))
+	for i, e := range es {
+		out[i] = api.AuditLine{Seq: e.Seq, AuditEntry: e.AuditEntry, Hash: e.Hash}
+	}
+	return out, nil
+}
+
+func (a audited) VerifyChain(ctx context.Context) error { return a.store.VerifyChain(ctx) }
+
+// past is the measured history as the API wants it.
+type past struct{ history *ledger.History }
+
+func (p past) History(ctx context.Context, q api.Query) ([]api.Sample, error) {
+	ss, err := p.history.List(ctx, ledger.HistoryFilter{Instance: q.Instance, Since: q.Since, Limit: q.Limit})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]api.Sample, len(ss))
+	for i, s := range ss {
+		out[i] = api.Sample{At: s.At, Instance: s.Instance, Kind: s.Kind, Data: s.Data}
+	}
+	return out, nil
+}
+
+// probed lists the probes of our own vantage.
+type probed struct {
+	prober *healthcheck.Prober
+	cfg    *config.Config
+}
+
+func (p probed) Probes(_ context.Context, q api.Query) ([]api.ProbeLine, error) {
+	var out []api.ProbeLine
+	for _, i := range p.cfg.Instances {
+		if q.Instance != "" && q.Instance != i.Policy.Instance {
+			continue
+		}
+		for _, c := range i.Policy.Clusters {
+			for _, o := range p.prober.History(i.Policy.Instance, c) {
+				if !o.Sent.Before(q.Since) {
+					out = append(out, probeLine(i.Policy.Instance, c, o))
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b api.ProbeLine) int { return a.At.Compare(b.At) })
+	if q.Limit > 0 && len(out) > q.Limit {
+		out = out[len(out)-q.Limit:]
+	}
+	return out, nil
+}
+
+func probeLine(i failover.InstanceName, c failover.ClusterName, o healthcheck.Observation) api.ProbeLine {
+	l := api.ProbeLine{
+		At: o.Sent, Instance: i, Cluster: c, Result: string(o.Outcome), Reason: o.Reason, Phase: string(o.Phase), Took: o.Took,
+	}
+	if o.Remote.IsValid() {
+		l.Address = o.Remote.String()
+	}
+	return l
+}
+
+// health says how the process fares.
+type health struct{ p *process }
+
+// stuck is how old the newest snapshot of an instance may be before its loop
+// counts as standing still: our own vantage alone feeds it once a round.
+func stuck(round time.Duration) time.Duration { return max(10*round, 30*time.Second) }
+
+func (h health) Live() error {
+	for _, i := range h.p.ctl.Instances() {
+		s, ok := h.p.ctl.Snapshot(i)
+		if !ok {
+			continue
+		}
+		if quiet := time.Since(s.At); quiet > stuck(s.Policy.Round) {
+			return fmt.Errorf("the loop of %s has not turned for %s", i, age(quiet))
+		}
+	}
+	return nil
+}
+
+func (h health) Ready() []api.Condition {
+	cs := []api.Condition{{Name: "ledger", OK: true}}
+	if err := h.p.store.Poisoned(); err != nil {
+		cs[0].OK, cs[0].Why = false, err.Error()
+	}
+	records := api.Condition{Name: "records", OK: true}
+	for _, i := range h.p.ctl.Instances() {
+		s, ok := h.p.ctl.Snapshot(i)
+		if !ok {
+			continue
+		}
+		_, shown := s.State.Record()
+		// The store reads memory: it neither waits nor fails.
+		if _, stored, _ := h.p.store.Load(context.Background(), i); stored && !shown {
+			records.OK, records.Why = false, fmt.Sprintf("the record of %s is being read", i)
+		}
+	}
+	cs = append(cs, records)
+	if h.p.authority != nil {
+		c := api.Condition{Name: "authority", OK: true}
+		if names := h.p.authority.Stats().Unpublished; len(names) > 0 {
+			c.OK, c.Why = false, fmt.Sprintf("no record yet for %v", names)
+		}
+		cs = append(cs, c)
+	}
+	return cs
+}

@@ -1,0 +1,288 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pointsman/internal/failover"
+)
+
+// watchDefault is the least time between two pictures of status -w.
+const watchDefault = time.Second
+
+func (a *app) statusCommand() *cobra.Command {
+	var watch string
+	cmd := &cobra.Command{
+		Use:   "status [INSTANCE]",
+		Short: "Show what every instance is doing, or one in detail",
+		Long: `Show what every instance is doing, or one in detail.
+
+With -w the picture is renewed after every change, at most once per interval
+(default 1s): status -w, status -w 5s, status orders -w 200ms.`,
+		ValidArgsFunction: a.completeInstances,
+	}
+	cmd.Flags().StringVarP(&watch, "watch", "w", "", "go on showing changes, at most one per `interval`")
+	cmd.Flags().Lookup("watch").NoOptDefVal = watchDefault.String()
+	a.outputFlag(cmd)
+	cmd.Args = func(_ *cobra.Command, args []string) error {
+		// The value of an optional flag is parsed as an argument: -w 5s.
+		return atMost(2)(cmd, args)
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		interval := time.Duration(0)
+		if watch != "" {
+			if n := len(args); n > 0 && watch == watchDefault.String() {
+				if _, err := time.ParseDuration(args[n-1]); err == nil {
+					watch, args = args[n-1], args[:n-1]
+				}
+			}
+			d, err := time.ParseDuration(watch)
+			if err != nil || d <= 0 {
+				return failed("write it as 500ms or 2s", "--watch: %q is no interval", watch)
+			}
+			interval = d
+		}
+		if err := atMost(1)(cmd, args); err != nil {
+			return err
+		}
+		name := ""
+		if len(args) == 1 {
+			name = args[0]
+		}
+		if watch != "" {
+			return a.watchStatus(cmd.Context(), name, interval)
+		}
+		return a.status(cmd.Context(), name)
+	}
+	return cmd
+}
+
+func (a *app) status(ctx context.Context, name string) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	if name != "" {
+		v, err := c.View(ctx, failover.InstanceName(name))
+		if err != nil {
+			return nearInstance(err, name)
+		}
+		return a.print(v, func(w io.Writer) { a.statusTable(w, []failover.View{v}); a.statusDetail(w, v) })
+	}
+	vs, err := c.Views(ctx)
+	if err != nil {
+		return err
+	}
+	return a.print(vs, func(w io.Writer) { a.statusTable(w, vs) })
+}
+
+// watchStatus shows a picture after each change. On a terminal the picture
+// is drawn in place; elsewhere pictures follow one another, JSON as one line each.
+func (a *app) watchStatus(ctx context.Context, name string, interval time.Duration) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	err = c.Watch(ctx, failover.InstanceName(name), func(vs []failover.View) error {
+		if err := a.picture(vs, name != ""); err != nil {
+			return err
+		}
+		// Not reading holds back the stream: the next picture is the newest.
+		select {
+		case <-time.After(interval):
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
+	if errors.Is(err, context.Canceled) {
+		return nil // a person ended it
+	}
+	return nearInstance(err, name)
+}
+
+func (a *app) picture(vs []failover.View, detail bool) error {
+	if a.output == outputJSON {
+		data, err := json.Marshal(utc(vs))
+		if err != nil {
+			return fmt.Errorf("marshal output: %w", err)
+		}
+		_, err = fmt.Fprintf(a.stdout, "%s\n", data)
+		return err
+	}
+	if a.output == outputYAML {
+		if _, err := fmt.Fprintln(a.stdout, "---"); err != nil {
+			return err
+		}
+	} else if a.stdoutTTY {
+		if _, err := io.WriteString(a.stdout, "\x1b[H\x1b[2J"); err != nil {
+			return err
+		}
+	}
+	return a.print(vs, func(w io.Writer) {
+		a.statusTable(w, vs)
+		if detail && len(vs) == 1 {
+			a.statusDetail(w, vs[0])
+		}
+		if !a.stdoutTTY {
+			fmt.Fprintln(w)
+		}
+	})
+}
+
+func (a *app) statusTable(w io.Writer, vs []failover.View) {
+	for _, v := range vs {
+		for _, line := range banners(v) {
+			fmt.Fprintln(w, clean(line))
+		}
+	}
+	rows := make([][]string, 0, len(vs))
+	for _, v := range vs {
+		var clusters []string
+		for _, c := range v.Clusters {
+			clusters = append(clusters, fmt.Sprintf("%s %s", c.Name, a.vote(c.Verdict)))
+		}
+		rows = append(rows, []string{
+			string(v.Instance), orElse(string(v.Active), "-"), orElse(strings.Join(clusters, ", "), "-"),
+			v.Mode, doing(v), stops(v), votesAge(v),
+		})
+	}
+	writeTable(w, []string{"INSTANCE", "ACTIVE", "CLUSTERS", "MODE", "DOING", "STOPS", "AGE"}, rows)
+}
+
+// banners says what keeps automation from acting, above everything else.
+func banners(v failover.View) []string {
+	var lines []string
+	if v.Mode == failover.ModeShadow.String() {
+		lines = append(lines, fmt.Sprintf("SHADOW  %s: everything is decided, nothing is done", v.Instance))
+	}
+	for _, s := range v.Stops {
+		if s.Kind == failover.StopPause {
+			lines = append(lines, fmt.Sprintf("PAUSED  %s: by %s: %s, %s", v.Instance, s.By, s.Why, until(s.Until)))
+		}
+	}
+	if !v.Leading {
+		lines = append(lines, fmt.Sprintf("NOT LEADING  %s: %s", v.Instance, orElse(v.LeadWhy, "no reason is known")))
+	}
+	return lines
+}
+
+func until(t time.Time) string {
+	if t.IsZero() {
+		return "until resumed"
+	}
+	return "until " + stamp(t)
+}
+
+func doing(v failover.View) string {
+	switch {
+	case v.Op != nil:
+		s := fmt.Sprintf("%s to %s: %s", v.Op.Kind, v.Op.To, v.Op.Step)
+		if v.Op.Unwind {
+			s += " (unwinding)"
+		}
+		if v.Op.Held != nil {
+			s += " (held: " + v.Op.Held.Why + ")"
+		}
+		return s
+	case v.Phase == failover.PhaseAdopting && v.Waiting != "":
+		return fmt.Sprintf("%s: %s", v.Phase, v.Waiting)
+	default:
+		return string(v.Phase)
+	}
+}
+
+func stops(v failover.View) string {
+	var out []string
+	for _, s := range v.Stops {
+		out = append(out, string(s.Kind))
+	}
+	return orElse(strings.Join(out, ", "), "-")
+}
+
+// votesAge is the age of the newest report of the vantage that is longest silent.
+func votesAge(v failover.View) string {
+	oldest, seen := int64(-1), false
+	for _, c := range v.Clusters {
+		for _, x := range c.Votes {
+			if x.AgeMS >= 0 {
+				oldest, seen = max(oldest, x.AgeMS), true
+			}
+		}
+	}
+	if !seen {
+		return "-"
+	}
+	return age(time.Duration(oldest) * time.Millisecond)
+}
+
+func (a *app) statusDetail(w io.Writer, v failover.View) {
+	fmt.Fprintln(w)
+	var rows [][]string
+	for _, n := range v.Names {
+		seen := orElse(string(n.Seen), "-")
+		if n.SeenErr != "" {
+			seen = "unreadable: " + n.SeenErr
+		}
+		published := "-"
+		if p := n.Published; p != nil {
+			published = fmt.Sprintf("%d of %d", p.Agreeing, p.Asked)
+		}
+		rows = append(rows, []string{string(n.Name), n.Provider, orElse(string(n.Value), "-"), fmt.Sprintf("%ds", n.TTL), seen, published})
+	}
+	writeTable(w, []string{"NAME", "PROVIDER", "RECORD", "TTL", "SEEN", "AUTHORITIES"}, rows)
+	fmt.Fprintln(w)
+	a.votesTable(w, v.Clusters)
+	if v.Op != nil {
+		fmt.Fprintf(w, "\noperation %s: %s of %s to %s by %s: %s\n", v.Op.ID, v.Op.Kind, v.Op.From, v.Op.To, clean(v.Op.By), clean(v.Op.Reason))
+		if s := v.Step; s != nil {
+			fmt.Fprintf(w, "  step %s for %s: %s\n", s.Step, age(v.At.Sub(s.Since)), clean(s.Doing))
+		}
+	}
+	if l := v.LastOp; l != nil {
+		fmt.Fprintf(w, "\nlast operation %s: %s of %s to %s %s at %s %s\n", l.Op.ID, l.Op.Kind, l.Op.From, l.Op.To, l.Outcome, stamp(l.At), clean(l.Why))
+	}
+	writeList(w, "wants", v.Wants)
+	for _, r := range v.Refused {
+		fmt.Fprintf(w, "  refused by %s: %s\n", r.Guard, clean(r.Why))
+	}
+	writeList(w, "missing", v.Missing...)
+	writeList(w, "notice", v.Notices...)
+	for _, s := range v.Stops {
+		writeList(w, "stop", fmt.Sprintf("%s by %s: %s, %s", s.Kind, s.By, s.Why, until(s.Until)))
+	}
+}
+
+func writeList(w io.Writer, word string, lines ...string) {
+	for _, l := range lines {
+		if l != "" {
+			fmt.Fprintf(w, "%s: %s\n", word, clean(l))
+		}
+	}
+}
+
+func (a *app) votesTable(w io.Writer, cs []failover.ClusterView) {
+	var rows [][]string
+	for _, c := range cs {
+		rows = append(rows, []string{string(c.Name), c.Role, a.vote(c.Verdict), "", "", "", c.Why})
+		for _, x := range c.Votes {
+			at := "never"
+			if x.AgeMS >= 0 {
+				at = age(time.Duration(x.AgeMS) * time.Millisecond)
+			}
+			reason := x.Reason
+			if len(x.Warnings) > 0 {
+				reason = strings.Trim(reason+" (warning: "+strings.Join(x.Warnings, ", ")+")", " ")
+			}
+			rows = append(rows, []string{"", "", a.vote(x.Vote), string(x.Vantage), string(x.Domain), at, reason})
+		}
+	}
+	writeTable(w, []string{"CLUSTER", "ROLE", "VOTE", "VANTAGE", "DOMAIN", "AGE", "WHY"}, rows)
+}
