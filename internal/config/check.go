@@ -1,8 +1,8 @@
 package config
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -32,7 +32,7 @@ func (c *compiler) check(doc *checkDoc) healthcheck.Check {
 		c.fault(doc.Type.at, choice(doc.Type.v, types), "type: %q is not a kind of check", doc.Type.v)
 	}
 	if doc.Port.set && (doc.Port.v < 1 || doc.Port.v > 65535) {
-		c.fault(doc.Port.at, "", "port: %d is outside 1 to 65535", doc.Port.v)
+		c.fault(doc.Port.at, "leave it out to take the port of the address", "port: %d is outside 1 to 65535", doc.Port.v)
 	}
 	for _, x := range doc.Status {
 		if !x.set {
@@ -53,7 +53,7 @@ func (c *compiler) check(doc *checkDoc) healthcheck.Check {
 			c.fault(e.at, "give the probe a path that needs no login", "the header %s carries a secret, and a config never holds one", e.key)
 		}
 	}
-	if doc.Identity.pos != (pos{}) && !k.Identity.Configured() && !c.has(doc.Identity.pos) {
+	if doc.Identity.pos != (pos{}) && !k.Identity.Configured() && !c.inLine(doc.Identity.line) {
 		c.fault(doc.Identity.pos, "write header, json_path or body", "identity does not say where the cluster's name is to be found")
 	}
 	c.ca(doc, &k)
@@ -144,8 +144,9 @@ type probedCluster struct {
 }
 
 // probed builds the targets of one instance and lets the healthcheck room
-// check them. The doc is the instance's struct, for the places of its faults.
-func (c *compiler) probed(doc any, at pos, clientName string, p *failover.Policy, check healthcheck.Check, checkAt *checkDoc, clusters []probedCluster) []healthcheck.Target {
+// check them.
+func (c *compiler) probed(clientName string, p *failover.Policy, doc *checkDoc, clusters []probedCluster) []healthcheck.Target {
+	check := c.check(doc)
 	var targets []healthcheck.Target
 	seen := map[string]pos{}
 	identities := map[string]pos{}
@@ -166,7 +167,7 @@ func (c *compiler) probed(doc any, at pos, clientName string, p *failover.Policy
 		c.address(cl, clientName, seen)
 		targets = append(targets, t)
 		for _, f := range t.Validate() {
-			c.probeFault(doc, at, cl, checkAt, f)
+			c.probeFault(cl, doc, f)
 		}
 	}
 	return targets
@@ -190,21 +191,31 @@ func (c *compiler) address(cl probedCluster, clientName string, seen map[string]
 	}
 }
 
+// checkHints helps where the healthcheck room gives no hint.
+var checkHints = map[string]string{
+	"path":     "write it like /healthz",
+	"identity": "keep one of the three; a path is written like $.status.cluster",
+	"json":     "write it like $.status.checks[0].state",
+	"ca":       "paste the certificates, from -----BEGIN CERTIFICATE----- on",
+}
+
 // probeFault puts a fault of the healthcheck room at its place. Every cluster
-// has the same check, so its faults come once for each and are noted once.
-func (c *compiler) probeFault(doc any, at pos, cl probedCluster, checkAt *checkDoc, f healthcheck.Fault) {
-	place := at
-	switch path, ok := strings.CutPrefix(f.Path, "check."); {
-	case ok:
-		place = find(checkAt, path, checkAt.pos)
-	case f.Path == "address":
-		place = cl.doc.Address.place(cl.at)
-	case f.Path == "identity":
-		place = cl.doc.Identity.place(cl.at)
-	default:
-		place = find(doc, f.Path, at)
+// has the same check, so its faults come once for each and are noted once;
+// keys that the compiler has looked at itself are passed over.
+func (c *compiler) probeFault(cl probedCluster, check *checkDoc, f healthcheck.Fault) {
+	if f.Path == "address" {
+		if cl.doc.Address.set && !c.has(check.Port.at) && !c.has(cl.doc.Address.at) {
+			c.fault(cl.doc.Address.at, cmp.Or(f.Hint, "write it like 192.0.2.1:8080 or [2001:db8::1]:8080"), "%s %s", f.Path, f.Problem)
+		}
+		return
 	}
-	if !c.has(place) {
-		c.fault(place, f.Hint, "%s", fmt.Sprintf("%s %s", f.Path, f.Problem))
+	path, ok := strings.CutPrefix(f.Path, "check.")
+	if !ok || !check.Type.set || path == "ca" && check.CAFile.set && c.has(check.CAFile.at) {
+		return
+	}
+	at := find(check, path, check.pos)
+	key, _, _ := strings.Cut(path, ".")
+	if !c.has(at) {
+		c.fault(at, cmp.Or(f.Hint, checkHints[key], "see docs/config.md"), "%s %s", f.Path, f.Problem)
 	}
 }

@@ -72,6 +72,15 @@ type Instance struct {
 // Generation is the hash that a vote on this instance must bear.
 func (i Instance) Generation() string { return healthcheck.Generation(i.Targets) }
 
+// targets lists the targets of all instances.
+func (cfg *Config) targets() []healthcheck.Target {
+	var all []healthcheck.Target
+	for _, i := range cfg.Instances {
+		all = append(all, i.Targets...)
+	}
+	return all
+}
+
 // VantageFile is vantage.yaml, checked and resolved.
 type VantageFile struct {
 	File        string

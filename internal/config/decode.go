@@ -1,8 +1,10 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -30,7 +32,7 @@ func (d *decoder) parse(data []byte) (root ast.Node) {
 	// is a file that cannot be read, not the end of the process.
 	defer func() {
 		if r := recover(); r != nil {
-			d.fault(pos{1, 1}, "", "the file is not YAML that can be parsed")
+			d.fault(pos{1, 1}, "start from one of the samples in configs", "the file is not YAML that can be parsed")
 			root = nil
 		}
 	}()
@@ -65,14 +67,18 @@ func (d *decoder) syntax(err error) {
 	}
 	hint := ""
 	switch {
-	case strings.Contains(message, "tab character"):
-		hint = "indent with spaces"
+	case strings.Contains(message, "tab character"), strings.Contains(message, "'\t'"):
+		message, hint = "a tab is not allowed here", "indent with spaces"
 	case strings.Contains(message, "not allowed in this context"):
 		hint = "look at the indentation, and put text that holds ': ' in quotes"
 	case strings.Contains(message, "reserved character"):
 		hint = "put the text in quotes"
 	case strings.Contains(message, "not found"), strings.Contains(message, "could not find"):
 		hint = "close what was opened here"
+	case strings.Contains(message, "must be specified"):
+		hint = "close the bracket that was opened before"
+	default:
+		hint = "look at the indentation and at what stands just before"
 	}
 	d.fault(at, hint, "%s", message)
 }
@@ -140,6 +146,8 @@ func (d *decoder) list(n ast.Node, at pos, v reflect.Value) {
 		d.fault(at, "write it as a list: [ … ], or one item a line with - before it", "a list is wanted, this is %s", kind(n))
 		return
 	}
+	// Empty is not nil: an empty list was given, a missing one was not.
+	v.Set(reflect.MakeSlice(v.Type(), 0, len(seq.Values)))
 	for _, item := range seq.Values {
 		e := reflect.New(v.Type().Elem()).Elem()
 		d.value(item, place(item), e)
@@ -157,7 +165,7 @@ func (d *decoder) entries(n ast.Node, at pos, f func(key string, at pos, value a
 	case *ast.MappingValueNode:
 		values = []*ast.MappingValueNode{x}
 	default:
-		d.fault(at, "", "a mapping with keys is wanted, this is %s", kind(n))
+		d.fault(at, "write key: value lines below it, or {key: value}", "a mapping with keys is wanted, this is %s", kind(n))
 		return false
 	}
 	seen := map[string]pos{}
@@ -170,10 +178,11 @@ func (d *decoder) entries(n ast.Node, at pos, f func(key string, at pos, value a
 		case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NullNode:
 			key = mv.Key.GetToken().Value
 		default:
-			d.fault(keyAt, "", "a key must be text")
+			d.fault(keyAt, "write a plain word", "a key must be text")
 			continue
 		}
 		if first, ok := seen[key]; ok {
+			d.doubled = append(d.doubled, key)
 			d.fault(keyAt, "keep one of the two", "key %q is written twice, first in line %d", key, first.line)
 			continue
 		}
@@ -227,11 +236,13 @@ func (d *decoder) structure(n ast.Node, at pos, v reflect.Value) {
 		p.setPos(at)
 	}
 	known, order := fields(v)
-	given := map[string]bool{}
+	given := map[string]bool{} // keys that are there, or were meant
 	isMap := d.entries(n, at, func(key string, keyAt pos, value ast.Node, valueAt pos) {
 		f, ok := known[key]
 		if !ok {
-			d.fault(keyAt, unknownHint(key, order), "unknown key %q", key)
+			meant, hint := unknown(key, order)
+			given[meant] = true
+			d.fault(keyAt, hint, "unknown key %q", key)
 			return
 		}
 		given[key] = true
@@ -246,19 +257,21 @@ func (d *decoder) structure(n ast.Node, at pos, v reflect.Value) {
 	}
 	for _, key := range order {
 		if known[key].required && !given[key] {
-			d.fault(at, missingHints[key], "key %q is missing", key)
+			d.fault(at, cmp.Or(missingHints[key], "write "+key+": and its value"), "key %q is missing", key)
 		}
 	}
 }
 
-func unknownHint(key string, known []string) string {
-	if h, ok := foreignKeys[key]; ok {
-		return h
+// unknown says which key an unknown one was meant to be, "" if that cannot be
+// told, and the hint.
+func unknown(key string, known []string) (meant, hint string) {
+	if f, ok := foreignKeys[key]; ok && slices.Contains(known, f.meant) {
+		return f.meant, f.hint
 	}
 	if s := nearest(key, known); s != "" {
-		return fmt.Sprintf("did you mean %q?", s)
+		return s, fmt.Sprintf("did you mean %q?", s)
 	}
-	return "known here: " + strings.Join(known, ", ")
+	return "", "known here: " + strings.Join(known, ", ")
 }
 
 func (x *dict[T]) decode(d *decoder, n ast.Node, at pos) {

@@ -97,6 +97,7 @@ type notes struct {
 	src      *source
 	faults   Faults
 	warnings Faults
+	doubled  []string // keys that were written twice
 }
 
 // fault notes a mistake. The hint may be empty.
@@ -118,6 +119,11 @@ func (n *notes) make(at pos, hint, message string) Fault {
 // has says that a mistake was noted at the place.
 func (n *notes) has(at pos) bool {
 	return slices.ContainsFunc(n.faults, func(f Fault) bool { return f.Line == at.line && f.Column == at.col })
+}
+
+// inLine says that a mistake was noted anywhere in the line.
+func (n *notes) inLine(line int) bool {
+	return slices.ContainsFunc(n.faults, func(f Fault) bool { return f.Line == line })
 }
 
 // err returns what was noted, sorted and each once, or nil.

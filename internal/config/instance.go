@@ -19,8 +19,8 @@ const maxAge = 366 * 24 * time.Hour
 
 func (c *compiler) instances(cfg *Config) {
 	doc := cfg.doc
-	if len(doc.Instances) == 0 && doc.where() != (pos{}) {
-		c.also(doc.pos, "instances: at least one is needed")
+	if doc.Instances != nil && len(doc.Instances) == 0 {
+		c.fault(doc.pos, missingHints["instances"], "instances is empty")
 	}
 	names := map[string]pos{}
 	// All names first: a target may be a name that another instance manages.
@@ -72,8 +72,7 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 	c.clusters(doc, &p)
 	c.nameList(cfg, doc, &p)
 	c.ttl(cfg, doc, &p)
-	check := c.check(&doc.Check)
-	if doc.Check.Type.set && !check.Identity.Configured() && p.MoveProof != failover.MoveProofWaived {
+	if doc.Check.Type.set && doc.Check.Identity.pos == (pos{}) && p.MoveProof != failover.MoveProofWaived {
 		c.fault(doc.Check.Type.at, "write check.identity (types http and https), or move_proof: waived if the risk is accepted",
 			"the check does not show which cluster answers, so nothing proves that clients would be served after a move")
 	}
@@ -91,11 +90,15 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 		e := &doc.Clusters[i]
 		clusters = append(clusters, probedCluster{e.key, e.at, &e.val.clusterDoc})
 	}
-	inst.Targets = c.probed(doc, doc.pos, client, &p, check, &doc.Check, clusters)
-	for _, err := range p.Validate() {
-		path, message := splitFault(err)
-		path, _, _ = strings.Cut(path, ",")
-		c.also(find(doc, path, doc.pos), path+": "+message)
+	inst.Targets = c.probed(client, &p, &doc.Check, clusters)
+	// Every fault that the core can find was looked for above, with its place
+	// and a hint. Its own word counts where nothing was found.
+	if len(c.faults) == 0 {
+		for _, err := range p.Validate() {
+			path, message := splitFault(err)
+			key, _, _ := strings.Cut(path, ",")
+			c.also(find(doc, key, doc.pos), path, message)
+		}
 	}
 	p.Expected = fingerprint(p, Instance{Targets: inst.Targets}.Generation())
 	inst.Policy = p
@@ -112,14 +115,21 @@ func (c *compiler) clusters(doc *instanceDoc, p *failover.Policy) {
 			p.Clusters[i] = failover.ClusterName(e.key)
 		}
 	}
-	switch {
-	case len(doc.Clusters) == 1:
-		c.fault(doc.Clusters[0].at, "", "an instance has exactly two clusters, this one has %d", len(doc.Clusters))
-	case len(doc.Clusters) > 2:
-		c.fault(doc.Clusters[2].at, "", "an instance has exactly two clusters, this one has %d", len(doc.Clusters))
-	}
+	c.two(len(doc.Clusters), func(i int) pos { return doc.Clusters[i].at })
 	if doc.Primary.set && doc.Clusters.get(doc.Primary.v) == nil {
 		c.fault(doc.Primary.at, choice(doc.Primary.v, doc.Clusters.keys()), "primary: %q is not one of the clusters", doc.Primary.v)
+	}
+}
+
+// two notes any other number of clusters than two; at is where one of them
+// stands. A cluster that is written twice was noted as such.
+func (c *compiler) two(n int, at func(int) pos) {
+	const hint = "a moves to b and b to a: write each of the two once"
+	switch {
+	case n == 1 && len(c.doubled) == 0:
+		c.fault(at(0), hint, "an instance has exactly two clusters, this one has 1")
+	case n > 2:
+		c.fault(at(2), hint, "an instance has exactly two clusters, this one has %d", n)
 	}
 }
 
@@ -156,6 +166,9 @@ func (c *compiler) knobs(doc *instanceDoc, p *failover.Policy) {
 }
 
 func (c *compiler) nameList(cfg *Config, doc *instanceDoc, p *failover.Policy) {
+	if doc.Names != nil && len(doc.Names) == 0 {
+		c.fault(doc.pos, missingHints["names"], "names is empty")
+	}
 	for i := range doc.Names {
 		n := &doc.Names[i]
 		for _, e := range n.Targets {
@@ -168,7 +181,7 @@ func (c *compiler) nameList(cfg *Config, doc *instanceDoc, p *failover.Policy) {
 		}
 		name, err := dnsctl.ParseName(n.Name.v)
 		if err != nil {
-			c.fault(n.Name.at, "", "%v", err)
+			c.fault(n.Name.at, "write the full name that clients call, such as orders.example.com.", "%v", err)
 			continue
 		}
 		np := failover.NamePolicy{Name: name, Provider: n.Provider.v, Embedded: n.Provider.v == embedded, Targets: map[failover.ClusterName]failover.Target{}}
@@ -181,15 +194,15 @@ func (c *compiler) nameList(cfg *Config, doc *instanceDoc, p *failover.Policy) {
 // nameTargets finds the target of a name for each cluster.
 func (c *compiler) nameTargets(cfg *Config, doc *instanceDoc, n *nameDoc, np *failover.NamePolicy) {
 	var first pos
-	for i := range doc.Clusters {
+	for i := range min(len(doc.Clusters), 2) {
 		e := &doc.Clusters[i]
 		x, at := e.val.Target, e.at
 		if o := n.Targets.get(e.key); o != nil {
 			x, at = o.val, o.at
 		}
 		if !x.set {
-			if !c.has(x.at) || x.at == (pos{}) {
-				c.also(at, fmt.Sprintf("the cluster %s has no target for the name %s: write target here, or under targets of the name", e.key, np.Name))
+			if x.at == (pos{}) && !c.has(at) {
+				c.fault(at, "write target here, or under targets of the name", "the cluster %s has no target for the name %s", e.key, np.Name)
 			}
 			continue
 		}
@@ -200,13 +213,13 @@ func (c *compiler) nameTargets(cfg *Config, doc *instanceDoc, n *nameDoc, np *fa
 			c.fault(x.at, "a target is a name with an address record of its own", "%v", err)
 			continue
 		case t == failover.Target(np.Name):
-			c.fault(x.at, "", "the name %s would point at itself", np.Name)
+			c.fault(x.at, "point at a name that only this cluster has", "the name %s would point at itself", np.Name)
 		case managed:
 			c.fault(x.at, "point at the cluster's own name: a chain adds its TTLs and can become a loop", "the target %s is itself a managed name (instance %s)", t, holder.instance)
 		case first != pos{} && slices.Contains(targetsOf(np), t):
-			c.fault(x.at, "", "the name %s has the same target %s for both clusters", np.Name, t)
+			c.fault(x.at, "write the name of this very cluster", "the name %s has the same target %s for both clusters", np.Name, t)
 		case t == failover.Target(dnsctl.MarkName(np.Name)):
-			c.fault(x.at, "", "the target %s is where the mark of the name stands", t)
+			c.fault(x.at, "point at the cluster's own name", "the target %s is where the mark of the name stands", t)
 		default:
 			c.dangling(cfg, x.at, t)
 		}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -40,6 +41,12 @@ func (c *compiler) authority(cfg *Config) {
 		UDPInFlight: doc.UDPInFlight.v, TCPConns: doc.TCPConns.v, TCPPerSource: doc.TCPPerSource.v,
 		TCPIdle: doc.TCPIdle.v,
 	}
+	if doc.Listen != nil && len(doc.Listen) == 0 {
+		c.fault(doc.pos, "listen: [127.0.0.1:5353]", "authority.listen is empty")
+	}
+	if doc.Zones != nil && len(doc.Zones) == 0 {
+		c.fault(doc.pos, "zones: [{name: lab.test.}]", "authority.zones is empty")
+	}
 	for _, l := range doc.Listen {
 		a.Listen = append(a.Listen, l.v)
 	}
@@ -65,7 +72,7 @@ func (c *compiler) zone(doc *zoneDoc, listen []string) authority.Zone {
 	z.Hostmaster = canonical(doc.Hostmaster.or("hostmaster." + string(z.Name)))
 	for _, e := range doc.Hosts {
 		if _, ok := z.Hosts[canonical(e.key)]; ok {
-			c.fault(e.at, "", "the host %q is written twice", e.key)
+			c.fault(e.at, "keep one of the two", "the host %q is written twice", e.key)
 			continue
 		}
 		addrs := []netip.Addr{}
@@ -101,7 +108,7 @@ func (c *compiler) ownServer(doc *zoneDoc, z *authority.Zone, listen []string) {
 			z.Hosts[ns] = append(z.Hosts[ns], ap.Addr())
 		}
 	}
-	if len(z.Hosts[ns]) == 0 {
+	if len(z.Hosts[ns]) == 0 && len(listen) > 0 {
 		c.fault(doc.Name.place(doc.pos), fmt.Sprintf("write ns: [%s] and its address under hosts", ns),
 			"the zone names no server, and the authority does not listen on one address that could be taken for it")
 	}
@@ -170,11 +177,14 @@ func (c *compiler) finish(cfg *Config) {
 	if cfg.Authority != nil {
 		for _, err := range cfg.Authority.Validate() {
 			path, message := splitFault(err)
+			if path == "listen" || path == "zones" || c.ownNS(cfg, path) {
+				continue // noted already
+			}
 			at, ok := c.zonesFor[path]
 			if !ok {
 				at = find(cfg.doc.Authority, path, cfg.doc.Authority.pos)
 			}
-			c.also(at, message)
+			c.also(at, path[strings.LastIndex(path, "].")+1:], message)
 		}
 	}
 	for i := range cfg.Providers {
@@ -185,7 +195,7 @@ func (c *compiler) finish(cfg *Config) {
 			if strings.HasPrefix(path, "key.secret") || strings.HasPrefix(path, "allowed") {
 				continue // the secret is read later; names were checked where they stand
 			}
-			c.also(find(&e.val, path, e.at), message)
+			c.also(find(&e.val, path, e.at), path, message)
 		}
 		if len(rc.Allowed) == 0 {
 			c.warn(e.at, "remove it, or name it as the provider of a name", "no instance uses the provider %q", e.key)
@@ -193,12 +203,44 @@ func (c *compiler) finish(cfg *Config) {
 	}
 }
 
+// ownNS says that a path leads to the name server of a zone that names none.
+func (c *compiler) ownNS(cfg *Config, path string) bool {
+	for i, z := range cfg.doc.Authority.Zones {
+		if len(z.NS) == 0 && strings.HasPrefix(path, fmt.Sprintf("zones[%d].ns", i)) {
+			return true
+		}
+	}
+	return false
+}
+
+// roomHints helps with what the rooms find, by the last key of its path.
+var roomHints = map[string]string{
+	"listen":         "write it like 127.0.0.1:5353",
+	"name":           "write the zone once, with all its hosts",
+	"names":          "choose a name at which nothing else stands",
+	"hosts":          "put it into the zone it belongs to",
+	"ns":             "write its address under hosts of the zone",
+	"retry":          "a secondary asks again after retry when a refresh failed: the usual figures are 300s and 60s",
+	"expire":         "the usual figure is 7d",
+	"server":         "write it like 192.0.2.53:53",
+	"algorithm":      "use hmac-sha256",
+	"zone":           "write the apex of the zone, such as example.com.",
+	"tcp_per_source": "the default is 32",
+}
+
 // also notes what a room found, unless something was noted at that very place
 // already.
-func (c *compiler) also(at pos, message string) {
-	if !c.has(at) {
-		c.fault(at, "", "%s", message)
+func (c *compiler) also(at pos, path, message string) {
+	if c.has(at) {
+		return
 	}
+	path = strings.Trim(path, ".")
+	key, _, _ := strings.Cut(path, "[")
+	if first, _, ok := strings.Cut(key, "."); ok && roomHints[first] != "" {
+		key = first
+	}
+	key = key[strings.LastIndex(key, ".")+1:]
+	c.fault(at, cmp.Or(roomHints[key], "see docs/config.md"), "%s: %s", path, message)
 }
 
 // splitFault takes the path of keys off the error of a room.

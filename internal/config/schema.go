@@ -214,6 +214,7 @@ type probedClusterDoc struct {
 
 // missingHints says what to write for keys that people leave out.
 var missingHints = map[string]string{
+	"name":        "lower case letters, digits, '-', '_' and '.'; of a DNS name the full name",
 	"controller":  "controller: {name: ctl-1}",
 	"vantage":     "the controller looks too: vantage: {domain: rack-1}",
 	"domain":      "the failure domain in which the vantage stands, such as its rack or site: a quorum counts domains, not vantages",
@@ -226,16 +227,16 @@ var missingHints = map[string]string{
 	"names":       "names: [{name: orders.lab.test., provider: embedded}]",
 	"provider":    "embedded, or a key under providers",
 	"instances":   "one item for each service that is to be moved",
-	"version":     "version: 1",
 	"client_name": "the name that clients call: it goes into Host and the server name",
 }
 
-// foreignKeys answers for keys that people bring from elsewhere.
-var foreignKeys = map[string]string{
-	"secret":       "a config never holds a secret: put it into a file of mode 0600 and write secret_file",
-	"token":        "a config never holds a secret: put it into a file of mode 0600 and write token_file",
-	"password":     "a config never holds a secret",
-	"interval":     `did you mean "round"?`,
-	"max_failures": `did you mean "fall"?`,
-	"hold_down":    `did you mean "ride_out"?`,
+// foreignKeys answers for keys that people bring from elsewhere, where the key
+// that is meant is known.
+var foreignKeys = map[string]struct{ meant, hint string }{
+	"secret":       {"secret_file", "a config never holds a secret: put it into a file of mode 0600 and write secret_file"},
+	"token":        {"token_file", "a config never holds a secret: put it into a file of mode 0600 and write token_file"},
+	"key":          {"key_file", "a config never holds a secret: put it into a file of mode 0600 and write key_file"},
+	"interval":     {"round", `did you mean "round"?`},
+	"max_failures": {"fall", `did you mean "fall"?`},
+	"hold_down":    {"ride_out", `did you mean "ride_out"?`},
 }

@@ -17,7 +17,7 @@ import (
 const (
 	maxFile   = 4 << 20 // bytes
 	maxLine   = 8 << 10 // bytes; a line can open one level for every two of them
-	maxSigns  = 500_000 // characters that can each become a token
+	maxSigns  = 200_000 // characters that can each become a token
 	maxKeys   = 5_000   // keys of one mapping
 	maxLevels = 100     // brackets inside one another
 )
@@ -32,6 +32,9 @@ type source struct {
 
 func newSource(name string, data []byte) *source {
 	s := &source{name: name}
+	if len(data) > maxFile {
+		return s // refused by its size, nothing of it is shown
+	}
 	s.lines = strings.Split(strings.ReplaceAll(string(data), "\r\n", "\n"), "\n")
 	s.mask()
 	return s
@@ -91,6 +94,9 @@ func (s *source) mask() {
 			}
 			depth = -1
 		}
+		if !mayBeSecret(line) {
+			continue
+		}
 		for _, m := range secretKey.FindAllStringSubmatchIndex(line, -1) {
 			key, from := strings.ToLower(line[m[2]:m[3]]), m[1]
 			rest := strings.TrimSpace(line[from:])
@@ -114,6 +120,20 @@ func (s *source) mask() {
 
 // userInfo is the user and password of a URL.
 var userInfo = regexp.MustCompile(`//([^/\s"']*:[^/\s"']*)@`)
+
+// mayBeSecret is a fast look before the slow one.
+func mayBeSecret(line string) bool {
+	if !strings.Contains(line, ":") {
+		return false
+	}
+	line = strings.ToLower(line)
+	for _, w := range []string{"//", "key", "secret", "passw", "token", "credential", "private", "authorization", "cookie"} {
+		if strings.Contains(line, w) {
+			return true
+		}
+	}
+	return false
+}
 
 // opensMapping says that the next line with text is a deeper `key:` line, so
 // that the key above holds no text of its own.
@@ -155,7 +175,7 @@ func (s *source) stars(v string) string {
 func (s *source) check(n *notes, data []byte) (token.Tokens, bool) {
 	switch {
 	case len(data) > maxFile:
-		n.fault(pos{}, "", "the file is larger than %d MiB", maxFile>>20)
+		n.fault(pos{1, 1}, "split it, or look whether it is a config at all", "the file is larger than %d MiB", maxFile>>20)
 		return nil, false
 	case !utf8.Valid(data):
 		n.fault(s.firstInvalid(), "save the file as UTF-8", "the text is not UTF-8")
@@ -178,7 +198,7 @@ func (s *source) check(n *notes, data []byte) (token.Tokens, bool) {
 		signs += bytes.Count(data, []byte{c})
 	}
 	if signs > maxSigns {
-		n.fault(pos{}, "", "the file holds more than %d values", maxSigns)
+		n.fault(pos{1, 1}, "split it, or look whether it is a config at all", "the file holds more than %d values", maxSigns)
 		return nil, false
 	}
 	tokens := joinAddresses(lexer.Tokenize(strings.Join(s.lines, "\n")))

@@ -22,12 +22,15 @@ var surprises = map[token.Type]struct{ what, hint string }{
 func checkTokens(n *notes, tokens token.Tokens) bool {
 	before := len(n.faults)
 	keys := map[int]int{} // keys of the block mapping that is open at a column
-	content := false
+	content, directive := false, 0
 	var open brackets
 	for i, t := range tokens {
 		at := pos{t.Position.Line, t.Position.Column}
 		if u, ok := surprises[t.Type]; ok {
 			n.fault(at, u.hint, "%s are not allowed", u.what)
+			if t.Type == token.DirectiveType {
+				directive = at.line
+			}
 			continue
 		}
 		open.pass(t)
@@ -41,7 +44,7 @@ func checkTokens(n *notes, tokens token.Tokens) bool {
 			continue
 		case token.MappingStartType, token.SequenceStartType:
 			if len(open) == maxLevels+1 {
-				n.fault(at, "", "more than %d brackets inside one another", maxLevels)
+				n.fault(at, "no setting needs more than four", "more than %d brackets stand inside one another", maxLevels)
 			}
 		case token.SequenceEntryType:
 			forget(keys, at.col)
@@ -55,10 +58,10 @@ func checkTokens(n *notes, tokens token.Tokens) bool {
 			col := t.Prev.Position.Column
 			forget(keys, col)
 			if keys[col]++; keys[col] == maxKeys+1 {
-				n.fault(at, "", "more than %d keys in one mapping", maxKeys)
+				n.fault(at, "split what stands here", "more than %d keys in one mapping", maxKeys)
 			}
 		}
-		content = true
+		content = content || at.line != directive
 	}
 	return len(n.faults) == before
 }

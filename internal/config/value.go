@@ -75,12 +75,12 @@ func (d *decoder) text(n ast.Node, at pos) (string, bool) {
 	case *ast.StringNode:
 		s = x.Value
 	case *ast.LiteralNode:
-		s = strings.TrimRight(x.Value.Value, "\n")
+		s = x.Value.Value
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
 		d.fault(at, "put it in quotes if it is meant as text", "text is wanted, this is %s", kind(n))
 		return "", false
 	default:
-		d.fault(at, "", "text is wanted, this is %s", kind(n))
+		d.fault(at, "write one word or a text in quotes", "text is wanted, this is %s", kind(n))
 		return "", false
 	}
 	if s == "" {
@@ -95,13 +95,12 @@ func (d *decoder) text(n ast.Node, at pos) (string, bool) {
 var plainNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
 
 func (d *decoder) number(n ast.Node, at pos) (int, bool) {
-	t := ""
-	if i, ok := n.(*ast.IntegerNode); ok {
-		t = i.GetToken().Value
-	} else {
-		d.fault(at, "", "a whole number is wanted, this is %s", kind(n))
+	i, ok := n.(*ast.IntegerNode)
+	if !ok {
+		d.fault(at, "write plain decimal digits", "a whole number is wanted, this is %s", kind(n))
 		return 0, false
 	}
+	t := i.GetToken().Value
 	v, err := strconv.Atoi(t)
 	if !plainNumber.MatchString(t) || err != nil {
 		d.fault(at, "write plain decimal digits", "%s is not a plain whole number", t)

@@ -30,14 +30,14 @@ func compileVantageFile(name string, data []byte, read func(string) ([]byte, err
 	if pem, ok := c.pem(doc.CAFile); ok {
 		v.Roots = x509.NewCertPool()
 		if !v.Roots.AppendCertsFromPEM(pem) {
-			c.fault(doc.CAFile.at, "", "ca_file holds no PEM certificate")
+			c.fault(doc.CAFile.at, "it begins with -----BEGIN CERTIFICATE-----", "ca_file holds no PEM certificate")
 		}
 	}
-	if len(v.Controllers) == 0 {
-		c.also(doc.pos, "controllers: at least one is needed, such as http://127.0.0.1:8053")
+	if doc.Controllers != nil && len(doc.Controllers) == 0 {
+		c.fault(doc.pos, "controllers: [http://127.0.0.1:8053]", "controllers is empty")
 	}
-	if len(doc.Instances) == 0 {
-		c.also(doc.pos, "instances: at least one is needed")
+	if doc.Instances != nil && len(doc.Instances) == 0 {
+		c.fault(doc.pos, missingHints["instances"], "instances is empty")
 	}
 	names := map[string]pos{}
 	for i := range doc.Instances {
@@ -66,10 +66,7 @@ func (c *compiler) vantageInstance(v *VantageFile, doc *vantageInstanceDoc) {
 	}
 	p.Instance = failover.InstanceName(doc.Name.v)
 	c.timing(&doc.timingDoc, &p)
-	check := c.check(&doc.Check)
-	if n := len(doc.Clusters); n > 0 && n != 2 {
-		c.fault(doc.Clusters[n-1].at, "", "an instance has exactly two clusters, this one has %d", n)
-	}
+	c.two(len(doc.Clusters), func(i int) pos { return doc.Clusters[i].at })
 	var clusters []probedCluster
 	for i := range doc.Clusters {
 		e := &doc.Clusters[i]
@@ -77,7 +74,7 @@ func (c *compiler) vantageInstance(v *VantageFile, doc *vantageInstanceDoc) {
 		clusters = append(clusters, probedCluster{e.key, e.at, &e.val.clusterDoc})
 	}
 	client := string(canonical(doc.ClientName.v))
-	targets := c.probed(doc, doc.pos, client, &p, check, &doc.Check, clusters)
+	targets := c.probed(client, &p, &doc.Check, clusters)
 	v.Targets = append(v.Targets, targets...)
 }
 

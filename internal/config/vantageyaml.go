@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -30,7 +32,7 @@ func VantageYAML(cfg *Config, name string) ([]byte, error) {
 	doc := yaml.MapSlice{
 		{Key: "version", Value: versionKnown},
 		{Key: "name", Value: name},
-		{Key: "key_file", Value: cfg.doc.Vantages[i].KeyFile.v},
+		{Key: "key_file", Value: scalar(cfg.doc.Vantages[i].KeyFile.v)},
 		{Key: "controllers", Value: []string{controller}},
 	}
 	if controls := cfg.Vantages[i].Controls; len(controls) > 0 {
@@ -44,9 +46,18 @@ func VantageYAML(cfg *Config, name string) ([]byte, error) {
 		instances = append(instances, vantageInstance(inst))
 	}
 	doc = append(doc, yaml.MapItem{Key: "instances", Value: instances})
-	body, err := yaml.MarshalWithOptions(doc, yaml.UseLiteralStyleIfMultiline(true), yaml.IndentSequence(true))
+	body, err := yaml.MarshalWithOptions(doc, yaml.IndentSequence(true), yaml.UseLiteralStyleIfMultiline(true))
 	if err != nil {
 		return nil, fmt.Errorf("write vantage.yaml: %w", err)
+	}
+	// What cannot be read back as it was meant would make votes that do not
+	// count, and nobody would see why.
+	back, err := compileVantageFile("vantage.yaml", body, nil)
+	if err != nil {
+		return nil, fmt.Errorf("write vantage.yaml: what was written is refused: %w", err)
+	}
+	if got, want := healthcheck.Generation(back.Targets), healthcheck.Generation(cfg.targets()); got != want {
+		return nil, fmt.Errorf("write vantage.yaml: what was written has the generation %s instead of %s", got, want)
 	}
 	head := fmt.Sprintf("# Vantage %s of controller %s, in failure domain %s.\n"+
 		"# Made from its config: change it there and make this file anew, or its votes\n"+
@@ -75,7 +86,7 @@ func vantageInstance(inst Instance) yaml.MapSlice {
 	for _, t := range inst.Targets {
 		cl := yaml.MapSlice{{Key: "address", Value: t.Address}}
 		if t.Identity != "" {
-			cl = append(cl, yaml.MapItem{Key: "identity", Value: t.Identity})
+			cl = append(cl, yaml.MapItem{Key: "identity", Value: scalar(t.Identity)})
 		}
 		clusters = append(clusters, yaml.MapItem{Key: string(t.Cluster), Value: cl})
 	}
@@ -102,7 +113,7 @@ func checkYAML(k healthcheck.Check) yaml.MapSlice {
 	var out yaml.MapSlice
 	text := func(to *yaml.MapSlice, key, v string) {
 		if v != "" {
-			*to = append(*to, yaml.MapItem{Key: key, Value: v})
+			*to = append(*to, yaml.MapItem{Key: key, Value: scalar(v)})
 		}
 	}
 	text(&out, "type", string(k.Type))
@@ -137,7 +148,9 @@ func checkYAML(k healthcheck.Check) yaml.MapSlice {
 		out = append(out, yaml.MapItem{Key: "slow", Value: figure(k.Slow)})
 	}
 	text(&out, "server_name", k.ServerName)
-	text(&out, "ca", k.CA)
+	if k.CA != "" {
+		out = append(out, yaml.MapItem{Key: "ca", Value: k.CA}) // as a block
+	}
 	text(&out, "ca_file", k.CAFile)
 	if k.CertWarn != 0 {
 		out = append(out, yaml.MapItem{Key: "cert_warn", Value: figure(k.CertWarn)})
@@ -151,7 +164,7 @@ func headersYAML(key string, m map[string]string) yaml.MapSlice {
 	}
 	var in yaml.MapSlice
 	for _, h := range slices.Sorted(maps.Keys(m)) {
-		in = append(in, yaml.MapItem{Key: h, Value: m[h]})
+		in = append(in, yaml.MapItem{Key: h, Value: scalar(m[h])})
 	}
 	return yaml.MapSlice{{Key: key, Value: in}}
 }
@@ -162,4 +175,22 @@ func texts[T fmt.Stringer](xs []T) []string {
 		out = append(out, x.String())
 	}
 	return out
+}
+
+// scalar is text that somebody else chose. The library writes some of it in a
+// form that it does not read back (a tab inside plain text), so everything
+// but plain words is quoted.
+type scalar string
+
+var plainText = regexp.MustCompile(`^[A-Za-z/$][A-Za-z0-9_./$-]*$`)
+
+// MarshalYAML implements yaml.BytesMarshaler.
+func (s scalar) MarshalYAML() ([]byte, error) {
+	text := string(s)
+	switch {
+	case plainText.MatchString(text) && !slices.Contains([]string{"true", "false", "null"}, strings.ToLower(text)):
+		return []byte(text), nil
+	default:
+		return []byte(strconv.Quote(text)), nil
+	}
 }

@@ -46,7 +46,7 @@ func between[T int | float64 | time.Duration](c *compiler, key string, x val[T],
 		return def
 	}
 	if x.v < least || x.v > most {
-		c.fault(x.at, "", "%s: %s is outside %s to %s", key, figure(x.v), figure(least), figure(most))
+		c.fault(x.at, "the default is "+figure(def), "%s: %s is outside %s to %s", key, figure(x.v), figure(least), figure(most))
 		return def
 	}
 	return x.v
@@ -90,7 +90,7 @@ func (c *compiler) hostPort(x val[string], lowest int) (host string, ok bool) {
 		return "", false
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < lowest || n > 65535 {
-		c.fault(x.at, "", "%q: port %q is outside %d to 65535", x.v, port, lowest)
+		c.fault(x.at, "write it like 192.0.2.1:8080 or [2001:db8::1]:8080", "%q: port %q is outside %d to 65535", x.v, port, lowest)
 		return "", false
 	}
 	return host, true
@@ -113,7 +113,7 @@ func (c *compiler) serverURL(x val[string]) {
 	case err != nil || u.Host == "" || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
 		c.fault(x.at, "write it like http://127.0.0.1:8053 or https://pointsman.example.com", "%q is not the URL of a controller", x.v)
 	case u.User != nil:
-		c.fault(x.at, "", "a URL with a user or password does not belong here")
+		c.fault(x.at, "remove it: reports are signed by the key of the vantage", "a URL with a user or password does not belong here")
 	case u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "":
 		c.fault(x.at, "give only scheme, host and port", "the URL %q has a path or a query", x.v)
 	case u.Scheme == "http" && !loopback(u.Hostname()):
@@ -163,7 +163,7 @@ func (c *compiler) allowed(xs []val[string]) []netip.Prefix {
 // twice notes a value that was seen before and says so.
 func (c *compiler) twice(seen map[string]pos, what string, x val[string]) bool {
 	if first, ok := seen[x.v]; ok {
-		c.fault(x.at, "", "the %s %q is written twice, first in line %d", what, x.v, first.line)
+		c.fault(x.at, "keep one of the two, or correct one", "the %s %q is written twice, first in line %d", what, x.v, first.line)
 		return true
 	}
 	seen[x.v] = x.at
