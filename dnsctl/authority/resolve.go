@@ -72,11 +72,11 @@ func (t *tree) at(n *node, sh *shown, qtype uint16) answer {
 			return a // out of our zones: not ours to say
 		case next == nil:
 			return a.negative(z, dns.RcodeNameError) // the code is that of the last name (RFC 6604 section 3)
-		case slices.Contains(seen, next) || len(seen) == maxChain:
-			return a
-		}
-		if next.kind == managed {
+		case next.kind == managed:
 			a.fixed = false
+			if slices.Contains(seen, next) || len(seen) == maxChain {
+				return a
+			}
 		}
 		n, sh = next, next.shown.Load()
 	}

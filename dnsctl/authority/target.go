@@ -73,7 +73,7 @@ func (t *tree) loop(n *node, next map[*node]*shown) error {
 			return nil
 		}
 		path = append(path, to.name)
-		if to == n || len(path) > maxChain {
+		if to == n || len(path) > maxChain+1 {
 			return fmt.Errorf("%s would loop or lead through more than %d names: %s", n.name, maxChain, strings.Join(path, " → "))
 		}
 		at = to

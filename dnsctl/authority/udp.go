@@ -80,16 +80,29 @@ func (u *udpConn) ReadPacketConn(net.PacketConn, time.Duration) ([]byte, net.Add
 			// moment, nor spin while it is away.
 			u.s.stats.dropped(dropRead)
 			time.Sleep(readRetryWait)
-		case n < headerLen:
-			u.s.stats.dropped(dropShort)
-		case p.in[2]&0x80 != 0:
-			u.s.stats.dropped(dropResponse)
-		case p.from.Port() == 0 || p.from == u.local:
-			u.s.stats.dropped(dropSource)
 		default:
-			return p.in[:n], p, nil
+			why, unworthy := p.unworthy(n, u.local)
+			if !unworthy {
+				return p.in[:n], p, nil
+			}
+			u.s.stats.dropped(why)
 		}
 	}
+}
+
+// unworthy says whether a packet of n octets gets no answer at all: what is
+// not even a header, what is an answer itself, and what would be answered to
+// nobody or to ourselves.
+func (p *packet) unworthy(n int, local netip.AddrPort) (drop, bool) {
+	switch {
+	case n < headerLen:
+		return dropShort, true
+	case p.in[2]&0x80 != 0:
+		return dropResponse, true
+	case p.from.Port() == 0 || p.from == local:
+		return dropSource, true
+	}
+	return 0, false
 }
 
 func (u *udpConn) read(p *packet) (n int, err error) {

@@ -1,0 +1,154 @@
+package authority
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/time/rate"
+
+	"pointsman/internal/failover"
+)
+
+// sink is a client that throws answers away.
+type sink struct{ dns.ResponseWriter }
+
+func (sink) Write(b []byte) (int, error) { return len(b), nil }
+
+// BenchmarkHandler is the handler alone, after miekg/dns has parsed the query.
+func BenchmarkHandler(b *testing.B) {
+	h := &handler{s: newLab(b), over: overUDP}
+	for _, bc := range []struct {
+		what, name string
+		qtype      uint16
+		edns       bool
+	}{
+		{"cname", "vpc.orders.lab.test.", dns.TypeA, false},
+		{"cname-edns", "vpc.orders.lab.test.", dns.TypeA, true},
+		{"cname-0x20", "vPc.OrDeRs.lAb.TeSt.", dns.TypeA, false},
+		{"cname-and-address", "orders.lab.test.", dns.TypeA, false},
+		{"nodata", "orders.lab.test.", dns.TypeAAAA, false},
+		{"nxdomain", "none.lab.test.", dns.TypeA, false},
+		{"chain-of-two", "chain.lab.test.", dns.TypeA, false},
+		{"refused", "example.org.", dns.TypeA, false},
+	} {
+		b.Run(bc.what, func(b *testing.B) {
+			q := question(bc.name, bc.qtype)
+			if bc.edns {
+				q.SetEdns0(1232, true)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				h.ServeDNS(sink{}, q)
+			}
+		})
+	}
+}
+
+// manyNames is a server with n published names with targets elsewhere.
+func manyNames(b *testing.B, n int) (*Server, []failover.Record) {
+	b.Helper()
+	cfg := labConfig()
+	cfg.Zones = cfg.Zones[:1]
+	var records []failover.Record
+	for i := range n {
+		name := failover.RecordName(fmt.Sprintf("n%05d.lab.test.", i))
+		cfg.Zones[0].Names = append(cfg.Zones[0].Names, name)
+		records = append(records, record(failover.InstanceName(name), 1, value{name, "a.cloud.example."}))
+	}
+	s, err := New(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := s.Load(context.Background(), committed{records: records}); err != nil {
+		b.Fatal(err)
+	}
+	return s, records
+}
+
+// storm returns a function that moves the next of the names.
+func storm(b *testing.B, s *Server, records []failover.Record) func() {
+	b.Helper()
+	targets := [2]failover.Target{"a.cloud.example.", "b.cloud.example."}
+	serials := map[failover.RecordName]uint32{"lab.test.": firstSerial}
+	moves := 0
+	return func() {
+		r := &records[moves%len(records)]
+		moves++
+		r.Rev++
+		r.Names[0].Value = targets[r.Rev%2]
+		serials["lab.test."]++
+		if err := s.Publish(*r, serials); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkPublish moves one of 10,000 names.
+func BenchmarkPublish(b *testing.B) {
+	s, records := manyNames(b, 10_000)
+	move := storm(b, s, records)
+	b.ReportAllocs()
+	for b.Loop() {
+		move()
+	}
+}
+
+// BenchmarkLatencyDuringStorm asks one question after the other over UDP while
+// 10,000 names are moved at the given rate, and shows the waiting times.
+func BenchmarkLatencyDuringStorm(b *testing.B) {
+	for _, perSecond := range []int{0, 1_000, 20_000} {
+		b.Run(strconv.Itoa(perSecond)+"-per-s", func(b *testing.B) {
+			s, records := manyNames(b, 10_000)
+			addr := run(b, s)
+			ctx, cancel := context.WithCancel(context.Background())
+			ended := make(chan struct{})
+			moves, began := 0, time.Now()
+			go func() {
+				defer close(ended)
+				move := storm(b, s, records)
+				// In handfuls: a timer per move would measure the timers.
+				const handful = 20
+				pace := rate.NewLimiter(rate.Limit(perSecond/handful), 1)
+				for perSecond > 0 && pace.Wait(ctx) == nil {
+					for range handful {
+						move()
+					}
+					moves += handful
+				}
+			}()
+			c, err := net.Dial("udp", addr)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer c.Close()
+			wire, err := question("n00007.lab.test.", dns.TypeA).Pack()
+			if err != nil {
+				b.Fatal(err)
+			}
+			in := make([]byte, 512)
+			var waits []time.Duration
+			for b.Loop() {
+				t0 := time.Now()
+				if _, err := c.Write(wire); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := c.Read(in); err != nil {
+					b.Fatal(err)
+				}
+				waits = append(waits, time.Since(t0))
+			}
+			cancel()
+			<-ended
+			slices.Sort(waits)
+			b.ReportMetric(float64(waits[len(waits)/2].Nanoseconds())/1e3, "p50-µs")
+			b.ReportMetric(float64(waits[len(waits)*99/100].Nanoseconds())/1e3, "p99-µs")
+			b.ReportMetric(float64(moves)/time.Since(began).Seconds(), "moves/s")
+		})
+	}
+}
