@@ -247,7 +247,6 @@ func TestProxyOfTheEnvironmentIsNotUsed(t *testing.T) {
 // Whatever stalls, and wherever, is a miss when the time is over.
 func TestHTTPStallIsAMissAfterTheTimeout(t *testing.T) {
 	release := make(chan struct{})
-	t.Cleanup(func() { close(release) })
 	header := serve(t, func(_ http.ResponseWriter, r *http.Request) { stall(r, release) })
 	body := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "half of")
@@ -261,6 +260,7 @@ func TestHTTPStallIsAMissAfterTheTimeout(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 	})
+	t.Cleanup(func() { close(release) }) // before the servers are closed
 	for name, tc := range map[string]struct {
 		addr  string
 		phase Phase

@@ -176,13 +176,13 @@ func (p *Prober) schedule(ctx context.Context, g *errgroup.Group) error {
 	p.spread(time.Now())
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	last := time.Now()
+	last := look(time.Now())
 	for {
 		now := time.Now()
-		if slept(last, now) {
-			p.stalled(now, now.Round(0).Sub(last.Round(0)))
+		if gap := slept(last, look(now)); gap > 0 {
+			p.stalled(now, gap)
 		}
-		last = now
+		last = look(now)
 		for w := p.queue.take(now); w != nil; w = p.queue.take(now) {
 			p.dispatch(ctx, g, w, now)
 		}

@@ -42,6 +42,8 @@ type ReceiverConfig struct {
 	Instances map[failover.InstanceName]time.Duration
 	// MaxBody is the largest message in bytes, default 1 MiB.
 	MaxBody int64
+	// BodyTime is how long a vantage may take to send a message, default 5 s.
+	BodyTime time.Duration
 	// Deliver takes each report that passed, with the time of its arrival on
 	// our own clock. Reports of one vantage come in order; it must return at
 	// once.
@@ -93,6 +95,9 @@ func NewReceiver(c ReceiverConfig) (*Receiver, error) {
 	if c.MaxBody <= 0 {
 		c.MaxBody = 1 << 20
 	}
+	if c.BodyTime <= 0 {
+		c.BodyTime = 5 * time.Second
+	}
 	if c.Deliver == nil {
 		c.Deliver = func(failover.VantageName, InstanceReport, time.Time) {}
 	}
@@ -139,12 +144,9 @@ func (r *Receiver) tally(why Refusal) {
 	r.refused[why]++
 }
 
-// bodyTime is how long a vantage may take to send a message.
-const bodyTime = 5 * time.Second
-
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	// Not every ResponseWriter can; then the server's own limits hold.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(r.config.BodyTime))
 	dropped, err := r.take(w, req)
 	if bad, ok := errors.AsType[*refusal](err); ok {
 		r.tally(bad.why)

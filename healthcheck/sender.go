@@ -88,7 +88,7 @@ type line struct {
 	// Of the goroutine that sends.
 	boot    string
 	started time.Time // of the boot
-	last    time.Time // when the clocks were looked at
+	last    clocks    // at the newest post
 	seq     uint64
 
 	mu      sync.Mutex
@@ -249,27 +249,35 @@ func (l *line) account(err error) {
 func (l *line) restart(now time.Time) {
 	var boot [bootSize]byte
 	rand.Read(boot[:]) // never fails: see crypto/rand
-	l.boot, l.started, l.last, l.seq = hex.EncodeToString(boot[:]), now, now, 0
+	l.boot, l.started, l.last, l.seq = hex.EncodeToString(boot[:]), now, look(now), 0
 }
 
-// slept says that the machine was suspended between two moments: the
-// monotonic clock stands still then, the wall clock does not. A wall clock
-// that is set forward looks the same, which does no harm.
-func slept(before, after time.Time) bool {
-	wall := after.Round(0).Sub(before.Round(0))
-	return wall-after.Sub(before) > stallBound
+// clocks is one look at both clocks.
+type clocks struct{ wall, mono time.Time }
+
+func look(now time.Time) clocks { return clocks{now.Round(0), now} }
+
+// slept is how long the machine was suspended between two looks, 0 when it
+// was not: the monotonic clock stands still then, the wall clock does not. A
+// wall clock that is set forward looks the same, which does no harm.
+func slept(before, after clocks) time.Duration {
+	gap := after.wall.Sub(before.wall) - after.mono.Sub(before.mono)
+	if gap < stallBound {
+		return 0
+	}
+	return gap
 }
 
 // post sends one message. Whether an unanswered one arrived does not matter:
 // the next bears a higher number and says it all again.
 func (s *Sender) post(ctx context.Context, l *line, batch []InstanceReport) error {
 	now := time.Now()
-	if slept(l.last, now) {
+	if slept(l.last, look(now)) > 0 {
 		// The ages lack the sleep. The next round says it anew.
 		l.restart(now)
 		return nil
 	}
-	l.last = now
+	l.last = look(now)
 	l.seq++
 	m := message{
 		Version: wireVersion, Vantage: s.config.Vantage, Boot: l.boot, Seq: l.seq,

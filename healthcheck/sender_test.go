@@ -1,0 +1,244 @@
+package healthcheck
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pointsman/internal/failover"
+)
+
+// post box: a receiver on a real port, with what it got.
+type box struct {
+	url string
+	mu  sync.Mutex
+	got []InstanceReport
+	rec *Receiver
+}
+
+func newBox(t *testing.T, wrap func(http.Handler) http.Handler) *box {
+	t.Helper()
+	b := &box{}
+	rec, err := NewReceiver(ReceiverConfig{
+		Vantages:  map[failover.VantageName][]Key{"van-1": {keyOne}},
+		Instances: map[failover.InstanceName]time.Duration{"orders": time.Minute, "billing": time.Minute},
+		Deliver: func(_ failover.VantageName, r InstanceReport, _ time.Time) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.got = append(b.got, r)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.rec = rec
+	mux := http.NewServeMux()
+	mux.Handle(ReportPath, rec)
+	s := httptest.NewServer(wrap(mux))
+	t.Cleanup(s.Close)
+	b.url = s.URL
+	return b
+}
+
+func asIs(h http.Handler) http.Handler { return h }
+
+func (b *box) last() (InstanceReport, int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.got) == 0 {
+		return InstanceReport{}, 0
+	}
+	return b.got[len(b.got)-1], len(b.got)
+}
+
+func startSender(t *testing.T, c SenderConfig) *Sender {
+	t.Helper()
+	c.Vantage, c.Key = "van-1", keyOne
+	s, err := NewSender(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+	return s
+}
+
+func made(misses int) InstanceReport {
+	r := twoVotes()
+	r.Clusters[0].Misses, r.made = misses, time.Now()
+	return r
+}
+
+func TestReportsReachEveryController(t *testing.T) {
+	one, two := newBox(t, asIs), newBox(t, asIs)
+	s := startSender(t, SenderConfig{Controllers: []string{one.url, two.url + "/"}})
+	s.Send(made(3))
+	for _, b := range []*box{one, two} {
+		eventually(t, "delivery", func() bool { _, n := b.last(); return n == 1 })
+		if r, _ := b.last(); *r.Clusters[0].FirstMiss < 400*time.Millisecond {
+			t.Errorf("on the way the report grew younger: first miss %s ago", *r.Clusters[0].FirstMiss)
+		}
+	}
+}
+
+// A controller that hangs and one that is gone: the third hears at once.
+func TestADeadControllerDelaysNoOther(t *testing.T) {
+	release := make(chan struct{})
+	stuck := newBox(t, func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { stall(r, release) })
+	})
+	t.Cleanup(func() { close(release) }) // before the server is closed
+	gone := listen(t)
+	gone.Close()
+	alive := newBox(t, asIs)
+	s := startSender(t, SenderConfig{Controllers: []string{stuck.url, "http://" + gone.Addr().String(), alive.url}, Timeout: time.Minute})
+	for n := 1; n <= 20; n++ {
+		s.Send(made(n))
+		eventually(t, "delivery to the living one", func() bool { r, _ := alive.last(); return r.Clusters != nil && r.Clusters[0].Misses == n })
+	}
+	st := s.Stats()
+	if st[0].Posts != 0 || st[1].Posts != 0 || st[1].Failures == 0 || !strings.Contains(st[1].LastError, "refused") {
+		t.Errorf("stats are %+v", st)
+	}
+	for _, line := range st[:2] {
+		if line.Waiting > 1 {
+			t.Errorf("%d reports wait for %s, want the latest only", line.Waiting, line.Controller)
+		}
+	}
+}
+
+func TestAfterAnOutageTheLatestReportArrivesAged(t *testing.T) {
+	var mu sync.Mutex
+	broken := true
+	b := newBox(t, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
+			if broken {
+				http.Error(w, "starting", http.StatusServiceUnavailable)
+				return
+			}
+			h.ServeHTTP(w, r)
+		})
+	})
+	s := startSender(t, SenderConfig{Controllers: []string{b.url}, Retry: 20 * time.Millisecond})
+	s.Send(made(1))
+	s.Send(made(2))
+	sent := time.Now()
+	eventually(t, "two failures", func() bool { return s.Stats()[0].Failures >= 2 })
+	mu.Lock()
+	broken = false
+	waited := time.Since(sent)
+	mu.Unlock()
+	eventually(t, "delivery", func() bool { _, n := b.last(); return n == 1 })
+	r, _ := b.last()
+	if r.Clusters[0].Misses != 2 {
+		t.Errorf("an older report won: %d misses", r.Clusters[0].Misses)
+	}
+	if got := *r.Clusters[0].LastProbe; got < 100*time.Millisecond+waited {
+		t.Errorf("after waiting %s the last probe is %s old", waited, got)
+	}
+	if st := b.rec.Stats(); len(st.Refused) != 0 {
+		t.Errorf("refused %v", st.Refused)
+	}
+}
+
+func TestSeveralInstancesTravelInOneMessageOverOneConnection(t *testing.T) {
+	var mu sync.Mutex
+	posts, conns := 0, map[string]bool{}
+	gate := make(chan struct{})
+	b := newBox(t, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			<-gate
+			mu.Lock()
+			posts++
+			conns[r.RemoteAddr] = true
+			mu.Unlock()
+			h.ServeHTTP(w, r)
+		})
+	})
+	s := startSender(t, SenderConfig{Controllers: []string{b.url}})
+	s.Send(made(1))
+	eventually(t, "the first report to be on its way", func() bool { return s.Stats()[0].Waiting == 0 })
+	other := made(2)
+	other.Instance = "billing"
+	s.Send(made(3))
+	s.Send(other)
+	close(gate)
+	eventually(t, "three reports", func() bool { _, n := b.last(); return n == 3 })
+	mu.Lock()
+	defer mu.Unlock()
+	if posts != 2 || len(conns) != 1 {
+		t.Errorf("%d posts over %d connections", posts, len(conns))
+	}
+}
+
+func TestARedirectOfReportsIsNotFollowed(t *testing.T) {
+	thief := newBox(t, asIs)
+	b := newBox(t, func(http.Handler) http.Handler {
+		return http.RedirectHandler(thief.url+ReportPath, http.StatusTemporaryRedirect)
+	})
+	s := startSender(t, SenderConfig{Controllers: []string{b.url}})
+	s.Send(made(1))
+	eventually(t, "the failure", func() bool { return strings.Contains(s.Stats()[0].LastError, "307 Temporary Redirect") })
+	if _, n := thief.last(); n != 0 {
+		t.Error("the report went elsewhere")
+	}
+}
+
+// The ages of what was made before a suspend lack the sleep.
+func TestASuspendStartsANewBoot(t *testing.T) {
+	b := newBox(t, asIs)
+	s, err := NewSender(SenderConfig{Vantage: "van-1", Key: keyOne, Controllers: []string{b.url}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := s.lines[0]
+	defer l.client.CloseIdleConnections()
+	boot := l.boot
+	if err := s.post(t.Context(), l, []InstanceReport{made(1)}); err != nil {
+		t.Fatal(err)
+	}
+	// An hour passed by the wall clock, nothing by the other one.
+	l.last.wall = l.last.wall.Add(-time.Hour)
+	if err := s.post(t.Context(), l, []InstanceReport{made(9)}); err != nil {
+		t.Fatal(err)
+	}
+	if l.boot == boot || l.seq != 0 {
+		t.Error("no new boot")
+	}
+	if err := s.post(t.Context(), l, []InstanceReport{made(2)}); err != nil {
+		t.Fatal(err)
+	}
+	if r, n := b.last(); n != 2 || r.Clusters[0].Misses != 2 {
+		t.Errorf("%d delivered: refused %v", n, b.rec.Stats().Refused)
+	}
+}
+
+func TestSenderConfigNamesEveryFault(t *testing.T) {
+	_, err := NewSender(SenderConfig{Key: Key("short"), Controllers: []string{
+		"http://127.0.0.1:8053", "http://127.0.0.1:8053", "http://192.0.2.1:8053", "ftp://x", "https://ctl-1.example:8053", "http://localhost:1", "http://u:p@localhost:1",
+	}})
+	want := strings.Join([]string{
+		"name: is missing or no printable name",
+		"key_file: holds 5 bytes, at least 32 are needed",
+		"controllers[1]: http://127.0.0.1:8053 is there twice",
+		"controllers[2]: http://192.0.2.1:8053 would send reports over plain HTTP off this machine (use https)",
+		`controllers[3]: "ftp://x" is no URL such as https://ctl-1.example:8053`,
+		`controllers[6]: "http://u:p@localhost:1" is no URL such as https://ctl-1.example:8053`,
+	}, "\n")
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
