@@ -172,6 +172,12 @@ func (v verifier) find(ctx context.Context, n failover.NameRecord) ([]netip.Addr
 	return addrs, nil
 }
 
+// pageNote is a page in the measured history.
+type pageNote struct {
+	Kind string `json:"kind"`
+	Text string `json:"text"`
+}
+
 // sampleOf makes a line of the measured history.
 func sampleOf(i failover.InstanceName, kind string, what any) ledger.Sample {
 	data, err := json.Marshal(what)

@@ -55,7 +55,7 @@ func (a *app) driftCommand(verb failover.Verb, cmd *cobra.Command) *cobra.Comman
 		if seen != "" && !strings.HasSuffix(seen, ".") {
 			seen += "."
 		}
-		what := fmt.Sprintf("%s %s: the name shows %s, the record says %s.", verb, v.Instance, orElse(seen, "nothing that was read"), orElse(string(v.Active), "nothing"))
+		what := fmt.Sprintf("%s %s: the name shows %s, the record says %s", verb, v.Instance, orElse(seen, "nothing that was read"), orElse(string(v.Active), "nothing"))
 		if err := a.confirm(o.yes, v, what); err != nil {
 			return err
 		}
@@ -70,17 +70,20 @@ func (a *app) driftCommand(verb failover.Verb, cmd *cobra.Command) *cobra.Comman
 	return cmd
 }
 
-// lastSeen is the value that set off the drift, or else the last one read.
+// lastSeen is the value that set off the drift, or else the one value that was
+// read; several names with values of their own have no one value to name.
 func lastSeen(v failover.View) failover.Target {
 	for _, s := range v.Stops {
 		if s.Kind == failover.StopDrift {
 			return s.Seen
 		}
 	}
+	var seen failover.Target
 	for _, n := range v.Names {
-		if n.Seen != "" {
-			return n.Seen
+		if seen != "" && n.Seen != "" && n.Seen != seen {
+			return ""
 		}
+		seen = failover.Target(orElse(string(n.Seen), string(seen)))
 	}
-	return ""
+	return seen
 }

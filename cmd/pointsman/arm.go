@@ -42,7 +42,7 @@ func (a *app) armCommand() *cobra.Command {
 		if err != nil {
 			return nearInstance(err, args[0])
 		}
-		if err := a.confirm(o.yes, v, fmt.Sprintf("arm %s (now %s): %s.", v.Instance, v.Mode, becomes)); err != nil {
+		if err := a.confirm(o.yes, v, fmt.Sprintf("arm %s (now %s): %s", v.Instance, v.Mode, becomes)); err != nil {
 			return err
 		}
 		return a.order(cmd.Context(), args[0], api.CommandRequest{

@@ -43,12 +43,29 @@ func (m *moveFlags) register(a *app, cmd *cobra.Command, kind failover.OpKind) {
 	})
 }
 
+// guardNames lists the guards that may be overridden.
 func guardNames() []string {
-	names := make([]string, len(api.Guards))
-	for i, g := range api.Guards {
-		names[i] = string(g)
+	var names []string
+	for _, g := range api.Guards {
+		if failover.Overridable(g) {
+			names = append(names, string(g))
+		}
 	}
 	return names
+}
+
+func checkGuard(name string) error {
+	if slices.Contains(guardNames(), name) {
+		return nil
+	}
+	hint := "these can be: " + strings.Join(guardNames(), ", ")
+	if slices.Contains(api.Guards, failover.Guard(name)) {
+		return failed(hint, "--override: guard %s cannot be overridden", name)
+	}
+	if n := nearest(name, guardNames()); n != "" {
+		hint = fmt.Sprintf("did you mean --override %s?", n)
+	}
+	return failed(hint, "--override: there is no guard %q", name)
 }
 
 // request checks what can be checked here and builds the body.
@@ -65,12 +82,8 @@ func (m *moveFlags) request(a *app, cmd *cobra.Command, verb failover.Verb) (api
 		r.ExpectEpoch = &m.expectEpoch
 	}
 	for _, name := range m.override {
-		if !slices.Contains(guardNames(), name) {
-			hint := "the guards are " + strings.Join(guardNames(), ", ")
-			if n := nearest(name, guardNames()); n != "" {
-				hint = fmt.Sprintf("did you mean --override %s?", n)
-			}
-			return r, failed(hint, "--override: there is no guard %q", name)
+		if err := checkGuard(name); err != nil {
+			return r, err
 		}
 		r.Override = append(r.Override, failover.Guard(name))
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
@@ -31,7 +32,7 @@ func (a *app) explainCommand() *cobra.Command {
 					fmt.Fprintf(w, "  %s\n", clean(l))
 				}
 				fmt.Fprintln(w)
-				a.guardsTable(w, e.Verdicts)
+				a.guards(w, e.Verdicts)
 			})
 		},
 	}
@@ -39,17 +40,25 @@ func (a *app) explainCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) guardsTable(w io.Writer, vs []failover.Verdict) {
-	var rows [][]string
+// guards prints each guard that refuses with its reason and hint, and those
+// that allow in one line.
+func (a *app) guards(w io.Writer, vs []failover.Verdict) {
+	var allow []string
 	for _, v := range vs {
-		word := a.paint(text.FgGreen, "allows")
 		switch {
-		case !v.Allow && v.Binds:
-			word = a.paint(text.FgRed, "REFUSES")
-		case !v.Allow:
-			word = a.paint(text.FgYellow, "would refuse") // does not bind this kind of start
+		case v.Allow:
+			allow = append(allow, string(v.Guard))
+			continue
+		case v.Binds:
+			fmt.Fprintf(w, "%s by %s: %s\n", a.paint(text.FgRed, "refused"), v.Guard, clean(v.Why))
+		default: // it does not bind this kind of start
+			fmt.Fprintf(w, "%s by %s: %s\n", a.paint(text.FgYellow, "noted, not refused,"), v.Guard, clean(v.Why))
 		}
-		rows = append(rows, []string{string(v.Guard), word, v.Why, v.Hint})
+		if v.Hint != "" {
+			fmt.Fprintf(w, "  hint: %s\n", clean(v.Hint))
+		}
 	}
-	writeTable(w, []string{"GUARD", "SAYS", "WHY", "HINT"}, rows)
+	if len(allow) > 0 {
+		fmt.Fprintf(w, "allowed by %s\n", strings.Join(allow, ", "))
+	}
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -80,12 +82,44 @@ func (a *app) historyCommand() *cobra.Command {
 		return a.print(ss, func(w io.Writer) {
 			var rows [][]string
 			for _, s := range ss {
-				rows = append(rows, []string{stamp(s.At), string(s.Instance), s.Kind, string(s.Data)})
+				rows = append(rows, []string{stamp(s.At), string(s.Instance), s.Kind, sampleWords(s)})
 			}
-			writeTable(w, []string{"AT", "INSTANCE", "KIND", "DATA"}, rows)
+			writeTable(w, []string{"AT", "INSTANCE", "KIND", "WHAT"}, rows)
 		})
 	}
 	return cmd
+}
+
+// sampleWords says a sample in one line; JSON has all of it.
+func sampleWords(s api.Sample) string {
+	var x struct {
+		Cluster, From, To, Reason, Text string
+
+		Outcome failover.Outcome
+		Op      json.RawMessage // a name in transitions, an operation in outcomes
+	}
+	if json.Unmarshal(s.Data, &x) != nil {
+		return string(s.Data)
+	}
+	var op failover.Op
+	if s.Kind == "outcome" && json.Unmarshal(x.Op, &op) == nil {
+		return fmt.Sprintf("%s %s from %s to %s %s: %s", op.Kind, op.ID, op.From, op.To, x.Outcome, op.Reason)
+	}
+	change := x.To
+	if x.From != "" {
+		change = x.From + " -> " + x.To
+	}
+	var parts []string
+	for _, p := range []string{x.Cluster, change, x.Text} {
+		if p != "" {
+			parts = append(parts, p)
+		}
+	}
+	line := strings.Join(parts, " ")
+	if x.Reason != "" {
+		line += ": " + x.Reason
+	}
+	return line
 }
 
 func probesTable(w io.Writer, ps []api.ProbeLine) {

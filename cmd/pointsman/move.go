@@ -70,8 +70,9 @@ func (a *app) move(ctx context.Context, name string, r api.CommandRequest, w wai
 	}
 	if !yes && a.stderrTTY {
 		a.statusTable(a.stderr, []failover.View{v})
+		fmt.Fprintln(a.stderr)
 	}
-	if err := a.confirm(yes, v, fmt.Sprintf("\n%s of %s from %s to %s.", r.Verb, v.Instance, v.Active, r.To)); err != nil {
+	if err := a.confirm(yes, v, fmt.Sprintf("%s of %s from %s to %s", r.Verb, v.Instance, v.Active, r.To)); err != nil {
 		return err
 	}
 	if !yes {

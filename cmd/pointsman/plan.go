@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -72,6 +74,9 @@ func (a *app) plan(ctx context.Context, name string, r api.CommandRequest, file 
 	if err != nil {
 		return nearInstance(err, name)
 	}
+	if p.Refused && len(p.Guards) == 0 {
+		return unplanned(ctx, c, p)
+	}
 	if err := a.print(p, func(w io.Writer) { a.planTable(w, p) }); err != nil {
 		return err
 	}
@@ -89,6 +94,23 @@ func (a *app) plan(ctx context.Context, name string, r api.CommandRequest, file 
 	default:
 		return nil
 	}
+}
+
+// unplanned says why there is nothing to plan: the cluster does not exist, or
+// there is no record yet.
+func unplanned(ctx context.Context, c *api.Client, p failover.Plan) error {
+	v, err := c.View(ctx, p.Instance)
+	if err != nil {
+		return err
+	}
+	var known []string
+	for _, cl := range v.Clusters {
+		known = append(known, string(cl.Name))
+	}
+	if !slices.Contains(known, string(p.To)) && p.To != "" {
+		return failed(didYouMean(known), "%s has no cluster %q", p.Instance, string(p.To))
+	}
+	return &failure{exitRefused, fmt.Errorf("refused by %s: %s", failover.GuardAdopting, orElse(v.Waiting, "there is no record of this instance yet")), "see 'pointsman status " + string(p.Instance) + "'"}
 }
 
 func savePlan(file string, p failover.Plan) error {
@@ -110,7 +132,7 @@ func (a *app) planTable(w io.Writer, p failover.Plan) {
 	fmt.Fprint(w, "\n\n")
 	a.votesTable(w, p.Clusters)
 	fmt.Fprintln(w)
-	a.guardsTable(w, p.Guards)
+	a.guards(w, p.Guards)
 	fmt.Fprintln(w, "\nrecord:")
 	for _, d := range p.Diff {
 		fmt.Fprintf(w, "- %s CNAME %s\n+ %s CNAME %s  (ttl %ds, %s, mark %q)\n", d.Name, d.From, d.Name, d.To, d.TTL, d.Provider, d.Mark)
@@ -125,12 +147,13 @@ func (a *app) planTable(w io.Writer, p failover.Plan) {
 	fmt.Fprintln(w)
 	switch {
 	case p.Refused:
-		fmt.Fprintln(w, "refused as things are:")
+		var by []string
 		for _, g := range p.Guards {
 			if !g.Allow && g.Binds {
-				fmt.Fprintf(w, "  by %s: %s\n", g.Guard, clean(g.Why))
+				by = append(by, string(g.Guard))
 			}
 		}
+		fmt.Fprintf(w, "refused as things are, by %s\n", strings.Join(by, ", "))
 	case p.Changes:
 		fmt.Fprintln(w, "nothing refuses it; nothing was changed")
 	default:
@@ -208,7 +231,7 @@ longer those that the plan was made for.
 		if err != nil {
 			return nearInstance(err, string(p.Instance))
 		}
-		if err := a.confirm(yes, v, fmt.Sprintf("%s of %s from %s to %s, planned at %s.", p.Kind, p.Instance, p.From, p.To, stamp(p.MadeAt))); err != nil {
+		if err := a.confirm(yes, v, fmt.Sprintf("%s of %s from %s to %s, planned at %s", p.Kind, p.Instance, p.From, p.To, stamp(p.MadeAt))); err != nil {
 			return err
 		}
 		rep, err := c.Apply(cmd.Context(), api.ApplyRequest{By: orElse(by, a.who()), Plan: p})

@@ -3,7 +3,6 @@ package main
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"pointsman/internal/api"
 	"pointsman/internal/failover"
 )
 
@@ -22,7 +21,7 @@ var described = []struct {
 	{"pointsman_poisoned", "1 when the ledger cannot be written any more.", nil},
 	{"pointsman_active", "1 for the cluster that the record says the name points at.", []string{"instance", "cluster"}},
 	{"pointsman_verdict", "1 for what the quorum says of the cluster.", []string{"instance", "cluster", "verdict"}},
-	{"pointsman_vote", "1 for what the vantage says of the cluster.", []string{"instance", "cluster", "vantage", "vote"}},
+	{"pointsman_vote", "What the vantage says of the cluster: 1 up, 0 unknown, -1 down.", []string{"instance", "cluster", "vantage"}},
 	{"pointsman_report_age_seconds", "Age of the newest report of the vantage; absent before the first.", []string{"instance", "vantage"}},
 	{"pointsman_mode", "1 for the mode that the instance is in.", []string{"instance", "mode"}},
 	{"pointsman_epoch", "Epoch of the instance.", []string{"instance"}},
@@ -30,7 +29,7 @@ var described = []struct {
 	{"pointsman_operation_in_flight", "1 while an operation of the kind is open.", []string{"instance", "kind"}},
 	{"pointsman_operation_held", "1 while the operation waits for a proof, an override or abort.", []string{"instance"}},
 	{"pointsman_stop", "1 while the stop stands.", []string{"instance", "kind"}},
-	{"pointsman_guard_refusing", "1 while the guard refuses a failover that a rule wants.", []string{"instance", "guard"}},
+	{"pointsman_guard_refusing", "1 while the guard refuses a failover that a rule wants; absent otherwise.", []string{"instance", "guard"}},
 	{"pointsman_probes_total", "Finished probes of the own vantage, controls included.", []string{"outcome"}},
 	{"pointsman_probes_late_total", "Probes that came too late to count.", nil},
 	{"pointsman_reports_total", "Reports of vantages elsewhere that were delivered.", nil},
@@ -101,6 +100,17 @@ func one(yes bool) float64 {
 	return 0
 }
 
+func signOf(v failover.Vote) float64 {
+	switch v {
+	case failover.Up:
+		return 1
+	case failover.Down:
+		return -1
+	default:
+		return 0
+	}
+}
+
 func (r reading) instance(v failover.View) {
 	name := string(v.Instance)
 	r.gauge("leading", one(v.Leading), name)
@@ -120,12 +130,8 @@ func (r reading) instance(v failover.View) {
 	for _, k := range allStops {
 		r.gauge("stop", one(standing[k]), name, string(k))
 	}
-	refusing := make(map[failover.Guard]bool)
 	for _, x := range v.Refused {
-		refusing[x.Guard] = true
-	}
-	for _, g := range api.Guards {
-		r.gauge("guard_refusing", one(refusing[g]), name, string(g))
+		r.gauge("guard_refusing", 1, name, string(x.Guard))
 	}
 	ages := make(map[failover.VantageName]float64)
 	for _, c := range v.Clusters {
@@ -134,9 +140,7 @@ func (r reading) instance(v failover.View) {
 			r.gauge("verdict", one(c.Verdict == w), name, string(c.Name), w.String())
 		}
 		for _, x := range c.Votes {
-			for _, w := range allVotes {
-				r.gauge("vote", one(x.Vote == w), name, string(c.Name), string(x.Vantage), w.String())
-			}
+			r.gauge("vote", signOf(x.Vote), name, string(c.Name), string(x.Vantage))
 			if x.AgeMS >= 0 {
 				ages[x.Vantage] = float64(x.AgeMS) / 1000
 			}

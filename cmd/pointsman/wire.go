@@ -164,12 +164,11 @@ func (p *process) openController(pc processConfig, s *secrets, m *metrics) error
 		Log: p.log, Fail: pc.Fail,
 		Page: func(_ context.Context, i failover.InstanceName, pg failover.Page) {
 			m.pages.WithLabelValues(string(i), pg.Kind).Inc()
-			p.log.Warn("page", "instance", i, "kind", pg.Kind, "text", pg.Text)
-			p.remember(i, "page", pg)
+			p.remember(i, "page", pageNote{pg.Kind, pg.Text})
 		},
 		History: func(_ context.Context, i failover.InstanceName, o failover.OpSummary) {
 			m.operations.WithLabelValues(string(i), string(o.Op.Kind), string(o.Outcome)).Inc()
-			p.remember(i, "operation", o)
+			p.remember(i, "outcome", o)
 		},
 	})
 	return err

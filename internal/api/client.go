@@ -234,6 +234,9 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 		if u := (*url.Error)(nil); errors.As(err, &u) {
 			err = u.Err // the URL of a socket says nothing
 		}
+		if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
+			err = op.Err // the place is named already
+		}
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			return nil, context.Cause(ctx)
 		}

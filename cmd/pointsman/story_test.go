@@ -1,0 +1,290 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
+)
+
+// TestMain registers the program's own main, so that stories run it as a
+// process of its own.
+func TestMain(m *testing.M) {
+	testscript.Main(leakChecked{m}, map[string]func(){"pointsman": main})
+}
+
+type leakChecked struct{ m *testing.M }
+
+func (l leakChecked) Run() int {
+	code := l.m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// TestStories runs the user stories in testdata: one file each, named after
+// what it shows. Beside the program they have two clusters in this process:
+//
+//	cluster NAME up|down|says OTHER   turn a cluster's knobs
+//	await REGEXP COMMAND…             run COMMAND until its stdout matches, 15 s at most
+//	dig NAME WANT                     ask the authority over UDP and TCP; "-" wants no answer
+//	status N                          the command just run ended with exit status N
+//	rc N COMMAND…                     run COMMAND and want exit status N
+func TestStories(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		Setup:               setUp,
+		RequireExplicitExec: true,
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"cluster": turnKnob,
+			"await":   await,
+			"dig":     digName,
+			"rc":      runWithStatus,
+		},
+	})
+}
+
+// site is one cluster: an HTTP server that says which cluster it is.
+type site struct {
+	addr string
+	says atomic.Pointer[string]
+
+	mu     sync.Mutex
+	server *http.Server
+	done   chan struct{}
+}
+
+type sitesKey struct{}
+
+// setUp starts two clusters and a control, picks a port for DNS and the API,
+// and writes a config that the stories may change.
+func setUp(env *testscript.Env) error {
+	sites := make(map[string]*site)
+	env.Values[sitesKey{}] = sites
+	for _, name := range []string{"a", "b"} {
+		s := &site{addr: "127.0.0.1:0"}
+		s.says.Store(&name)
+		if err := s.up(); err != nil {
+			return err
+		}
+		env.Defer(s.down)
+		sites[name] = s
+		env.Setenv(strings.ToUpper(name), s.addr)
+	}
+	control, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	env.Defer(func() { control.Close() })
+	env.Setenv("CONTROL", control.Addr().String())
+	for _, v := range []string{"DNS", "API"} {
+		addr, err := freePort()
+		if err != nil {
+			return err
+		}
+		env.Setenv(v, addr)
+	}
+	env.Setenv("NO_COLOR", "1")
+	env.Setenv("USER", "alice")
+	r := strings.NewReplacer("$DNS", env.Getenv("DNS"), "$API", env.Getenv("API"), "$CONTROL", env.Getenv("CONTROL"),
+		"$A", env.Getenv("A"), "$B", env.Getenv("B"))
+	for name, text := range map[string]string{"pointsman.yaml": storyConfig, "listen.yaml": listenConfig(), "shadow.yaml": shadowConfig} {
+		if err := os.WriteFile(filepath.Join(env.WorkDir, name), []byte(r.Replace(text)), 0o600); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(env.WorkDir, "token"), []byte("0123456789abcdef0123456789abcdef\n"), 0o600)
+}
+
+// freePort finds an address that is free for UDP and TCP.
+func freePort() (string, error) {
+	for range 50 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", err
+		}
+		addr := l.Addr().String()
+		p, err := net.ListenPacket("udp", addr)
+		l.Close()
+		if err == nil {
+			p.Close()
+			return addr, nil
+		}
+	}
+	return "", errors.New("no port is free for UDP and TCP")
+}
+
+func (s *site) up() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.server != nil {
+		return nil
+	}
+	l, err := net.Listen("tcp", s.addr)
+	if err != nil {
+		return err
+	}
+	s.addr = l.Addr().String()
+	s.server = &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Cluster", *s.says.Load())
+		fmt.Fprintln(w, "fine")
+	})}
+	s.done = make(chan struct{})
+	go func(srv *http.Server, done chan struct{}) {
+		defer close(done)
+		_ = srv.Serve(l)
+	}(s.server, s.done)
+	return nil
+}
+
+func (s *site) down() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.server != nil {
+		s.server.Close()
+		<-s.done
+		s.server = nil
+	}
+}
+
+func turnKnob(ts *testscript.TestScript, neg bool, args []string) {
+	sites := ts.Value(sitesKey{}).(map[string]*site)
+	if neg || len(args) < 2 || sites[args[0]] == nil {
+		ts.Fatalf("usage: cluster a|b up|down|says OTHER")
+	}
+	s := sites[args[0]]
+	switch {
+	case args[1] == "up":
+		ts.Check(s.up())
+	case args[1] == "down":
+		s.down()
+	case args[1] == "says" && len(args) == 3:
+		s.says.Store(&args[2])
+	default:
+		ts.Fatalf("usage: cluster a|b up|down|says OTHER")
+	}
+}
+
+// patience is how long a story waits for what must come.
+const patience = 15 * time.Second
+
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: await REGEXP COMMAND…")
+	}
+	want := regexp.MustCompile(args[0])
+	var out string
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(150 * time.Millisecond) {
+		_ = ts.Exec(args[1], args[2:]...)
+		if out = ts.ReadFile("stdout"); want.MatchString(out) {
+			return
+		}
+	}
+	ts.Fatalf("%q did not come within %s; the last output was:\n%s%s", args[0], patience, out, ts.ReadFile("stderr"))
+}
+
+func runWithStatus(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: rc N COMMAND…")
+	}
+	got := "0"
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit interface{ ExitCode() int }
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = fmt.Sprint(exit.ExitCode())
+	}
+	if got != args[0] {
+		ts.Fatalf("exit status %s, want %s\n%s%s", got, args[0], ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+	}
+}
+
+func digName(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: dig NAME WANT")
+	}
+	for _, network := range []string{"udp", "tcp"} {
+		got := ask(network, ts.Getenv("DNS"), args[0])
+		if got != args[1] {
+			ts.Fatalf("%s over %s: %s, want %s", args[0], network, got, args[1])
+		}
+	}
+}
+
+// ask returns the CNAME of a name, or "-".
+func ask(network, server, name string) string {
+	m := new(dns.Msg).SetQuestion(name, dns.TypeCNAME)
+	c := &dns.Client{Net: network, Timeout: 2 * time.Second}
+	r, _, err := c.Exchange(m, server)
+	if err != nil || len(r.Answer) != 1 {
+		return "-"
+	}
+	cname, ok := r.Answer[0].(*dns.CNAME)
+	if !ok {
+		return "-"
+	}
+	return cname.Target
+}
+
+const storyConfig = `controller: {name: ctl-1, data: data, socket: s/s}
+single_vantage: accept
+vantage: {name: ctl-1, domain: rack-1, controls: ["tcp://$CONTROL"]}
+authority:
+  listen: ["$DNS"]
+  zones:
+    - name: lab.test.
+      ns: [ns1.lab.test.]
+      hosts: {ns1.lab.test.: [127.0.0.1], a.lab.test.: [127.0.0.1], b.lab.test.: [127.0.0.1]}
+instances:
+  - name: orders
+    preset: fast-lab
+    names: [{name: orders.lab.test., provider: embedded}]
+    clusters:
+      a: {target: a.lab.test., address: "$A"}
+      b: {target: b.lab.test., address: "$B"}
+    primary: a
+    cooldown: 1h
+    config_settle: 0s
+    check: {type: http, path: /healthz, identity: {header: X-Cluster}}
+`
+
+func listenConfig() string {
+	return strings.Replace(storyConfig, "socket: s/s", `socket: s/s, listen: "$API", token_file: token`, 1)
+}
+
+// shadowConfig has a provider whose secret is not there.
+const shadowConfig = `controller: {name: ctl-1, data: shadow-data, socket: s/shadow}
+single_vantage: accept
+vantage: {name: ctl-1, domain: rack-1, controls: ["tcp://$CONTROL"]}
+providers:
+  bind:
+    type: rfc2136
+    server: "$DNS"
+    zone: example.com.
+    key: {name: ctl., algorithm: hmac-sha256, secret_file: absent.key}
+    authorities: ["$DNS"]
+instances:
+  - name: orders
+    preset: stateless-http
+    names: [{name: orders.example.com., provider: bind}]
+    clusters:
+      a: {target: a.example.com., address: "$A"}
+      b: {target: b.example.com., address: "$B"}
+    primary: a
+    check: {type: http, path: /healthz, identity: {header: X-Cluster}}
+`
