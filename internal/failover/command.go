@@ -315,6 +315,13 @@ func (t *turn) adoptCommand(c Command) {
 		t.adoptInOp(c, op, active)
 		return
 	}
+	for _, n := range t.rec.Names {
+		_, busy := t.s.busy["name:"+string(n.Name)]
+		if st := t.rec.Stop(StopDrift); n.Want != nil && (busy || st == nil || st.Name != n.Name) {
+			t.refuse(c, []Refusal{{GuardDrift, fmt.Sprintf("a write to %s (%s) is not proved yet", n.Name, n.Want.Why), "wait until the name is read back"}})
+			return
+		}
+	}
 	before := t.rec.Active
 	d := t.edit()
 	if !t.s.found {
@@ -376,17 +383,30 @@ func (t *turn) restoreCommand(c Command) {
 		t.reply(c, ReplyNothing, "nothing drifts", "")
 	case t.s.shadow(t.p) && t.rec.Op == nil:
 		t.refuse(c, []Refusal{{GuardShadow, "the instance is not armed: nothing is done", "pointsman arm " + string(t.p.Instance)}})
-	case c.Seen != "" && c.Seen != st.Seen:
-		t.reply(c, ReplyStale, fmt.Sprintf("%s shows %s now, not %s", st.Name, st.Seen, c.Seen), "look again")
 	default:
 		t.agree(st.Name, c)
 	}
+}
+
+// SeenAbsent is what a person names who saw a name without a CNAME.
+const SeenAbsent Target = "absent"
+
+// seen is the drifting value in the words in which a person names it.
+func (s *Stop) seen() Target {
+	if s.Seen == "" {
+		return SeenAbsent
+	}
+	return s.Seen
 }
 
 // agree lets a foreign state be overwritten, exactly as it was seen.
 func (t *turn) agree(name RecordName, c Command) {
 	st := *t.rec.Stop(StopDrift)
 	f := t.s.names[name].read
+	if c.Seen != st.seen() {
+		t.reply(c, ReplyStale, fmt.Sprintf("%s shows %s now, and the command names %q", name, st.seen(), c.Seen), fmt.Sprintf("look at it, then --seen %s", st.seen()))
+		return
+	}
 	if t.newer(st.SeenMark) && c.TermBase == 0 {
 		m, _ := ParseMark(st.SeenMark)
 		t.reply(c, ReplyBad, fmt.Sprintf("the mark bears term %d, above ours", m.Token.Term), fmt.Sprintf("--term-base %d, when no other controller lives", m.Token.Term))

@@ -112,12 +112,12 @@ func (t *turn) enter(n StepName) {
 }
 
 func (t *turn) hold(why string, g Guard) {
-	if h := t.rec.Op.Held; h != nil && h.Why == why && h.Guard == g {
-		return
+	if h := t.rec.Op.Held; h != nil && h.Guard == g && (g != "" || h.Why == why) {
+		return // the words may count down; the reason is the same
 	}
 	t.edit().Op.Held = &Held{Why: why, Guard: g, Since: t.now}
 	t.note("held", why)
-	t.page("held", fmt.Sprintf("%s of %s is held at %s: %s", t.rec.Op.Kind, t.p.Instance, t.rec.Op.Step, why))
+	t.pageOnce("held", string(g)+string(t.rec.Op.Step), fmt.Sprintf("%s of %s is held at %s: %s", t.rec.Op.Kind, t.p.Instance, t.rec.Op.Step, why))
 }
 
 func (t *turn) unhold() {
@@ -283,7 +283,7 @@ func (t *turn) closeStep(op *Op) (verdictOn, string, Guard) {
 		t.wantGate(op.From, GateClosed)
 		return stay, "", ""
 	}
-	if t.s.clientQuorum(t.p, op.From, ClientRefused, op.CloseAt, t.now) {
+	if t.gateProved(op.From, GateClosed) {
 		t.proveGate(op.From, GateClosed)
 		t.edit().Op.CloseProofAt = t.now
 		return pass, "", ""
@@ -379,7 +379,10 @@ func (t *turn) openStep(op *Op) (verdictOn, string, Guard) {
 		t.wantGate(op.To, GateOpen)
 		return stay, "", ""
 	}
-	if t.s.clientQuorum(t.p, op.To, ClientAccepted, op.OpenAt, t.now) {
+	if t.rec.Gates[op.To].Seen == GateOpen {
+		return t.lastLook(op)
+	}
+	if t.gateProved(op.To, GateOpen) {
 		t.proveGate(op.To, GateOpen)
 		return t.lastLook(op)
 	}
@@ -404,6 +407,9 @@ func (t *turn) lastLook(op *Op) (verdictOn, string, Guard) {
 	for _, r := range a.worldRefusals() {
 		if r.Guard == GuardExposure || r.Guard == GuardFence {
 			continue // Close and Drain have answered these, on better evidence
+		}
+		if r.Guard == GuardTilt || r.Guard == GuardLease || r.Guard == GuardLeader {
+			return stay, "", "" // they pass by themselves
 		}
 		if a.old.verdict == Up {
 			return unwind, "before the move: " + r.Why, r.Guard

@@ -89,6 +89,8 @@ type verifyFact struct {
 
 type gateFact struct {
 	sent time.Time
+	want GateWant  // of the last order
+	done time.Time // when the driver answered it, without an error
 	err  string
 }
 

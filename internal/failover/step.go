@@ -62,7 +62,9 @@ func (t *turn) note(kind, text string) *AuditEntry {
 // do asks for an effect whose outcome is awaited under a key; while it is
 // awaited it is not asked for again.
 func (t *turn) do(key string, a Action) {
-	if _, busy := t.s.busy[key]; !busy {
+	_, busy := t.s.busy[key]
+	asked := slices.ContainsFunc(t.effects, func(e Action) bool { return e.(keyed).key == key })
+	if !busy && !asked {
 		t.effects = append(t.effects, keyed{key, a})
 	}
 }
@@ -93,6 +95,9 @@ func (t *turn) unpage(kind string) { delete(t.s.paged, kind) }
 func (t *turn) actions() []Action {
 	out := t.words
 	if t.dirty {
+		if len(t.audit) == 0 {
+			t.note("step", t.stepWords())
+		}
 		for i := range t.audit {
 			t.audit[i].Token = t.rec.Token()
 		}
@@ -110,6 +115,13 @@ func (t *turn) actions() []Action {
 		out = append(out, k.act)
 	}
 	return out
+}
+
+func (t *turn) stepWords() string {
+	if op := t.rec.Op; op != nil {
+		return fmt.Sprintf("%s is at %s", op.ID, op.Step)
+	}
+	return "record kept up to date"
 }
 
 // take turns an event into facts.
@@ -143,7 +155,10 @@ func (t *turn) take(e Event) {
 	case GateDone:
 		delete(s.busy, "gate:"+string(e.Cluster))
 		g := s.gates[e.Cluster]
-		g.err = e.Err
+		g.err, g.done = e.Err, time.Time{}
+		if e.Err == "" && e.Want == g.want {
+			g.done = t.now
+		}
 		s.gates[e.Cluster] = g
 	case Drained:
 		delete(s.busy, "drain")

@@ -3,6 +3,7 @@ package failover
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 // beginUnwind turns the operation round. Only before the point of no return.
@@ -45,7 +46,7 @@ func (t *turn) unopen(op *Op) bool {
 	if g.Seen == GateClosed {
 		return true
 	}
-	if t.s.clientQuorum(t.p, op.To, ClientRefused, op.StepSince, t.now) {
+	if t.gateProved(op.To, GateClosed) {
 		t.proveGate(op.To, GateClosed)
 		return true
 	}
@@ -76,7 +77,7 @@ func (t *turn) unclose(op *Op) bool {
 	if g.Seen == GateOpen {
 		return true
 	}
-	if t.s.clientQuorum(t.p, op.From, ClientAccepted, op.StepSince, t.now) {
+	if t.gateProved(op.From, GateOpen) {
 		t.proveGate(op.From, GateOpen)
 		return true
 	}
@@ -111,6 +112,21 @@ func (t *turn) proveGate(c ClusterName, w GateWant) {
 	t.note("proof", fmt.Sprintf("gate of %s is proved %s by client probes", c, w))
 }
 
+// gateProved says whether a quorum of client writes shows the gate as it was
+// ordered. Only writes sent after the driver answered our last order count: an
+// earlier order of the other kind may still be on its way.
+func (t *turn) gateProved(c ClusterName, w GateWant) bool {
+	g := t.s.gates[c]
+	if g.want != w || g.done.IsZero() {
+		return false
+	}
+	want := ClientAccepted
+	if w == GateClosed {
+		want = ClientRefused
+	}
+	return t.s.clientQuorum(t.p, c, want, g.done, t.now)
+}
+
 // orderGate orders the driver, again every round until the proof is there: an
 // order whose answer was lost may have been lost itself.
 func (t *turn) orderGate(c ClusterName, w GateWant) {
@@ -122,7 +138,7 @@ func (t *turn) orderGate(c ClusterName, w GateWant) {
 	if _, busy := t.s.busy[key]; busy {
 		return
 	}
-	g.sent = t.now
+	g.sent, g.want, g.done = t.now, w, time.Time{}
 	t.s.gates[c] = g
 	t.do(key, SetGate{Cluster: c, Want: w, Token: t.rec.Token()})
 }
@@ -138,9 +154,7 @@ func (t *turn) keepGates() {
 		if !ok || g.Seen == g.Want {
 			continue
 		}
-		want := map[GateWant]ClientResult{GateClosed: ClientRefused, GateOpen: ClientAccepted}[g.Want]
-		sent := t.s.gates[c].sent
-		if !sent.IsZero() && t.s.clientQuorum(t.p, c, want, sent, t.now) {
+		if t.gateProved(c, g.Want) {
 			t.proveGate(c, g.Want)
 			continue
 		}

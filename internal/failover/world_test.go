@@ -38,6 +38,7 @@ type world struct {
 	pages   []Page
 	acts    []Action // every action of this life
 	uptime  time.Duration
+	decided func(Commit) // called when a commit is asked for, before it is made
 }
 
 type dnsState struct {
@@ -158,6 +159,9 @@ func (w *world) perform(a Action) {
 	case Yield:
 		w.say("yield to %s", a.Seen)
 	case Commit:
+		if w.decided != nil {
+			w.decided(a)
+		}
 		if f := w.take("commit"); f != "" {
 			w.say("commit fails: %s", f)
 			if f == "conflict" {
