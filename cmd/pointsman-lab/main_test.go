@@ -27,22 +27,27 @@ func TestVerbs(t *testing.T) {
 func binaries(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"pointsman", "pointsman-lab"} {
-		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name), "pointsman/cmd/"+name)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", name, err, out)
-		}
+	cmd := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "pointsman/cmd/pointsman", "pointsman/cmd/pointsman-lab")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
 	}
 	return dir
 }
 
-// TestDemoEndToEnd tells two stories with the real controller and vantages:
-// one in which the name must move, and one in which it must not.
-func TestDemoEndToEnd(t *testing.T) {
+// TestEndToEnd needs no more than the go tool: it builds the real programs
+// once and runs them as people do.
+func TestEndToEnd(t *testing.T) {
 	bin := binaries(t)
+	t.Run("the demo moves the name when it must and only then", func(t *testing.T) { demoEndToEnd(t, bin) })
+	t.Run("run moves the name and ends every part on interrupt", func(t *testing.T) { runEndToEnd(t, bin) })
+}
+
+// demoEndToEnd tells two stories with the real controller and vantages: one in
+// which the name must not move, and one in which it must.
+func demoEndToEnd(t *testing.T, bin string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "pointsman-lab"), "demo", "-o", "json", "--story", "kill", "--story", "both-down")
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "pointsman-lab"), "demo", "-o", "json", "--story", "both-down", "--story", "kill")
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // its children must end too
 	cmd.WaitDelay = 15 * time.Second
 	cmd.Env = append(os.Environ(), "TMPDIR="+shortTemp(t))
@@ -70,11 +75,11 @@ func TestDemoEndToEnd(t *testing.T) {
 	if !report.OK || len(report.Stories) != 2 {
 		t.Fatalf("report\n%s", out.Bytes())
 	}
-	kill, both := report.Stories[0], report.Stories[1]
+	both, kill := report.Stories[0], report.Stories[1]
 	if kill.From != "a" || kill.To != "b" || kill.Answered == nil || kill.Decided == nil || kill.Verified == nil {
 		t.Errorf("kill: %+v", kill)
 	}
-	if both.From != "b" || both.To != "" || both.Answered != nil {
+	if both.From != "a" || both.To != "" || both.Answered != nil {
 		t.Errorf("both down: %+v", both)
 	}
 	for _, s := range report.Stories {
@@ -102,9 +107,8 @@ func shortTemp(t *testing.T) string {
 	return dir
 }
 
-// TestRunEndsEveryPartOnInterrupt plays a person: make run, kill a, Ctrl-C.
-func TestRunEndsEveryPartOnInterrupt(t *testing.T) {
-	bin := binaries(t)
+// runEndToEnd plays a person: make run, kill a, Ctrl-C.
+func runEndToEnd(t *testing.T, bin string) {
 	dir := filepath.Join(shortTemp(t), "lab")
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	tool := filepath.Join(bin, "pointsman-lab")

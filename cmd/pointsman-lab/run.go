@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,12 +45,7 @@ func (a *app) runCommand() *cobra.Command {
 func (a *app) live(ctx context.Context, l *lab.Lab) error {
 	a.banner(l.World)
 	in := l.World.Instances[0]
-	client := lab.Client{
-		Server: l.World.DNS, Name: in.Names[0], Timeout: time.Second, Sites: map[string]netip.AddrPort{},
-	}
-	for _, c := range l.World.Clusters {
-		client.Sites[c.Target] = c.Addr
-	}
+	client := lab.Client{Server: l.World.DNS, Name: in.Names[0], Sites: l.World.Clusters, Timeout: time.Second}
 	line := &liveLine{out: a.out, terminal: isTerminal(a.out) && !a.verbose}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {

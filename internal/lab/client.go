@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -23,10 +24,10 @@ var ErrNoAddress = errors.New("no address")
 // and asks. A client that keeps connections or caches answers moves later;
 // the name can do nothing about that.
 type Client struct {
-	Server  netip.AddrPort            // the authority
-	Name    string                    // fully qualified
-	Sites   map[string]netip.AddrPort // where each target serves; the address must agree with what DNS says
-	Timeout time.Duration             // of a whole call
+	Server  netip.AddrPort // the authority
+	Name    string         // fully qualified
+	Sites   []ClusterSite  // where each target serves; the address must agree with what DNS says
+	Timeout time.Duration  // of a whole call
 }
 
 // Call is what became of one call.
@@ -34,16 +35,20 @@ type Call struct {
 	At     time.Time
 	Took   time.Duration
 	Target string // what the CNAME showed
-	By     string // X-Cluster of a good answer
+	By     string // the cluster that gave a good answer, by its address
+	Claims string // the X-Cluster that it gave
 	Err    error
 }
 
 // Outcome says in few words how the call ended; equal outcomes have equal words.
 func (c Call) Outcome() string {
-	if c.Err == nil {
-		return "served by " + c.By
+	switch {
+	case c.Err != nil:
+		return "errors: " + c.Err.Error()
+	case c.Claims != c.By:
+		return fmt.Sprintf("served by %s, which says that it is %q", c.By, c.Claims)
 	}
-	return "errors: " + c.Err.Error()
+	return "served by " + c.By
 }
 
 // Once makes one call.
@@ -51,42 +56,45 @@ func (c Client) Once(ctx context.Context) Call {
 	call := Call{At: time.Now()}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	call.Target, call.By, call.Err = c.call(ctx)
+	call.Err = c.fill(ctx, &call)
 	call.Took = time.Since(call.At)
 	return call
 }
 
-func (c Client) call(ctx context.Context) (target, by string, err error) {
+func (c Client) fill(ctx context.Context, call *Call) error {
 	target, addr, err := c.Resolve(ctx)
+	call.Target = target
 	if err != nil {
-		return target, "", err
+		return err
 	}
-	site, ok := c.Sites[target]
-	if !ok || site.Addr() != addr {
-		return target, "", fmt.Errorf("nothing of the lab lives at %s (%s)", target, addr)
+	i := slices.IndexFunc(c.Sites, func(s ClusterSite) bool { return s.Target == target && s.Addr.Addr() == addr })
+	if i < 0 {
+		return fmt.Errorf("nothing of the lab lives at %s (%s)", target, addr)
 	}
+	site := c.Sites[i]
 	tr := &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
-			return d.DialContext(ctx, "tcp", site.String())
+			return d.DialContext(ctx, "tcp", site.Addr.String())
 		},
 	}
 	defer tr.CloseIdleConnections()
-	host := fmt.Sprintf("%s:%d", strings.TrimSuffix(c.Name, "."), site.Port())
+	host := fmt.Sprintf("%s:%d", strings.TrimSuffix(c.Name, "."), site.Addr.Port())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+"/", nil)
 	if err != nil {
-		return target, "", err
+		return err
 	}
 	resp, err := tr.RoundTrip(req)
 	if err != nil {
-		return target, "", fmt.Errorf("%s %w", target, plain(err))
+		return fmt.Errorf("%s %w", target, plain(err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return target, "", fmt.Errorf("%s answers %d", target, resp.StatusCode)
+		return fmt.Errorf("%s answers %d", target, resp.StatusCode)
 	}
-	return target, resp.Header.Get("X-Cluster"), nil
+	call.By, call.Claims = site.Name, resp.Header.Get("X-Cluster")
+	return nil
 }
 
 // Resolve asks the authority for the address and follows one CNAME.

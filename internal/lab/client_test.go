@@ -3,7 +3,6 @@ package lab
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +37,7 @@ func TestAClientSaysWhatItMet(t *testing.T) {
 		"the authority does not answer":      func(*dns.Msg) *dns.Msg { return nil },
 		"nothing of the lab lives at b.lab.": answersWith("b.lab.test."),
 	} {
-		c := Client{Server: authority(t, answer), Name: testName, Timeout: 200 * time.Millisecond, Sites: map[string]netip.AddrPort{}}
+		c := Client{Server: authority(t, answer), Name: testName, Timeout: 200 * time.Millisecond}
 		if got := c.Once(t.Context()).Outcome(); !strings.Contains(got, says) {
 			t.Errorf("%q, want it to say %q", got, says)
 		}
@@ -47,7 +46,7 @@ func TestAClientSaysWhatItMet(t *testing.T) {
 
 func TestTransitionsAreToldOnceEachWithTheLengthOfTheOutage(t *testing.T) {
 	at := func(ms int, by string, err error) Call {
-		return Call{At: moment(ms), Took: 2 * time.Millisecond, By: by, Err: err}
+		return Call{At: moment(ms), Took: 2 * time.Millisecond, By: by, Claims: by, Err: err}
 	}
 	refused := errors.New("refused")
 	var tr Transitions

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -84,7 +85,7 @@ func (st LabState) Alive() bool {
 func (st LabState) Do(ctx context.Context, o Order) (string, error) {
 	var told Told
 	if err := callJSON(ctx, st.Token, http.MethodPost, "http://"+st.Control+"/do", o, &told); err != nil {
-		return "", fmt.Errorf("ask the lab: %w", err)
+		return "", st.unanswered(err)
 	}
 	return told.Said, nil
 }
@@ -93,9 +94,17 @@ func (st LabState) Do(ctx context.Context, o Order) (string, error) {
 func (st LabState) Parts(ctx context.Context) ([]Part, error) {
 	var parts []Part
 	if err := callJSON(ctx, st.Token, http.MethodGet, "http://"+st.Control+"/parts", nil, &parts); err != nil {
-		return nil, fmt.Errorf("ask the lab: %w", err)
+		return nil, st.unanswered(err)
 	}
 	return parts, nil
+}
+
+// unanswered says what it means that the lab did not do what it was asked.
+func (st LabState) unanswered(err error) error {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("%s: %w any more (it was process %d); start one with pointsman-lab run", st.World.Dir, ErrNoLab, st.PID)
+	}
+	return fmt.Errorf("ask the lab: %w", err)
 }
 
 // callJSON makes one call to a management API of the lab.

@@ -273,15 +273,40 @@ func (l *Lab) Heal(ctx context.Context, names ...string) error {
 			return err
 		}
 		if c, ok := l.World.Cluster(name); ok {
-			if err := l.reach(ctx, c); err != nil {
-				return err
+			if err = l.reach(ctx, c); err == nil {
+				err = l.Set(ctx, name, Knobs{})
 			}
-			if err := l.Set(ctx, name, Knobs{}); err != nil {
-				return err
-			}
+		} else if name == Controller {
+			err = l.answers(ctx)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// answers waits until the authority leads to an address for the first name.
+func (l *Lab) answers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, Ready, ErrNotReady)
+	defer cancel()
+	c := Client{Server: l.World.DNS, Name: l.World.Instances[0].Names[0]}
+	for {
+		once, stop := context.WithTimeout(ctx, poll)
+		_, _, err := c.Resolve(once)
+		stop()
+		if err == nil {
+			return nil
+		}
+		if err := l.dead(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the authority: %w: %w", context.Cause(ctx), err)
+		case <-time.After(poll / 10):
+		}
+	}
 }
 
 // Kill ends a part with SIGKILL.

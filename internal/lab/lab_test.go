@@ -52,11 +52,7 @@ func clustersOnly(t *testing.T) (*Lab, LabState) {
 // clientOf looks a fixed target up at a server that always names it.
 func clientOf(t *testing.T, w *World, target string) Client {
 	t.Helper()
-	sites := map[string]netip.AddrPort{}
-	for _, c := range w.Clusters {
-		sites[c.Target] = c.Addr
-	}
-	return Client{Server: authority(t, answersWith(target)), Name: testName, Sites: sites, Timeout: 300 * time.Millisecond}
+	return Client{Server: authority(t, answersWith(target)), Name: testName, Sites: w.Clusters, Timeout: 300 * time.Millisecond}
 }
 
 func TestVerbsOfAnotherTerminalMakeRealFaultsAndHealThem(t *testing.T) {
@@ -89,7 +85,7 @@ func TestVerbsOfAnotherTerminalMakeRealFaultsAndHealThem(t *testing.T) {
 	if said := do(Order{Verb: "knobs", Part: "a", Knobs: &Knobs{Identity: "b"}}); said != "a: says that it is b" {
 		t.Errorf("said %q", said)
 	}
-	want("served by b")
+	want(`served by a, which says that it is "b"`)
 	do(Order{Verb: "knobs", Part: "a", Knobs: &Knobs{ErrorRate: 1}})
 	want("a.lab.test. answers 503")
 	do(Order{Verb: "stall", Part: "b"})
@@ -145,6 +141,23 @@ func TestAFolderWhereALabRunsIsRefused(t *testing.T) {
 func TestAVerbWithoutALabSaysHowToStartOne(t *testing.T) {
 	if _, err := FindLab(t.TempDir()); !errors.Is(err, ErrNoLab) || !strings.Contains(err.Error(), "pointsman-lab run") {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestALabThatIsGoneIsSaidToBeGone(t *testing.T) {
+	local := netip.MustParseAddr("127.0.0.1")
+	port, err := freePort(20_000, map[uint16]bool{}, []netip.Addr{local})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := LabState{PID: 4711, Control: netip.AddrPortFrom(local, port).String()}
+	for _, err := range []error{
+		func() error { _, err := st.Parts(t.Context()); return err }(),
+		func() error { _, err := st.Do(t.Context(), Order{Verb: "heal"}); return err }(),
+	} {
+		if !errors.Is(err, ErrNoLab) || !strings.Contains(err.Error(), "process 4711") {
+			t.Errorf("%v", err)
+		}
 	}
 }
 

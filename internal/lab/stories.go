@@ -159,11 +159,21 @@ func playControllerKilled(ctx context.Context, st *stage) error {
 		return err
 	}
 	again := time.Now()
-	if err := st.lab.Heal(ctx, Controller); err != nil {
+	if err := st.lab.Heal(ctx, Controller); errors.Is(err, ErrNotReady) {
+		st.broken("after its start: %v", err)
+	} else if err != nil {
 		return err
 	}
 	if _, err := st.arrive(ctx, again); err != nil {
 		return err
 	}
-	return st.settled(ctx)
+	if err := st.settled(ctx); err != nil {
+		return err
+	}
+	// A story that missed the middle would have shown nothing.
+	v, err := st.lab.Tool.View(ctx, st.instance)
+	if err == nil && v.LastOp != nil && v.LastOp.At.Before(again) {
+		st.broken("the operation had ended before the controller was killed")
+	}
+	return err
 }
