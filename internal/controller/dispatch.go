@@ -78,7 +78,7 @@ func (o *owner) answerNow(a answer) {
 	o.life.open[a.id] = open{
 		errand: errand{lost: func(error) answer { return a }},
 		due:    o.c.now().Add(time.Hour), // the answer is there already
-		cancel: func(error) {},
+		cancel: func() {},
 	}
 	o.inbox.putAnswer(a)
 }
@@ -92,7 +92,7 @@ func (o *owner) settle(ctx context.Context, a answer) {
 		return
 	}
 	delete(l.open, a.id)
-	e.cancel(nil)
+	e.cancel()
 	if e.name == errandLoad {
 		o.loadDone(ctx, a)
 		return
@@ -167,7 +167,6 @@ func (o *owner) abandon(ctx context.Context, why error) {
 		if !ok || e.name == errandLoad || e.name == errandCommit {
 			continue
 		}
-		e.cancel(why)
 		a := e.lost(why)
 		a.id = id
 		o.settle(ctx, a)
@@ -203,12 +202,8 @@ func (o *owner) setLead(ctx context.Context, lead failover.Lead) {
 	if why := o.c.poisoned.Load(); why != nil {
 		lead = failover.Lead{Leading: false, Term: lead.Term, Why: *why}
 	}
-	if l.yielded != "" && lead.Leading {
-		if lead.Term <= l.yieldAt {
-			lead = failover.Lead{Leading: false, Term: lead.Term, Why: l.yielded}
-		} else {
-			l.yielded = ""
-		}
+	if l.yielded != "" && lead.Leading && lead.Term <= l.yieldAt {
+		lead = failover.Lead{Leading: false, Term: lead.Term, Why: l.yielded}
 	}
 	if l.work != nil && (!lead.Leading || lead.Term != l.lead.Term) {
 		l.dismiss(ErrNotLeading)

@@ -238,13 +238,13 @@ func (o *owner) carry(ctx context.Context, e errand, until time.Time) uint64 {
 	if e.finish {
 		ctx = context.WithoutCancel(ctx)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancel(ctx)
 	now := o.c.now()
 	o.lastID++
 	id := o.lastID
 	o.life.open[id] = open{errand: e, due: now.Add(e.limit + grace), cancel: cancel}
 	o.life.group.Go(func() error {
-		defer cancel(nil)
+		defer cancel()
 		ctx, stop := context.WithTimeout(ctx, until.Sub(now))
 		defer stop()
 		a := o.perform(ctx, e, until)

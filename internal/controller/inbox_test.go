@@ -58,6 +58,22 @@ func TestWhenReportsPileUpTheNewestOfEachVantageIsKept(t *testing.T) {
 	})
 }
 
+func TestAVantageThatFloodsDropsItsOwnOlderReportsFirst(t *testing.T) {
+	b := newInbox(2)
+	b.putReport(failover.Report{Vantage: "calm", Sick: "1"})
+	b.putReport(failover.Report{Vantage: "calm", Sick: "2"})
+	for i := range 100 {
+		b.putReport(failover.Report{Vantage: "flood", Sick: fmt.Sprint(i)})
+	}
+	var got []string
+	for _, it := range b.take() {
+		got = append(got, it.event.(failover.Report).Sick)
+	}
+	if want := "[1 2 86 87 88 89 90 91 92 93 94 95 96 97 98 99]"; fmt.Sprint(got) != want {
+		t.Errorf("kept %v, want %s", got, want)
+	}
+}
+
 func TestReportsBeyondTheBoundAreDroppedAndCountedWithoutWaiting(t *testing.T) {
 	w := build(t, nil) // does not run
 	for range 100 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -152,8 +153,19 @@ func TestAProcessStoppedBeforeAWriteDoesNotBeginItUnderADeadLease(t *testing.T) 
 }
 
 func TestYieldEndsTheLeadOfThatInstanceUntilTheTermRises(t *testing.T) {
-	inBubble(t, nil, func(t *testing.T, w *world) {
+	var begun atomic.Int32
+	inBubble(t, func(c *Config, _ *world) {
+		c.Fail = func(point string) error {
+			if point == errandWrite+"/before" {
+				begun.Add(1)
+			}
+			return nil
+		}
+	}, func(t *testing.T, w *world) {
 		w.poke(failover.Yield{Seen: failover.Token{Term: 9, Epoch: 4}}, everyAction()[errandWrite])
+		if begun.Load() != 0 {
+			t.Error("a write was begun after the yield")
+		}
 		if l := lastLead(t, w, orders); l.Leading || !strings.Contains(l.Why, "9.4") {
 			t.Errorf("after the yield: %+v", l)
 		}
@@ -198,6 +210,8 @@ func TestAYieldSurvivesAFaultOfTheCore(t *testing.T) {
 		if n := len(only[failover.Loaded](w.script, orders)); n != 2 {
 			t.Fatalf("the instance began %d times, want 2", n)
 		}
+		w.SetLead(lead(7))
+		synctest.Wait()
 		if lastLead(t, w, orders).Leading {
 			t.Error("it leads again")
 		}

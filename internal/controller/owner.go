@@ -23,7 +23,7 @@ const (
 type open struct {
 	errand
 	due    time.Time // when the owner answers it itself
-	cancel context.CancelCauseFunc
+	cancel context.CancelFunc
 }
 
 // owner is the goroutine of one instance with everything that it alone may

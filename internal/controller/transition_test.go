@@ -163,11 +163,16 @@ func TestASlowSubscriberGetsTheNewestOfEachKind(t *testing.T) {
 	s := b.add()
 	defer s.Close()
 	for i := range 10 * mostPending {
-		b.publish(someTransitions(i, 1, 1))
+		b.publish(someTransitions(2*i, 2, 2))
 	}
 	ts, ok := s.Take()
-	if !ok || len(ts) == 0 || len(ts) > mostPending || ts[len(ts)-1].To != fmt.Sprint(10*mostPending-1) {
-		t.Errorf("%d transitions, open %v, the last %+v", len(ts), ok, ts[len(ts)-1])
+	if !ok || len(ts) == 0 || len(ts) > mostPending {
+		t.Fatalf("%d transitions, open %v", len(ts), ok)
+	}
+	for i, x := range ts {
+		if want := fmt.Sprint(20*mostPending - len(ts) + i); x.To != want {
+			t.Fatalf("transition %d is %s, want %s: the newest in their order", i, x.To, want)
+		}
 	}
 }
 
