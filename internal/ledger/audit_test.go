@@ -146,35 +146,36 @@ func TestVerifyNamesTheFirstBrokenEntry(t *testing.T) {
 		name  string
 		spoil func(t *testing.T, s *Store)
 		seq   uint64
+		why   string
 	}{
 		{"a changed text", func(t *testing.T, s *Store) {
 			alter(t, s, "UPDATE audit SET body = CAST(replace(CAST(body AS TEXT), 'entry 4', 'entry X') AS BLOB) WHERE seq = 4")
-		}, 4},
+		}, 4, "its hash is"},
 		{"a changed hash", func(t *testing.T, s *Store) {
 			alter(t, s, "UPDATE audit SET hash = ? WHERE seq = 6", genesis)
-		}, 6},
+		}, 6, "its hash is"},
 		{"two changes", func(t *testing.T, s *Store) {
 			alter(t, s, "UPDATE audit SET hash = ? WHERE seq = 8", genesis)
 			alter(t, s, "UPDATE audit SET body = x'7b7d' WHERE seq = 3")
-		}, 3},
-		{"a removed entry", func(t *testing.T, s *Store) { alter(t, s, "DELETE FROM audit WHERE seq = 5") }, 5},
-		{"a removed first entry", func(t *testing.T, s *Store) { alter(t, s, "DELETE FROM audit WHERE seq = 1") }, 1},
-		{"a removed end", func(t *testing.T, s *Store) { alter(t, s, "DELETE FROM audit WHERE seq >= 8") }, 8},
+		}, 3, "its hash is"},
+		{"a removed entry", func(t *testing.T, s *Store) { alter(t, s, "DELETE FROM audit WHERE seq = 5") }, 5, "it is missing, entry 6 follows"},
+		{"a removed first entry", func(t *testing.T, s *Store) { alter(t, s, "DELETE FROM audit WHERE seq = 1") }, 1, "it is missing, entry 2 follows"},
+		{"a removed end", func(t *testing.T, s *Store) { alter(t, s, "DELETE FROM audit WHERE seq >= 8") }, 8, "it is missing"},
 		{"two entries swapped", func(t *testing.T, s *Store) {
 			alter(t, s, "UPDATE audit SET seq = 100 WHERE seq = 2")
 			alter(t, s, "UPDATE audit SET seq = 2 WHERE seq = 3")
 			alter(t, s, "UPDATE audit SET seq = 3 WHERE seq = 100")
-		}, 2},
+		}, 2, "its hash is"},
 		{"filed under another instance", func(t *testing.T, s *Store) {
 			alter(t, s, "UPDATE audit SET instance = 'billing' WHERE seq = 7")
-		}, 7},
+		}, 7, "filed under other facts"},
 		{"filed under another time", func(t *testing.T, s *Store) {
 			alter(t, s, "UPDATE audit SET at = at + 60000 WHERE seq = 7")
-		}, 7},
+		}, 7, "filed under other facts"},
 		{"a forged chain, seen by the head in memory", func(t *testing.T, s *Store) {
 			alter(t, s, "UPDATE audit SET body = CAST(replace(CAST(body AS TEXT), 'entry 4', 'entry X') AS BLOB) WHERE seq = 4")
 			rehash(t, s, 4)
-		}, 9},
+		}, 9, "not the head that the ledger holds"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := filled(t, memDir(t), 9)
@@ -182,8 +183,8 @@ func TestVerifyNamesTheFirstBrokenEntry(t *testing.T) {
 			c.spoil(t, s)
 			err := s.VerifyChain(t.Context())
 			var broken *ChainError
-			if !errors.Is(err, ErrChain) || !errors.As(err, &broken) || broken.Seq != c.seq {
-				t.Fatalf("%v, want entry %d", err, c.seq)
+			if !errors.Is(err, ErrChain) || !errors.As(err, &broken) || broken.Seq != c.seq || !strings.Contains(broken.Why, c.why) {
+				t.Fatalf("%v, want entry %d: %s", err, c.seq, c.why)
 			}
 		})
 	}
@@ -213,10 +214,10 @@ func alter(t *testing.T, s *Store, query string, args ...any) {
 }
 
 func TestVerifyAndAuditGoOnWhileCommitsArrive(t *testing.T) {
-	s := filled(t, memDir(t), 3*page)
+	s := filled(t, memDir(t), page+page/2)
 	done := make(chan error, 1)
 	go func() {
-		for range 5 {
+		for range 3 {
 			if err := s.VerifyChain(t.Context()); err != nil {
 				done <- err
 				return

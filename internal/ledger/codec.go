@@ -17,7 +17,7 @@ func encode(r failover.Record) (body []byte, back failover.Record, err error) {
 	if body, err = json.Marshal(r); err != nil {
 		return nil, back, fmt.Errorf("%w: %s: %w", ErrInvalid, r.Instance, err)
 	}
-	if back, err = decode(body); err != nil {
+	if err = json.Unmarshal(body, &back); err != nil {
 		return nil, back, fmt.Errorf("%w: %s does not read back: %w", ErrInvalid, r.Instance, err)
 	}
 	return body, back, nil

@@ -83,10 +83,11 @@ type History struct {
 }
 
 type historyConfig struct {
-	dir   string
-	count int
-	age   time.Duration
-	now   func() time.Time
+	dir     string
+	count   int           // samples kept
+	pending int           // samples that may wait for the disk
+	age     time.Duration // of the oldest sample kept
+	now     func() time.Time
 }
 
 // OpenHistory opens or makes history.db in dir. A damaged file is moved aside
@@ -94,7 +95,7 @@ type historyConfig struct {
 // history must never keep a controller from serving: a short history is then
 // kept in memory, and Stats says why.
 func OpenHistory(ctx context.Context, dir string) (*History, error) {
-	return openHistory(ctx, historyConfig{dir: dir, count: historyCount, age: historyAge, now: time.Now})
+	return openHistory(ctx, historyConfig{dir: dir, count: historyCount, pending: historyPending, age: historyAge, now: time.Now})
 }
 
 func openHistory(_ context.Context, cfg historyConfig) (*History, error) {
@@ -186,7 +187,7 @@ func (h *History) Add(_ context.Context, s Sample) error {
 	if h.closed {
 		return fmt.Errorf("add %s sample of %s: %w", s.Kind, s.Instance, ErrClosed)
 	}
-	if len(h.pending) >= historyPending {
+	if len(h.pending) >= h.cfg.pending {
 		h.stats.Dropped++
 		return nil
 	}

@@ -20,6 +20,9 @@ func mustHistory(t *testing.T, cfg historyConfig) *History {
 	if cfg.count == 0 {
 		cfg.count = historyCount
 	}
+	if cfg.pending == 0 {
+		cfg.pending = historyPending
+	}
 	if cfg.age == 0 {
 		cfg.age = historyAge
 	}
@@ -98,7 +101,7 @@ func TestHistoryListsWhatWasAddedAlsoAfterAReopen(t *testing.T) {
 func TestHistoryIsBoundedInCountAndAge(t *testing.T) {
 	now := day
 	h := mustHistory(t, historyConfig{dir: memDir(t), count: 300, age: time.Hour, now: func() time.Time { return now }})
-	for n := range 2000 {
+	for n := range 1000 {
 		add(t, h, sample(n))
 		if n%100 == 99 {
 			h.flush()
@@ -110,7 +113,7 @@ func TestHistoryIsBoundedInCountAndAge(t *testing.T) {
 		t.Fatalf("%d rows, %v", rows, err)
 	}
 	samples, err := h.List(t.Context(), HistoryFilter{})
-	if err != nil || len(samples) != 300 || string(samples[299].Data) != "1999" {
+	if err != nil || len(samples) != 300 || string(samples[299].Data) != "999" {
 		t.Fatalf("%d samples, %v", len(samples), err)
 	}
 	now = now.Add(2 * time.Hour)
@@ -129,17 +132,17 @@ func TestHistoryIsBoundedInCountAndAge(t *testing.T) {
 }
 
 func TestAddNeverWaitsForAHangingDisk(t *testing.T) {
-	h := mustHistory(t, historyConfig{dir: memDir(t)})
+	const pending, extra = 64, 50
+	h := mustHistory(t, historyConfig{dir: memDir(t), pending: pending})
 	h.turn.Lock() // the disk hangs
-	const extra = 500
-	for n := range 2*historyPending + extra {
+	for n := range 2*pending + extra {
 		add(t, h, sample(n)) // returns, or the test never ends
 	}
 	dropped := h.Stats().Dropped
 	h.turn.Unlock()
 	h.flush()
 	st := h.Stats()
-	if dropped < extra || st.Dropped != dropped || st.Added+st.Dropped != 2*historyPending+extra {
+	if dropped < extra || st.Dropped != dropped || st.Added+st.Dropped != 2*pending+extra {
 		t.Fatalf("dropped %d while it hung, then %+v", dropped, st)
 	}
 }

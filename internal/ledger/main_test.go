@@ -2,8 +2,10 @@ package ledger
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -22,6 +24,10 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	// A flag on the command line still wins: it is parsed later.
+	if err := flag.Set("rapid.checks", strconv.Itoa(100/thorough)); err != nil {
+		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }

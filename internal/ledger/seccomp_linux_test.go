@@ -126,7 +126,7 @@ func TestAStartOnADyingDiskServesUnderTheRealKernel(t *testing.T) {
 			dir := seeded(t)
 			said := inChild(t, name, dir)
 			for _, want := range []string{
-				"load true rev 3 err <nil>\n", "commit poisoned true\n", "audit 3 err <nil>\n", "chain err <nil>\n", "term 0 poisoned true\n",
+				"load true rev 3 err <nil>\n", "commit poisoned true\n", "audit 3 err <nil>\n", "chain err <nil>\n", "term 0 poisoned true\n", "rewrite the log: ",
 			} {
 				if !strings.Contains(said, want) {
 					t.Errorf("no %q in\n%s", want, said)
