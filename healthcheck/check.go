@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -33,46 +31,46 @@ var CheckTypes = []CheckType{TCP, TLS, HTTP, HTTPS}
 // Type has a sane meaning. It is plain data: the same check runs at every
 // vantage, and its hash is part of the generation that a vote bears.
 type Check struct {
-	Type CheckType `yaml:"type" json:"type"`
-	Port int       `yaml:"port,omitempty" json:"port,omitempty"` // 1 to 65535, replaces the port of the address
+	Type CheckType `json:"type"`
+	Port int       `json:"port,omitempty"` // 1 to 65535, replaces the port of the address
 
 	// For http and https.
-	Path          string            `yaml:"path,omitempty" json:"path,omitempty"`                     // with query; default /
-	Method        string            `yaml:"method,omitempty" json:"method,omitempty"`                 // GET (default), HEAD or OPTIONS
-	Status        []StatusRange     `yaml:"status,omitempty" json:"status,omitempty"`                 // default 200-299; a redirect is a miss unless it is in here
-	Host          string            `yaml:"host,omitempty" json:"host,omitempty"`                     // default: the clients' name, with the port when it is not the scheme's own
-	Headers       map[string]string `yaml:"headers,omitempty" json:"headers,omitempty"`               // sent with the request
-	ExpectHeaders map[string]string `yaml:"expect_headers,omitempty" json:"expect_headers,omitempty"` // name to a regular expression that one of its values must match
-	Body          BodyCheck         `yaml:"body,omitempty" json:"body,omitzero"`
-	JSON          JSONCheck         `yaml:"json,omitempty" json:"json,omitzero"`
-	Identity      IdentityCheck     `yaml:"identity,omitempty" json:"identity,omitzero"`
-	Slow          time.Duration     `yaml:"slow,omitempty" json:"slow,omitempty"` // a success slower than this carries a warning; default half of the timeout
+	Path          string            `json:"path,omitempty"`           // with query; default /
+	Method        string            `json:"method,omitempty"`         // GET (default), HEAD or OPTIONS
+	Status        []StatusRange     `json:"status,omitempty"`         // default 200-299; a redirect is a miss unless it is in here
+	Host          string            `json:"host,omitempty"`           // default: the clients' name, with the port when it is not the scheme's own
+	Headers       map[string]string `json:"headers,omitempty"`        // sent with the request
+	ExpectHeaders map[string]string `json:"expect_headers,omitempty"` // name to a regular expression that one of its values must match
+	Body          BodyCheck         `json:"body,omitzero"`
+	JSON          JSONCheck         `json:"json,omitzero"`
+	Identity      IdentityCheck     `json:"identity,omitzero"`
+	Slow          time.Duration     `json:"slow,omitempty"` // a success slower than this carries a warning; default half of the timeout
 
 	// For tls and https.
-	ServerName string        `yaml:"server_name,omitempty" json:"server_name,omitempty"` // default: the clients' name
-	CA         string        `yaml:"ca,omitempty" json:"ca,omitempty"`                   // PEM certificates to trust instead of the system's
-	CAFile     string        `yaml:"ca_file,omitempty" json:"-"`                         // see LoadCA
-	CertWarn   time.Duration `yaml:"cert_warn,omitempty" json:"cert_warn,omitempty"`     // a certificate that ends sooner carries a warning; default 14 days
+	ServerName string        `json:"server_name,omitempty"` // default: the clients' name
+	CA         string        `json:"ca,omitempty"`          // PEM certificates to trust instead of the system's
+	CAFile     string        `json:"-"`                     // a file that holds CA; whoever reads the config loads it and empties this
+	CertWarn   time.Duration `json:"cert_warn,omitempty"`   // a certificate that ends sooner carries a warning; default 14 days
 }
 
 // BodyCheck is what the first 64 KiB of the body must hold.
 type BodyCheck struct {
-	Contains string `yaml:"contains,omitempty" json:"contains,omitempty"`
-	Matches  string `yaml:"matches,omitempty" json:"matches,omitempty"` // regular expression (RE2)
+	Contains string `json:"contains,omitempty"`
+	Matches  string `json:"matches,omitempty"` // regular expression (RE2)
 }
 
 // JSONCheck is a value that the body, taken as JSON, must hold.
 type JSONCheck struct {
-	Path  string `yaml:"path,omitempty" json:"path,omitempty"`   // as in $.status.checks[0].state: a singular query of RFC 9535 section 2.3.5.1
-	Value string `yaml:"value,omitempty" json:"value,omitempty"` // string, number, true, false or null as text; empty: it must only be there
+	Path  string `json:"path,omitempty"`  // as in $.status.checks[0].state: a singular query of RFC 9535 section 2.3.5.1
+	Value string `json:"value,omitempty"` // string, number, true, false or null as text; empty: it must only be there
 }
 
 // IdentityCheck is where the answer says which cluster it comes from. At most
 // one is set. What it must say is the target's Identity.
 type IdentityCheck struct {
-	Header   string `yaml:"header,omitempty" json:"header,omitempty"`
-	JSONPath string `yaml:"json_path,omitempty" json:"json_path,omitempty"`
-	Body     string `yaml:"body,omitempty" json:"body,omitempty"` // regular expression; its first group, or the whole match, is the identity
+	Header   string `json:"header,omitempty"`
+	JSONPath string `json:"json_path,omitempty"`
+	Body     string `json:"body,omitempty"` // regular expression; its first group, or the whole match, is the identity
 }
 
 // Configured says whether any identity is asked for.
@@ -113,21 +111,6 @@ func (r StatusRange) check() error {
 // MarshalText writes what ParseStatusRange reads.
 func (r StatusRange) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// UnmarshalText is ParseStatusRange.
-func (r *StatusRange) UnmarshalText(b []byte) (err error) {
-	*r, err = ParseStatusRange(string(b))
-	return err
-}
-
-// UnmarshalYAML takes a number as well as a text.
-func (r *StatusRange) UnmarshalYAML(unmarshal func(any) error) error {
-	var s string
-	if err := unmarshal(&s); err != nil {
-		return err
-	}
-	return r.UnmarshalText([]byte(s))
-}
-
 // Fault is one mistake in a config, at a path of keys such as
 // check.status[1], with a hint for people where there is one.
 type Fault struct {
@@ -151,24 +134,6 @@ func Under(prefix string, faults []Fault) []Fault {
 		out[i].Path = prefix + "." + out[i].Path
 	}
 	return out
-}
-
-// LoadCA reads CAFile, relative to dir, into CA and empties CAFile, so that
-// the check no longer depends on this machine.
-func (c *Check) LoadCA(dir string) error {
-	if c.CAFile == "" {
-		return nil
-	}
-	name := c.CAFile
-	if !filepath.IsAbs(name) {
-		name = filepath.Join(dir, name)
-	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return fmt.Errorf("read ca_file: %w", err)
-	}
-	c.CA, c.CAFile = string(b), ""
-	return nil
 }
 
 func (c Check) withDefaults() Check {

@@ -28,15 +28,6 @@ func ParseControl(s string) (Control, error) {
 
 func (c Control) String() string { return "tcp://" + c.Address }
 
-// MarshalText writes what ParseControl reads.
-func (c Control) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
-
-// UnmarshalText is ParseControl.
-func (c *Control) UnmarshalText(b []byte) (err error) {
-	*c, err = ParseControl(string(b))
-	return err
-}
-
 // controlInstance stands in the place of an instance for the controls.
 const controlInstance failover.InstanceName = "controls"
 

@@ -79,7 +79,7 @@ func NewProbe(t Target, c ProbeConfig) (Probe, error) {
 		return nil, joinFaults(faults)
 	}
 	if t.Check.CAFile != "" {
-		return nil, errors.New("check.ca_file: not loaded (call LoadCA first)")
+		return nil, errors.New("check.ca_file: is not loaded into ca")
 	}
 	t.Check = t.Check.withDefaults()
 	if t.Check.Slow == 0 {

@@ -272,7 +272,7 @@ func TestOverloadNeverVotesAHealthyClusterDown(t *testing.T) {
 			time.Sleep(300 * time.Millisecond)
 			return nil
 		}}
-		w.run(t, Config{Targets: ts, Workers: 5}, 60*time.Second)
+		w.run(t, Config{Targets: ts, Workers: 5}, 20*time.Second)
 		for _, r := range w.reports {
 			for _, c := range r.Clusters {
 				if c.Vote == failover.Down || c.Misses > 0 {
@@ -422,7 +422,7 @@ func TestConfirmationWaitsForTheVote(t *testing.T) {
 			<-ctx.Done() // silence: each miss takes the whole timeout
 			return ctx.Err()
 		}}
-		w.run(t, Config{Targets: ts}, first+5*time.Second)
+		w.run(t, Config{Targets: ts}, first+4900*time.Millisecond)
 		step := 700 * time.Millisecond
 		check(t, "votes", w.votes("a"), []string{"unknown at " + (first + step).String(), "down at " + (first + 3*step).String()})
 		// Back to back for a round after the vote turned, then the grid.
