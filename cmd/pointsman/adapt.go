@@ -44,13 +44,19 @@ func (r recorded) Commit(ctx context.Context, rec failover.Record, audit []failo
 	case err == nil:
 		return controller.Receipt{Record: got.Record, Serials: got.Serials}, nil
 	case errors.Is(err, ledger.ErrConflict):
-		return controller.Receipt{}, errors.Join(controller.ErrConflict, err)
+		return controller.Receipt{}, as{controller.ErrConflict, err}
 	case errors.Is(err, ledger.ErrPoisoned), errors.Is(err, ledger.ErrClosed):
-		return controller.Receipt{}, errors.Join(controller.ErrPoisoned, err)
+		return controller.Receipt{}, as{controller.ErrPoisoned, err}
 	default:
 		return controller.Receipt{}, err
 	}
 }
+
+// as gives an error a second identity and keeps its words.
+type as struct{ sentinel, err error }
+
+func (e as) Error() string   { return e.err.Error() }
+func (e as) Unwrap() []error { return []error{e.sentinel, e.err} }
 
 // provided is a DNS provider as the controller wants it.
 type provided struct{ provider *dnsctl.RFC2136 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/lmittmann/tint"
@@ -19,9 +20,9 @@ func (l *logFlags) register(cmd *cobra.Command) {
 }
 
 // logger makes the log. Words from outside (reasons of probes, answers of
-// servers, names of people) may hold anything: every handler quotes line
-// feeds, and what quoting leaves (C1 controls, marks that turn the direction
-// of text) is escaped before it.
+// servers, names of people) may hold anything, and no handler escapes all of
+// it: tint lets escape sequences through on purpose, and JSON takes marks that
+// turn the direction of text as they are. So they are escaped before.
 func (a *app) logger(l logFlags) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(l.level)); err != nil {
@@ -54,20 +55,24 @@ func logHandler(format string, w io.Writer, level slog.Level) (slog.Handler, boo
 	}
 }
 
-// cleanAttr escapes control characters in everything that prints as text.
+// cleanAttr escapes line feeds and control characters in everything that
+// prints as text.
 func cleanAttr(_ []string, at slog.Attr) slog.Attr {
+	at.Key = oneLine(at.Key)
 	switch at.Value.Kind() {
 	case slog.KindString:
-		if s := at.Value.String(); s != clean(s) {
-			at.Value = slog.StringValue(clean(s))
+		if s := at.Value.String(); s != oneLine(s) {
+			at.Value = slog.StringValue(oneLine(s))
 		}
 	case slog.KindAny:
 		switch v := at.Value.Any().(type) {
 		case error:
-			at.Value = slog.StringValue(clean(v.Error()))
+			at.Value = slog.StringValue(oneLine(v.Error()))
 		case fmt.Stringer:
-			at.Value = slog.StringValue(clean(v.String()))
+			at.Value = slog.StringValue(oneLine(v.String()))
 		}
 	}
 	return at
 }
+
+func oneLine(s string) string { return strings.ReplaceAll(clean(s), "\n", " | ") }

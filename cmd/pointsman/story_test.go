@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -42,8 +43,9 @@ func (l leakChecked) Run() int {
 //	cluster NAME up|down|says OTHER   turn a cluster's knobs
 //	await REGEXP COMMAND…             run COMMAND until its stdout matches, 15 s at most
 //	dig NAME WANT                     ask the authority over UDP and TCP; "-" wants no answer
-//	status N                          the command just run ended with exit status N
 //	rc N COMMAND…                     run COMMAND and want exit status N
+//	get PATH STATUS REGEXP            ask the API over TCP without a token until it answers so, 15 s at most
+//	disk mount|fill|free|unmount DIR  a file system of 1 MiB; where the condition [mount] holds
 func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -54,6 +56,14 @@ func TestStories(t *testing.T) {
 			"await":   await,
 			"dig":     digName,
 			"rc":      runWithStatus,
+			"get":     getPath,
+			"disk":    tinyDisk,
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "mount" {
+				return mayMount(), nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 	})
 }
@@ -102,12 +112,19 @@ func setUp(env *testscript.Env) error {
 	env.Setenv("USER", "alice")
 	r := strings.NewReplacer("$DNS", env.Getenv("DNS"), "$API", env.Getenv("API"), "$CONTROL", env.Getenv("CONTROL"),
 		"$A", env.Getenv("A"), "$B", env.Getenv("B"))
-	for name, text := range map[string]string{"pointsman.yaml": storyConfig, "listen.yaml": listenConfig(), "shadow.yaml": shadowConfig} {
+	for name, text := range map[string]string{"pointsman.yaml": storyConfig, "listen.yaml": listenConfig(), "shadow.yaml": shadowConfig, "three.yaml": threeConfig(), "disk.yaml": diskConfig()} {
 		if err := os.WriteFile(filepath.Join(env.WorkDir, name), []byte(r.Replace(text)), 0o600); err != nil {
 			return err
 		}
 	}
-	return os.WriteFile(filepath.Join(env.WorkDir, "token"), []byte("0123456789abcdef0123456789abcdef\n"), 0o600)
+	for name, text := range map[string]string{
+		"token": "0123456789abcdef0123456789abcdef", "van-2.key": strings.Repeat("2", 64), "van-3.key": strings.Repeat("3", 64),
+	} {
+		if err := os.WriteFile(filepath.Join(env.WorkDir, name), []byte(text+"\n"), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // freePort finds an address that is free for UDP and TCP.
@@ -226,6 +243,35 @@ func digName(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+func getPath(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: get PATH STATUS REGEXP")
+	}
+	want, last := regexp.MustCompile(args[2]), ""
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		status, body, err := fetch("http://" + ts.Getenv("API") + args[0])
+		ts.Check(err)
+		if last = body; fmt.Sprint(status) == args[1] && want.MatchString(body) {
+			return
+		}
+	}
+	ts.Fatalf("%s did not give %s and %q; the last answer was:\n%s", args[0], args[1], args[2], last)
+}
+
+func fetch(url string) (status int, body string, err error) {
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b), err
+}
+
 // ask returns the CNAME of a name, or "-".
 func ask(network, server, name string) string {
 	m := new(dns.Msg).SetQuestion(name, dns.TypeCNAME)
@@ -266,6 +312,19 @@ instances:
 func listenConfig() string {
 	return strings.Replace(storyConfig, "socket: s/s", `socket: s/s, listen: "$API", token_file: token`, 1)
 }
+
+// threeConfig has three failure domains, two of them elsewhere.
+func threeConfig() string {
+	s := strings.Replace(listenConfig(), "single_vantage: accept\n", "", 1)
+	return strings.Replace(s, "authority:\n", `vantages:
+  - {name: van-2, domain: rack-2, key_file: van-2.key, controls: ["tcp://$CONTROL"]}
+  - {name: van-3, domain: rack-3, key_file: van-3.key, controls: ["tcp://$CONTROL"]}
+authority:
+`, 1)
+}
+
+// diskConfig keeps its data on a disk of its own.
+func diskConfig() string { return strings.Replace(storyConfig, "data: data", "data: disk/data", 1) }
 
 // shadowConfig has a provider whose secret is not there.
 const shadowConfig = `controller: {name: ctl-1, data: shadow-data, socket: s/shadow}
