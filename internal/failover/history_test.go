@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,7 +33,7 @@ type history struct {
 
 func (h *history) fail(format string, args ...any) {
 	h.t.Helper()
-	h.t.Fatalf("%s\naudit:\n%s\nworld:\n%s", fmt.Sprintf(format, args...), auditText(h.audit), h.out.String())
+	h.t.Fatalf("%s\naudit:\n%s", fmt.Sprintf(format, args...), auditText(h.audit))
 }
 
 func auditText(es []AuditEntry) string {
@@ -354,32 +355,47 @@ var historyPolicies = map[string]func(*Policy){
 	},
 }
 
-// TestHistories runs random lives; the Makefile asks for 100,000 of them.
+// reached counts what the histories of one policy reached.
+type reached struct {
+	sync.Mutex
+	writes, refused, landed, settled, unwound, kills int
+}
+
+// TestHistories runs random lives under every policy; the Makefile asks for
+// 100,000 of them in all.
 func TestHistories(t *testing.T) {
-	names := []string{"embedded", "external", "two names", "prefer", "strict"}
-	var writes, refused, landed, settled, unwound, kills int
-	rapid.Check(t, func(t *rapid.T) {
-		h := newHistory(t, historyPolicies[rapid.SampledFrom(names).Draw(t, "policy")])
-		steps := rapid.IntRange(10, 60).Draw(t, "steps")
-		for range steps {
-			h.step()
-			h.always()
-		}
-		h.end()
-		writes, refused, landed = writes+h.writes, refused+h.refused, landed+h.landed
-		kills += int(h.term) - 1
-		for _, o := range h.lastOps {
-			switch o {
-			case Settled:
-				settled++
-			case Unwound:
-				unwound++
-			}
+	var r reached
+	t.Run("policies", func(t *testing.T) {
+		for name, change := range historyPolicies {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				rapid.Check(t, func(t *rapid.T) { r.live(newHistory(t, change)) })
+			})
 		}
 	})
-	t.Logf("%d writes, %d landed, %d refused by their prerequisite; %d operations settled, %d unwound; %d kills", writes, landed, refused, settled, unwound, kills)
-	if landed == 0 || refused == 0 || settled == 0 || unwound == 0 || kills == 0 {
+	t.Logf("%d writes, %d landed, %d refused by their prerequisite; %d operations settled, %d unwound; %d kills", r.writes, r.landed, r.refused, r.settled, r.unwound, r.kills)
+	if r.landed == 0 || r.refused == 0 || r.settled == 0 || r.unwound == 0 || r.kills == 0 {
 		t.Error("the histories did not reach every kind of end: a green run proves nothing")
+	}
+}
+
+func (r *reached) live(h *history) {
+	for range rapid.IntRange(10, 50).Draw(h.t, "steps") {
+		h.step()
+		h.always()
+	}
+	h.end()
+	r.Lock()
+	defer r.Unlock()
+	r.writes, r.refused, r.landed = r.writes+h.writes, r.refused+h.refused, r.landed+h.landed
+	r.kills += int(h.term) - 1
+	for _, o := range h.lastOps {
+		switch o {
+		case Settled:
+			r.settled++
+		case Unwound:
+			r.unwound++
+		}
 	}
 }
 
@@ -404,8 +420,7 @@ func newHistory(t *rapid.T, change func(*Policy)) *history {
 		w.feed(Exposure{Known: true, Sampled: w.now})
 	}
 	w.after(3 * p.Round)
-	w.manual = true
-	w.out.Reset()
+	w.manual, w.quiet = true, true
 	return h
 }
 
@@ -421,7 +436,7 @@ func (h *history) step() {
 		how := rapid.SampledFrom([]string{"done", "done", "done", "done", "lost", "dropped", "kill before", "kill after"}).Draw(t, "how")
 		h.carry(i, how)
 	case k <= 10:
-		d := rapid.SampledFrom([]time.Duration{100 * time.Millisecond, time.Second, 2500 * time.Millisecond, 6 * time.Second, 11 * time.Second, 30 * time.Second}).Draw(t, "after")
+		d := rapid.SampledFrom([]time.Duration{100 * time.Millisecond, time.Second, 2500 * time.Millisecond, 6 * time.Second, 12 * time.Second}).Draw(t, "after")
 		h.pass(d)
 	case k <= 14:
 		h.votes()
@@ -447,7 +462,7 @@ func (h *history) pass(d time.Duration) {
 	work := rapid.Bool().Draw(h.t, "healthy")
 	end := h.now.Add(d)
 	for h.now.Before(end) {
-		h.now = h.now.Add(min(h.p.Round/2, end.Sub(h.now)))
+		h.now = h.now.Add(min(h.p.Round, end.Sub(h.now)))
 		for _, v := range h.p.Vantages {
 			h.report(v.Name)
 		}
@@ -468,9 +483,9 @@ func (h *history) workOff() {
 }
 
 func (h *history) votes() {
-	words := []string{"up", "up", "down", "down", "unknown"}
+	words := []string{"up", "up", "up", "down", "down", "down", "unknown"}
 	for _, c := range h.p.Clusters {
-		if rapid.IntRange(0, 2).Draw(h.t, "all") == 0 {
+		if rapid.IntRange(0, 9).Draw(h.t, "all") < 6 {
 			word := rapid.SampledFrom(words).Draw(h.t, "word")
 			for _, v := range h.p.Vantages {
 				h.voteAndClient(v.Name, c, word)
@@ -541,15 +556,15 @@ func (h *history) end() {
 		}
 		h.report(v.Name)
 	}
-	for n := range 400 {
-		h.now = h.now.Add(h.p.Round / 2)
+	for n := range 300 {
+		h.now = h.now.Add(h.p.Round)
 		for _, v := range h.p.Vantages {
 			h.report(v.Name)
 		}
 		h.workOff()
 		h.always()
 		switch {
-		case n%20 != 10:
+		case n%8 != 4:
 		case h.s.rec.Mode == ModeShadow:
 			h.command(Command{Do: DoArm, Mode: ModeAuto})
 		case h.s.rec.Stop(StopDrift) != nil:
@@ -559,7 +574,7 @@ func (h *history) end() {
 		case h.s.rec.Op != nil && h.s.rec.Op.Held != nil:
 			h.command(Command{Do: DoAbort, Reason: "at the end"})
 		}
-		if n > 60 && h.atRest() {
+		if n > 5 && h.atRest() {
 			return
 		}
 	}

@@ -25,9 +25,11 @@ type vantageVote struct {
 	domain  DomainName
 	vote    Vote
 	reason  string
-	seen    Sighting
+	seen    *Sighting // never nil; all zero when has is false
 	has     bool
 }
+
+var unseen Sighting
 
 type domainVote struct {
 	domain   DomainName
@@ -47,13 +49,15 @@ type domainVote struct {
 // effective is one vantage's vote after everything that makes it unknown.
 func (s *State) effective(p *Policy, v VantagePolicy, c ClusterName, now time.Time) vantageVote {
 	r, ok := s.sights[v.Name]
-	out := vantageVote{vantage: v.Name, domain: v.Domain}
+	out := vantageVote{vantage: v.Name, domain: v.Domain, seen: &unseen}
 	if !ok {
 		out.reason = "has not reported yet"
 		return out
 	}
 	seen, has := r.Clusters[c]
-	out.seen, out.has = seen, has
+	if has {
+		out.seen, out.has = &seen, has
+	}
 	switch age := now.Sub(r.at); {
 	case !s.tiltAt.IsZero() && !r.at.After(s.tiltAt):
 		out.reason = "dropped: the clock jumped or the loop stalled"
@@ -75,35 +79,46 @@ func (s *State) effective(p *Policy, v VantagePolicy, c ClusterName, now time.Ti
 // Splitting a vantage into two in the same domain changes nothing.
 func domainOf(d DomainName, votes []vantageVote) domainVote {
 	out := domainVote{domain: d}
-	var ups, downs []vantageVote
-	for _, v := range votes {
+	var upSince, first, last []time.Time
+	identity, canary := 0, 0
+	var down *vantageVote
+	for i := range votes {
+		v := &votes[i]
 		if v.domain != d {
 			continue
 		}
 		switch v.vote {
 		case Up:
-			ups = append(ups, v)
+			upSince = append(upSince, v.seen.UpSince)
+			if v.seen.Identity {
+				identity++
+			}
+			if v.seen.Canary == CanaryOK {
+				canary++
+			}
 		case Down:
-			downs = append(downs, v)
+			if down == nil {
+				down = v
+			}
+			first, last = append(first, v.seen.FirstMiss), append(last, v.seen.LastMiss)
 		default:
 			if out.who == "" {
 				out.who, out.because = string(v.vantage), v.reason
 			}
 		}
 	}
-	out.ups, out.informed = len(ups), len(ups)+len(downs)
+	out.ups, out.informed = len(upSince), len(upSince)+len(first)
 	need := out.informed/2 + 1
 	switch {
-	case len(ups) >= need:
+	case len(upSince) >= need:
 		out.vote = Up
-		out.upSince = nth(ups, need, func(v vantageVote) time.Time { return v.seen.UpSince })
-		out.identity = count(ups, func(v vantageVote) bool { return v.seen.Identity }) >= need
-		out.canary = count(ups, func(v vantageVote) bool { return v.seen.Canary == CanaryOK }) >= need
-	case len(downs) >= need:
-		out.vote, out.who, out.because = Down, string(downs[0].vantage), downs[0].reason
-		out.first = nth(downs, need, func(v vantageVote) time.Time { return v.seen.FirstMiss })
+		out.upSince = nth(upSince, need)
+		out.identity, out.canary = identity >= need, canary >= need
+	case len(first) >= need:
+		out.vote, out.who, out.because = Down, string(down.vantage), down.reason
+		out.first = nth(first, need)
 		// a majority missed at or after the need-th newest miss
-		out.last = nth(downs, len(downs)-need+1, func(v vantageVote) time.Time { return v.seen.LastMiss })
+		out.last = nth(last, len(last)-need+1)
 	}
 	return out
 }
@@ -123,11 +138,8 @@ func (d *domainVote) why() string {
 	return "has no vantage"
 }
 
-func nth(vs []vantageVote, n int, f func(vantageVote) time.Time) time.Time {
-	ts := make([]time.Time, 0, len(vs))
-	for _, v := range vs {
-		ts = append(ts, f(v))
-	}
+// nth returns the n-th earliest time, counted from one.
+func nth(ts []time.Time, n int) time.Time {
 	slices.SortFunc(ts, time.Time.Compare)
 	return ts[n-1]
 }
@@ -159,9 +171,11 @@ func (s *State) count(p *Policy, c ClusterName, now time.Time) tally {
 	for _, v := range p.Vantages {
 		t.votes = append(t.votes, s.effective(p, v, c, now))
 	}
-	var downs, ups []time.Time
+	domains := p.Domains()
+	t.domains = make([]domainVote, 0, len(domains))
+	downs, ups := make([]time.Time, 0, len(domains)), make([]time.Time, 0, len(domains))
 	identity, canary := 0, 0
-	for _, d := range p.Domains() {
+	for _, d := range domains {
 		dv := domainOf(d, t.votes)
 		switch dv.vote {
 		case Down:
@@ -179,7 +193,7 @@ func (s *State) count(p *Policy, c ClusterName, now time.Time) tally {
 		t.domains = append(t.domains, dv)
 	}
 	t.ups, t.downs, t.informed = len(ups), len(downs), len(ups)+len(downs)
-	need := p.Quorum()
+	need := len(domains)/2 + 1
 	t.identity, t.canary = identity >= need, canary >= need
 	slices.SortFunc(downs, time.Time.Compare)
 	slices.SortFunc(ups, time.Time.Compare)
@@ -215,9 +229,11 @@ func (t *tally) confirming(p *Policy) int {
 // refreshClocks keeps since when each domain has said down. An up starts it
 // anew; an unknown of up to two rounds does not.
 func (s *State) refreshClocks(p *Policy, now time.Time) {
+	keep := &kept{at: now, tallies: make(map[ClusterName]tally, len(p.Clusters))}
 	s.kept = nil
 	for _, c := range p.Clusters {
 		t := s.count(p, c, now)
+		keep.tallies[c] = t
 		for _, d := range t.domains {
 			key := clockKey{c, d.domain}
 			k := s.clocks[key]
@@ -237,11 +253,12 @@ func (s *State) refreshClocks(p *Policy, now time.Time) {
 			}
 		}
 	}
-	k := &kept{at: now, tallies: map[ClusterName]tally{}}
-	for _, c := range p.Clusters {
-		k.tallies[c] = s.count(p, c, now)
+	for c, t := range keep.tallies {
+		if t.downs > 0 { // since when depends on the clocks
+			keep.tallies[c] = s.count(p, c, now)
+		}
 	}
-	s.kept = k
+	s.kept = keep
 }
 
 // kept are the tallies of one turn.

@@ -30,13 +30,13 @@ type world struct {
 	queued []Action // effects that wait for their outcome in manual mode
 
 	manual  bool // effects are queued, not carried out
+	quiet   bool // nothing is written down
 	out     strings.Builder
 	refs    int
 	seen    []Target // every value that the first name ever showed
 	moves   []string // every change of the first name's value, with the op that committed it
 	replies []Reply
 	pages   []Page
-	acts    []Action // every action of this life
 	uptime  time.Duration
 	decided func(Commit) // called when a commit is asked for, before it is made
 }
@@ -96,7 +96,7 @@ func newWorld(p Policy) *world {
 func (w *world) start() {
 	w.term++
 	w.s = New(w.now)
-	w.queued, w.acts = nil, nil
+	w.queued = nil
 	w.feed(Lead{Leading: true, Term: w.term, Until: w.now.Add(1000 * time.Hour)})
 	w.load()
 }
@@ -123,7 +123,6 @@ func (w *world) feed(e Event) {
 		}
 	}
 	for _, a := range acts {
-		w.acts = append(w.acts, a)
 		w.perform(a)
 	}
 }
@@ -139,7 +138,11 @@ func countEffects(acts []Action) int {
 	})
 }
 
-func (w *world) say(format string, args ...any) { fmt.Fprintf(&w.out, format+"\n", args...) }
+func (w *world) say(format string, args ...any) {
+	if !w.quiet {
+		fmt.Fprintf(&w.out, format+"\n", args...)
+	}
+}
 
 func (w *world) perform(a Action) {
 	switch a := a.(type) {
@@ -182,7 +185,9 @@ func (w *world) perform(a Action) {
 	default:
 		if w.manual {
 			w.queued = append(w.queued, a)
-			w.say("wants %s", describe(a))
+			if !w.quiet {
+				w.say("wants %s", describe(a))
+			}
 			return
 		}
 		w.effect(a)
