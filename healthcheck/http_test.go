@@ -151,7 +151,7 @@ func TestHTTPAnswers(t *testing.T) {
 			tg := target(HTTP, serve(t, tc.answer))
 			tc.check.Type = HTTP
 			tg.Check = tc.check
-			err, tr := probe(t, tg)
+			tr, err := probe(t, tg)
 			if tc.says == "" {
 				if err != nil || tr.Phase != PhaseDone {
 					t.Fatalf("got %v in phase %s, want healthy", err, tr.Phase)
@@ -195,7 +195,7 @@ func TestHealthyAnswerFromTheWrongClusterIsDown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tg := target(HTTP, addr)
 			tg.Check.Identity, tg.Check.Path, tg.Identity = tc.id, tc.path, tc.want
-			err, tr := probe(t, tg)
+			tr, err := probe(t, tg)
 			if tc.says == "" {
 				if err != nil || !tr.Identity {
 					t.Fatalf("got %v, identity proved %v", err, tr.Identity)
@@ -227,7 +227,7 @@ func TestEachHTTPProbeHasItsOwnConnection(t *testing.T) {
 	tg := target(HTTP, l.Addr().String())
 	tg.Check.Status = []StatusRange{{404, 404}}
 	for range 3 {
-		if err, _ := probe(t, tg); err != nil {
+		if _, err := probe(t, tg); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -239,7 +239,7 @@ func TestEachHTTPProbeHasItsOwnConnection(t *testing.T) {
 func TestProxyOfTheEnvironmentIsNotUsed(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
 	t.Setenv("http_proxy", "http://127.0.0.1:1")
-	if err, _ := probe(t, target(HTTP, serve(t, func(http.ResponseWriter, *http.Request) {}))); err != nil {
+	if _, err := probe(t, target(HTTP, serve(t, func(http.ResponseWriter, *http.Request) {}))); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -274,7 +274,7 @@ func TestHTTPStallIsAMissAfterTheTimeout(t *testing.T) {
 			tg := target(HTTP, tc.addr)
 			tg.Timeout = 150 * time.Millisecond
 			start := time.Now()
-			err, tr := probe(t, tg)
+			tr, err := probe(t, tg)
 			if err == nil || errors.Is(err, ErrOwn) || tr.Phase != tc.phase || !strings.Contains(err.Error(), "no answer within 1") {
 				t.Fatalf("got %v in phase %s", err, tr.Phase)
 			}
@@ -295,7 +295,7 @@ func stall(r *http.Request, release <-chan struct{}) {
 func TestSlowAnswerIsAWarningOnly(t *testing.T) {
 	tg := target(HTTP, serve(t, func(http.ResponseWriter, *http.Request) { time.Sleep(20 * time.Millisecond) }))
 	tg.Check.Slow = 10 * time.Millisecond
-	err, tr := probe(t, tg)
+	tr, err := probe(t, tg)
 	if err != nil || len(tr.Warnings) != 1 || !strings.HasPrefix(tr.Warnings[0], "slow: answered in ") {
 		t.Fatalf("got %v with warnings %q", err, tr.Warnings)
 	}

@@ -52,12 +52,12 @@ func serve(t testing.TB, h http.HandlerFunc) string {
 }
 
 // probe runs the probe of a target once, under its timeout.
-func probe(t testing.TB, tg Target) (error, Trace) {
+func probe(t testing.TB, tg Target) (Trace, error) {
 	t.Helper()
 	return probeWith(t, tg, ProbeConfig{Vantage: "van-1"})
 }
 
-func probeWith(t testing.TB, tg Target, c ProbeConfig) (error, Trace) {
+func probeWith(t testing.TB, tg Target, c ProbeConfig) (Trace, error) {
 	t.Helper()
 	p, err := NewProbe(tg, c)
 	if err != nil {
@@ -66,7 +66,8 @@ func probeWith(t testing.TB, tg Target, c ProbeConfig) (error, Trace) {
 	var tr Trace
 	ctx, cancel := context.WithTimeout(WithTrace(t.Context(), &tr), tg.Timeout)
 	defer cancel()
-	return p(ctx), tr
+	err = p(ctx)
+	return tr, err
 }
 
 // eventually polls until ok or ten seconds have passed.

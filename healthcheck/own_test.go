@@ -41,7 +41,7 @@ func TestResolverFailureIsOurOwn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tg.Timeout = 50 * time.Millisecond
-			err, tr := probeWith(t, tg, ProbeConfig{Lookup: lookup})
+			tr, err := probeWith(t, tg, ProbeConfig{Lookup: lookup})
 			if !errors.Is(err, ErrOwn) || tr.Phase != PhaseResolve || !strings.HasPrefix(err.Error(), "resolve a.lab.test: ") {
 				t.Fatalf("got %v in phase %s", err, tr.Phase)
 			}
@@ -52,12 +52,12 @@ func TestResolverFailureIsOurOwn(t *testing.T) {
 func TestTheSystemsResolverIsAskedForHostNames(t *testing.T) {
 	tg := target(TCP, "nobody.invalid:80") // RFC 6761 section 6.4: never resolves
 	tg.Timeout = time.Second
-	if err, tr := probe(t, tg); !errors.Is(err, ErrOwn) || tr.Phase != PhaseResolve {
+	if tr, err := probe(t, tg); !errors.Is(err, ErrOwn) || tr.Phase != PhaseResolve {
 		t.Fatalf("got %v in phase %s", err, tr.Phase)
 	}
 	l := listen(t)
 	_, port, _ := net.SplitHostPort(l.Addr().String())
-	if err, tr := probe(t, target(TCP, "localhost:"+port)); err != nil || tr.Remote.String() != l.Addr().String() {
+	if tr, err := probe(t, target(TCP, "localhost:"+port)); err != nil || tr.Remote.String() != l.Addr().String() {
 		t.Fatalf("got %v at %s", err, tr.Remote)
 	}
 }
@@ -69,7 +69,7 @@ func TestSecondAddressIsTriedWithinTheSameTime(t *testing.T) {
 		// 127.0.0.9 refuses at once.
 		return []netip.Addr{netip.MustParseAddr("127.0.0.9"), netip.MustParseAddr("127.0.0.1")}, nil
 	}
-	if err, tr := probeWith(t, target(TCP, "a.lab.test:"+port), ProbeConfig{Lookup: lookup}); err != nil || tr.Remote.Addr().String() != "127.0.0.1" {
+	if tr, err := probeWith(t, target(TCP, "a.lab.test:"+port), ProbeConfig{Lookup: lookup}); err != nil || tr.Remote.Addr().String() != "127.0.0.1" {
 		t.Fatalf("got %v at %s", err, tr.Remote)
 	}
 }
@@ -83,7 +83,7 @@ func TestAnOwnFaultOnOneAddressDoesNotExcuseAnother(t *testing.T) {
 		lookup := func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr(order[0]), netip.MustParseAddr(order[1])}, nil
 		}
-		err, _ := probeWith(t, target(TCP, "a.lab.test:"+port), ProbeConfig{Lookup: lookup})
+		_, err := probeWith(t, target(TCP, "a.lab.test:"+port), ProbeConfig{Lookup: lookup})
 		if err == nil || errors.Is(err, ErrOwn) || !strings.Contains(err.Error(), "refused") {
 			t.Errorf("%v: got %v", order, err)
 		}
@@ -162,7 +162,7 @@ func TestMetadataAndLinkLocalAreRefusedAtDial(t *testing.T) {
 			}
 			// A name that moves there between two probes.
 			lookup := func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{a}, nil }
-			err, tr := probeWith(t, target(HTTP, "a.lab.test:80"), ProbeConfig{Lookup: lookup})
+			tr, err := probeWith(t, target(HTTP, "a.lab.test:80"), ProbeConfig{Lookup: lookup})
 			if !errors.Is(err, ErrForbidden) || !errors.Is(err, ErrOwn) || tr.Remote.IsValid() {
 				t.Errorf("as an answer of the resolver: %v, dialled %s", err, tr.Remote)
 			}

@@ -13,7 +13,7 @@ import (
 
 func TestTCPAcceptedIsHealthy(t *testing.T) {
 	l := listen(t)
-	err, tr := probe(t, target(TCP, l.Addr().String()))
+	tr, err := probe(t, target(TCP, l.Addr().String()))
 	if err != nil || tr.Phase != PhaseDone {
 		t.Fatalf("got %v in phase %s", err, tr.Phase)
 	}
@@ -25,7 +25,7 @@ func TestTCPAcceptedIsHealthy(t *testing.T) {
 func TestTCPRefusedIsAMiss(t *testing.T) {
 	l := listen(t)
 	l.Close()
-	err, tr := probe(t, target(TCP, l.Addr().String()))
+	tr, err := probe(t, target(TCP, l.Addr().String()))
 	if err == nil || errors.Is(err, ErrOwn) || tr.Phase != PhaseConnect {
 		t.Fatalf("got %v in phase %s", err, tr.Phase)
 	}
@@ -48,7 +48,7 @@ func TestTCPProbeLeavesNoTimeWait(t *testing.T) {
 		_, err = c.Read(make([]byte, 1))
 		got <- err
 	}()
-	if err, _ := probe(t, target(TCP, l.Addr().String())); err != nil {
+	if _, err := probe(t, target(TCP, l.Addr().String())); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-got; !errors.Is(err, syscall.ECONNRESET) {
@@ -78,7 +78,7 @@ func TestTCPFullBacklogIsAMissAfterTheTimeout(t *testing.T) {
 	}
 	tg := target(TCP, addr)
 	tg.Timeout = 200 * time.Millisecond
-	err, tr := probe(t, tg)
+	tr, err := probe(t, tg)
 	if err == nil || errors.Is(err, ErrOwn) || tr.Phase != PhaseConnect || !strings.HasSuffix(err.Error(), "no answer within 200ms") {
 		t.Fatalf("got %v in phase %s", err, tr.Phase)
 	}

@@ -87,7 +87,7 @@ func TestTLSDialsTheClusterUnderTheClientsName(t *testing.T) {
 	addr, names := serveTLS(t, ca.issue(t, "orders.lab.test", 90*24*time.Hour), nil)
 	tg := target(TLS, addr)
 	tg.Check.CA = ca.pem
-	err, tr := probe(t, tg)
+	tr, err := probe(t, tg)
 	if err != nil || tr.Phase != PhaseDone || tr.TLS <= 0 {
 		t.Fatalf("got %v in phase %s", err, tr.Phase)
 	}
@@ -113,7 +113,7 @@ func TestTLSRefusesWhatClientsWouldRefuse(t *testing.T) {
 			addr, _ := serveTLS(t, tc.cert, nil)
 			tg := target(TLS, addr)
 			tg.Check.CA = ca.pem
-			err, tr := probe(t, tg)
+			tr, err := probe(t, tg)
 			if err == nil || errors.Is(err, ErrOwn) || tr.Phase != PhaseTLS || !strings.Contains(err.Error(), tc.says) {
 				t.Fatalf("got %v in phase %s, want %q", err, tr.Phase, tc.says)
 			}
@@ -126,7 +126,7 @@ func TestTLSWarnsOfACertificateThatEndsSoon(t *testing.T) {
 	addr, _ := serveTLS(t, ca.issue(t, "orders.lab.test", 5*24*time.Hour+time.Hour), nil)
 	tg := target(TLS, addr)
 	tg.Check.CA = ca.pem
-	err, tr := probe(t, tg)
+	tr, err := probe(t, tg)
 	if err != nil {
 		t.Fatalf("a warning became a miss: %v", err)
 	}
@@ -139,7 +139,7 @@ func TestTLSStalledHandshakeIsAMissAfterTheTimeout(t *testing.T) {
 	l := listen(t) // the kernel accepts, nobody shakes hands
 	tg := target(TLS, l.Addr().String())
 	tg.Timeout = 150 * time.Millisecond
-	err, tr := probe(t, tg)
+	tr, err := probe(t, tg)
 	if err == nil || errors.Is(err, ErrOwn) || tr.Phase != PhaseTLS || !strings.Contains(err.Error(), "no answer within") {
 		t.Fatalf("got %v in phase %s", err, tr.Phase)
 	}
@@ -154,7 +154,7 @@ func TestHTTPSAsksUnderServerNameAndHost(t *testing.T) {
 	})
 	tg := target(HTTPS, addr)
 	tg.Check.CA, tg.Check.Identity.Header, tg.Identity = ca.pem, "X-Cluster", "a"
-	err, tr := probe(t, tg)
+	tr, err := probe(t, tg)
 	if err != nil || !tr.Identity {
 		t.Fatalf("got %v, identity proved %v", err, tr.Identity)
 	}
