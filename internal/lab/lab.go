@@ -20,7 +20,7 @@ import (
 
 // Config says how a lab is started.
 type Config struct {
-	Dir       string    // work folder; empty is a temporary one, removed at the end unless Keep says otherwise
+	Dir       string    // work folder; empty is a temporary one, removed at the end unless Keep says otherwise, and any ports
 	Pointsman string    // the binary under test
 	Self      string    // the binary that runs a cluster when called with cluster …
 	Instances []string  // Orders, Billing
@@ -54,16 +54,20 @@ func Run(ctx context.Context, cfg Config, body func(context.Context, *Lab) error
 	if _, err := exec.LookPath(cfg.Pointsman); err != nil {
 		return fmt.Errorf("the pointsman binary: %w; build it, or name it with --pointsman", err)
 	}
-	temp := cfg.Dir == ""
+	temp, ports := cfg.Dir == "", UsualPorts
 	if temp {
+		ports = Ports{}
 		dir, err := os.MkdirTemp("", "pointsman-lab-")
 		if err != nil {
 			return fmt.Errorf("work folder: %w", err)
 		}
 		cfg.Dir = dir
 	}
-	world, err := NewWorld(cfg.Dir, cfg.Instances)
+	world, err := NewWorld(cfg.Dir, cfg.Instances, ports)
 	if err != nil {
+		if temp {
+			err = errors.Join(err, os.RemoveAll(cfg.Dir))
+		}
 		return err
 	}
 	l := &Lab{World: world, Tool: Tool{Path: cfg.Pointsman, Config: world.Config}, cfg: cfg, family: NewFamily(5 * time.Second), told: make(chan string, 16)}

@@ -51,11 +51,16 @@ type World struct {
 	token     string         // of the management APIs
 }
 
-// preferred are the ports that a lab takes when they are free, so that the
-// commands in the banner are the same every day. They, and those taken
-// instead, lie below the range from which kernels give out client ports: a
-// port stays free while its owner is dead, and nobody connects to himself.
-var preferred = struct{ dns, api, http, manageA, manageB uint16 }{15353, 18053, 18080, 18081, 18082}
+// Ports are the ports that a lab takes where they are free; 0 is any. They,
+// and those taken instead, lie below the range from which kernels give out
+// client ports: a port stays free while its owner is dead, and nobody connects
+// to himself.
+type Ports struct{ DNS, API, HTTP, ManageA, ManageB uint16 }
+
+// UsualPorts keep the commands in the banner the same every day. A lab that
+// nobody types commands for takes any: two that start in the same moment then
+// do not reach for the same one.
+var UsualPorts = Ports{DNS: 15353, API: 18053, HTTP: 18080, ManageA: 18081, ManageB: 18082}
 
 // ErrNoPort is returned when no free port was found.
 var ErrNoPort = errors.New("no free port between 20000 and 30000")
@@ -65,7 +70,7 @@ var ErrOccupied = errors.New("the folder holds files that are not a lab's")
 
 // NewWorld finds free ports and makes the folder with its files: all but the
 // vantages' files, which pointsman itself writes.
-func NewWorld(dir string, instances []string) (*World, error) {
+func NewWorld(dir string, instances []string, ports Ports) (*World, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("work folder: %w", err)
@@ -74,7 +79,7 @@ func NewWorld(dir string, instances []string) (*World, error) {
 	if w.token, err = secret(); err != nil {
 		return nil, err
 	}
-	if err := w.pickPorts(); err != nil {
+	if err := w.pickPorts(ports); err != nil {
 		return nil, err
 	}
 	for _, name := range instances {
@@ -104,30 +109,30 @@ func (w *World) instance(name string) (InstanceSite, error) {
 	return InstanceSite{}, fmt.Errorf("the lab has the instances %s and %s, not %q", Orders, Billing, name)
 }
 
-func (w *World) pickPorts() error {
+func (w *World) pickPorts(want Ports) error {
 	local := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	a, b := netip.AddrFrom4([4]byte{127, 0, 1, 1}), netip.AddrFrom4([4]byte{127, 0, 1, 2})
 	if runtime.GOOS != "linux" { // elsewhere only 127.0.0.1 is loopback: the port tells the clusters apart
 		a, b = local, local
 	}
-	taken := map[uint16]bool{}
+	taken := map[uint16]bool{0: true}
 	var err error
-	pick := func(want uint16, on ...netip.Addr) (port uint16) {
+	pick := func(wish uint16, on ...netip.Addr) (port uint16) {
 		if err == nil {
-			port, err = freePort(want, taken, on)
+			port, err = freePort(wish, taken, on)
 		}
 		return port
 	}
-	w.DNS = netip.AddrPortFrom(local, pick(preferred.dns, local))
-	w.API = netip.AddrPortFrom(local, pick(preferred.api, local))
-	portA := pick(preferred.http, a, b)
+	w.DNS = netip.AddrPortFrom(local, pick(want.DNS, local))
+	w.API = netip.AddrPortFrom(local, pick(want.API, local))
+	portA := pick(want.HTTP, a, b)
 	portB := portA
 	if a == b {
-		portB = pick(preferred.http+100, b)
+		portB = pick(want.HTTP, b)
 	}
 	w.Clusters = []ClusterSite{
-		{"a", "a.lab.test.", netip.AddrPortFrom(a, portA), netip.AddrPortFrom(local, pick(preferred.manageA, local))},
-		{"b", "b.lab.test.", netip.AddrPortFrom(b, portB), netip.AddrPortFrom(local, pick(preferred.manageB, local))},
+		{"a", "a.lab.test.", netip.AddrPortFrom(a, portA), netip.AddrPortFrom(local, pick(want.ManageA, local))},
+		{"b", "b.lab.test.", netip.AddrPortFrom(b, portB), netip.AddrPortFrom(local, pick(want.ManageB, local))},
 	}
 	return err
 }

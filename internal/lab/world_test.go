@@ -15,7 +15,7 @@ import (
 
 func newWorld(t *testing.T, instances ...string) *World {
 	t.Helper()
-	w, err := NewWorld(filepath.Join(t.TempDir(), "lab"), instances)
+	w, err := NewWorld(filepath.Join(t.TempDir(), "lab"), instances, Ports{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestAFolderOfSomebodyElseIsNotTouched(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "data"), []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewWorld(dir, []string{Orders}); !errors.Is(err, ErrOccupied) {
+	if _, err := NewWorld(dir, []string{Orders}, Ports{}); !errors.Is(err, ErrOccupied) {
 		t.Fatalf("%v, want ErrOccupied", err)
 	}
 	entries, _ := os.ReadDir(dir)
@@ -119,7 +119,7 @@ func TestTheLedgerOfAnEarlierLabIsForgotten(t *testing.T) {
 	if err := os.WriteFile(old, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewWorld(w.Dir, []string{Orders}); err != nil {
+	if _, err := NewWorld(w.Dir, []string{Orders}, Ports{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(old); !errors.Is(err, fs.ErrNotExist) {
@@ -161,7 +161,7 @@ func TestPortsAreFreeApartAndTheSameForBothClusters(t *testing.T) {
 }
 
 func TestAnInstanceThatTheLabDoesNotHaveIsRefused(t *testing.T) {
-	if _, err := NewWorld(t.TempDir(), []string{"payroll"}); err == nil || !strings.Contains(err.Error(), `not "payroll"`) {
+	if _, err := NewWorld(t.TempDir(), []string{"payroll"}, Ports{}); err == nil || !strings.Contains(err.Error(), `not "payroll"`) {
 		t.Errorf("%v", err)
 	}
 }
