@@ -173,6 +173,9 @@ func seeds(f *testing.F) [][]byte {
 	cookie := question("orders.lab.test.", dns.TypeA).SetEdns0(4096, false)
 	cookie.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0011223344556677"}, &dns.EDNS0_LOCAL{Code: 65001, Data: []byte{1, 2, 3}}}
 	add(cookie)
+	unchecked := question("orders.lab.test.", dns.TypeA)
+	unchecked.CheckingDisabled, unchecked.RecursionDesired = true, true
+	add(unchecked)
 	chaos := question("version.bind.", dns.TypeTXT)
 	chaos.Question[0].Qclass = dns.ClassCHAOS
 	add(chaos)
@@ -241,6 +244,8 @@ func checkAnswer(t *testing.T, over transport, in, out []byte) {
 		t.Fatalf("answer of %d octets to %x:\n%v", len(out), in, m)
 	case m.Opcode != int(in[2]>>3)&0xF:
 		t.Fatalf("opcode %d answered with %d", int(in[2]>>3)&0xF, m.Opcode)
+	case m.Rcode == dns.RcodeFormatError && m.Truncated:
+		t.Fatalf("TC on a format error to %x", in)
 	case m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError && m.Authoritative:
 		t.Fatalf("AA on %s to %x", rcodeName(m.Rcode), in)
 	}

@@ -251,6 +251,19 @@ func TestZoneThatWasNotLoadedDeniesNothing(t *testing.T) {
 	}
 }
 
+func TestZoneWithoutSerialYetStartsAtOne(t *testing.T) {
+	s, err := New(labConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Load(context.Background(), committed{serials: map[failover.RecordName]uint32{"lab.test.": 0}}); err != nil {
+		t.Fatal(err)
+	}
+	if soa := answerOf(t, s, "lab.test.", dns.TypeSOA).Answer[0].(*dns.SOA); soa.Serial != 1 {
+		t.Errorf("serial %d, want 1", soa.Serial)
+	}
+}
+
 func TestLoadGoesOnPastAFault(t *testing.T) {
 	s, err := New(labConfig())
 	if err != nil {

@@ -70,7 +70,13 @@ func TestListenThatFailsClosesWhatItOpenedAndSaysWhatToDo(t *testing.T) {
 	}
 	defer taken.Close()
 	cfg := labConfig()
-	cfg.Listen = []string{"127.0.0.1:0", taken.LocalAddr().String()}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := free.Addr().String()
+	free.Close()
+	cfg.Listen = []string{first, taken.LocalAddr().String()}
 	s, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -84,10 +90,12 @@ func TestListenThatFailsClosesWhatItOpenedAndSaysWhatToDo(t *testing.T) {
 	if err := s.Run(context.Background()); !errors.Is(err, ErrNotListening) {
 		t.Errorf("Run: %v", err)
 	}
-	l, err := net.Listen("tcp", taken.LocalAddr().String())
-	if err != nil {
-		t.Errorf("the TCP socket beside the taken UDP port was left open: %v", err)
-	} else {
+	for what, addr := range map[string]string{"the TCP socket beside the taken UDP port": taken.LocalAddr().String(), "the address before it": first} {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			t.Errorf("%s was left open: %v", what, err)
+			continue
+		}
 		l.Close()
 	}
 }
@@ -244,6 +252,9 @@ func TestFrameLongerThanAnyQueryEndsTheConnection(t *testing.T) {
 	}
 	if _, err := io.ReadAll(c.Conn); err != nil {
 		t.Errorf("%v, want the end", err)
+	}
+	if n := s.Stats().Dropped["short"]; n != 1 {
+		t.Errorf("%d frames were refused, want 1", n)
 	}
 }
 
