@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"pointsman/internal/failover"
@@ -260,6 +261,7 @@ func (o *owner) perform(ctx context.Context, e errand, until time.Time) (a answe
 	defer func() {
 		if r := recover(); r != nil {
 			a = e.lost(fmt.Errorf("panic: %v", r))
+			o.panicked(e.name, debug.Stack())
 		}
 	}()
 	if err := o.c.fail(e.name + "/before"); err != nil {

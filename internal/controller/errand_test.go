@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -175,7 +176,8 @@ func TestEveryFailpointIsPassedAndItsErrorTakesThePlaceOfTheOutcome(t *testing.T
 	for _, point := range Failpoints() {
 		errand, when, _ := strings.Cut(point, "/")
 		t.Run(point, func(t *testing.T) {
-			passed, called := 0, 0
+			passed := 0
+			var called atomic.Int32
 			armed := false
 			inBubble(t, func(c *Config, w *world) {
 				var mu sync.Mutex
@@ -191,7 +193,7 @@ func TestEveryFailpointIsPassedAndItsErrorTakesThePlaceOfTheOutcome(t *testing.T
 					return nil
 				}
 				armed = errand == errandLoad
-				w.ledger.onLoad = func() error { called++; return nil }
+				w.ledger.onLoad = func() error { called.Add(1); return nil }
 			}, func(t *testing.T, w *world) {
 				if errand == errandLoad {
 					time.Sleep(time.Second)
@@ -202,8 +204,8 @@ func TestEveryFailpointIsPassedAndItsErrorTakesThePlaceOfTheOutcome(t *testing.T
 					return
 				}
 				armed = true
-				misbehave(w, func(context.Context) error { called++; return nil })
-				called = 0
+				misbehave(w, func(context.Context) error { called.Add(1); return nil })
+				called.Store(0)
 				w.poke(actions[errand])
 				got := outcomes(w, errand)
 				if len(got) != 1 || !strings.Contains(got[0], errBroken.Error()) {
@@ -214,8 +216,8 @@ func TestEveryFailpointIsPassedAndItsErrorTakesThePlaceOfTheOutcome(t *testing.T
 				if errand == errandCommit {
 					want++
 				}
-				if called != want {
-					t.Errorf("%d calls were made, want %d", called, want)
+				if called.Load() != int32(want) {
+					t.Errorf("%d calls were made, want %d", called.Load(), want)
 				}
 			})
 			if passed == 0 {
@@ -328,6 +330,27 @@ func TestAConflictIsFollowedByTheRecordAsItIs(t *testing.T) {
 		loaded, ok := es[2].(failover.Loaded)
 		if !ok || loaded.Record.Rev != 5 || !loaded.Found {
 			t.Errorf("then came %+v, want the record with rev 5", es[2])
+		}
+	})
+}
+
+func TestOfTwoReloadsOnlyTheFresherIsTold(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, w *world) {
+		set := func(rev uint64, f func() error) {
+			w.ledger.mu.Lock()
+			defer w.ledger.mu.Unlock()
+			w.ledger.records[orders] = failover.Record{Instance: orders, Rev: rev}
+			w.ledger.onLoad = f
+		}
+		w.script.forget()
+		set(5, func() error { time.Sleep(time.Second); return nil })
+		w.poke(commit(4, "first"))
+		set(6, nil)
+		w.poke(commit(4, "second"))
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if got := only[failover.Loaded](w.script, orders); len(got) != 1 || got[0].Record.Rev != 6 {
+			t.Errorf("loaded %+v, want rev 6 alone", got)
 		}
 	})
 }

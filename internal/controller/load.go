@@ -17,9 +17,10 @@ const (
 // load reads the record. It is no action of the core, but goes the same way.
 // Without a record nothing can be decided, so it is tried until it succeeds.
 func (o *owner) load(ctx context.Context) {
-	for _, e := range o.life.open {
-		if e.name == errandLoad {
-			return // one is on its way
+	for id, e := range o.life.open {
+		if e.name == errandLoad { // begun before we knew that there is more to see
+			e.cancel()
+			delete(o.life.open, id)
 		}
 	}
 	ledger, i, wait := o.c.cfg.Ledger, o.policy.Instance, o.life.loadWait

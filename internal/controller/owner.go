@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -15,8 +16,9 @@ import (
 )
 
 const (
-	shortestTick = 10 * time.Millisecond
-	longestFault = time.Minute // between two new lives after panics in the core
+	shortestTick  = 10 * time.Millisecond
+	shortestFault = time.Second // between two lives after a panic in the core
+	longestFault  = time.Minute
 )
 
 // open is an errand that was not answered yet.
@@ -77,11 +79,15 @@ func newOwner(c *Controller, p *failover.Policy) *owner {
 // memory and nobody else anything: it begins again from the ledger, which is
 // what a crash of the process would come to.
 func (o *owner) run(ctx context.Context, g *errgroup.Group) error {
-	pause := time.Second
+	pause := shortestFault
 	for {
+		began := o.c.now()
 		fault := o.live(ctx, g)
 		if fault == nil {
 			return nil
+		}
+		if o.c.now().Sub(began) > longestFault {
+			pause = shortestFault
 		}
 		o.c.count.faults.Add(1)
 		o.replies.failAll(errRestarted)
@@ -103,6 +109,7 @@ func (o *owner) live(ctx context.Context, g *errgroup.Group) (fault error) {
 	defer func() {
 		if r := recover(); r != nil {
 			fault = fmt.Errorf("panic: %v", r)
+			o.panicked("decide", debug.Stack())
 		}
 	}()
 	o.begin(ctx, g)
@@ -251,6 +258,13 @@ func (o *owner) tell(level slog.Level, t Transition) {
 	t.Instance, t.At = o.policy.Instance, o.c.now()
 	o.c.count.subscribersDropped.Add(o.c.subs.publish([]Transition{t}))
 	o.c.logs.post(logNote{level, string(t.Kind), t.attrs()})
+}
+
+// panicked logs where a panic came from; what follows from it is told apart.
+func (o *owner) panicked(doing string, stack []byte) {
+	o.c.logs.post(logNote{slog.LevelError, "panic", []slog.Attr{
+		slog.String("instance", string(o.policy.Instance)), slog.String("doing", doing), slog.String("stack", string(stack)),
+	}})
 }
 
 func (o *owner) page(p failover.Page) {

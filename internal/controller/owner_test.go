@@ -16,10 +16,10 @@ import (
 
 func TestAnInstanceStartsWithLeadThenRecordThenTicks(t *testing.T) {
 	inBubble(t, func(_ *Config, w *world) {
-		fails := 3
+		var tries atomic.Int32
 		w.ledger.records[orders] = failover.Record{Instance: orders, Rev: 5}
 		w.ledger.onLoad = func() error {
-			if fails--; fails >= 0 {
+			if tries.Add(1) <= 3 {
 				return errBroken
 			}
 			return nil
@@ -359,7 +359,9 @@ func TestShutdownLetsTheCommitInHandFinishAndWaitsForEverybody(t *testing.T) {
 func TestAPanicInTheCoreCostsOneInstanceItsMemoryAndNobodyElseAnything(t *testing.T) {
 	var pages []failover.Page
 	var mu sync.Mutex
+	var log safeLog
 	inBubble(t, func(c *Config, w *world) {
+		c.Log = slog.New(slog.NewJSONHandler(&log, nil))
 		c.Page = func(_ context.Context, _ failover.InstanceName, p failover.Page) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -402,6 +404,37 @@ func TestAPanicInTheCoreCostsOneInstanceItsMemoryAndNobodyElseAnything(t *testin
 		defer mu.Unlock()
 		if len(pages) != 1 || !strings.Contains(pages[0].Text, "fault on purpose") {
 			t.Errorf("paged %+v", pages)
+		}
+		if s := log.String(); !strings.Contains(s, `"doing":"decide","stack":"goroutine`) {
+			t.Errorf("the log does not say where it came from: %s", s)
+		}
+	})
+}
+
+func TestFaultsThatFollowEachOtherPauseLongerEachTime(t *testing.T) {
+	var begun []time.Duration // after the fault
+	inBubble(t, func(_ *Config, w *world) {
+		w.script.on = func(_ failover.InstanceName, e failover.Event) []failover.Action {
+			if r, ok := e.(failover.Report); ok && r.Sick == "fault" {
+				panic("fault on purpose")
+			}
+			return nil
+		}
+	}, func(t *testing.T, w *world) {
+		for _, rest := range []time.Duration{0, 0, 0, 2 * time.Minute, 0} {
+			time.Sleep(rest)
+			w.script.forget()
+			at := time.Now()
+			if err := w.Deliver(orders, failover.Report{Vantage: "van-1", Sick: "fault"}); err != nil {
+				t.Fatal(err)
+			}
+			for len(only[failover.Lead](w.script, orders)) == 0 {
+				time.Sleep(100 * time.Millisecond)
+			}
+			begun = append(begun, time.Since(at).Round(time.Second))
+		}
+		if got := fmt.Sprint(begun); got != "[1s 2s 4s 1s 2s]" {
+			t.Errorf("pauses %s", got)
 		}
 	})
 }

@@ -133,13 +133,14 @@ func newLedger() *memLedger {
 
 func (m *memLedger) Load(_ context.Context, i failover.InstanceName) (failover.Record, bool, error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.onLoad != nil {
-		if err := m.onLoad(); err != nil {
+	r, ok := m.records[i]
+	onLoad := m.onLoad
+	m.mu.Unlock()
+	if onLoad != nil {
+		if err := onLoad(); err != nil {
 			return failover.Record{}, false, err
 		}
 	}
-	r, ok := m.records[i]
 	return r, ok, nil
 }
 
