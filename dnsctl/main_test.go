@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,9 +72,10 @@ func move() Change {
 // stranger is a server of ours that answers each request with whatever the
 // function returns: nil closes the connection. It keeps all requests.
 type stranger struct {
-	addr netip.AddrPort
-	mu   sync.Mutex
-	seen [][]byte
+	addr     netip.AddrPort
+	accepted atomic.Int64
+	mu       sync.Mutex
+	seen     [][]byte
 }
 
 func (s *stranger) requests() [][]byte {
@@ -97,6 +99,7 @@ func startStranger(t testing.TB, answer func(request []byte) []byte) *stranger {
 			if err != nil {
 				return
 			}
+			s.accepted.Add(1)
 			conns.Store(c, true)
 			wg.Go(func() {
 				defer c.Close()

@@ -130,6 +130,9 @@ func TestReadOnlyNeverSendsAnUpdate(t *testing.T) {
 	if out, err := p.Write(t.Context(), move()); out != failover.WriteRefused || !errors.Is(err, ErrReadOnly) {
 		t.Errorf("%s %v", out, err)
 	}
+	if n := s.accepted.Load(); n != 0 {
+		t.Errorf("%d connections for a write that may not be", n)
+	}
 	// Even if something above the transport were mistaken.
 	ss, err := p.t.open(t.Context())
 	if err != nil {
@@ -282,9 +285,15 @@ func TestCancelledWriteIsUnknownOnceItWasSent(t *testing.T) {
 	hold := make(chan struct{})
 	s := startStranger(t, func([]byte) []byte { cancel(); <-hold; return nil })
 	defer close(hold)
-	out, err := mustProvider(t, testConfig(t, s.addr.String())).Write(ctx, move())
+	c := testConfig(t, s.addr.String())
+	c.Timeout = 30 * time.Second
+	start := time.Now()
+	out, err := mustProvider(t, c).Write(ctx, move())
 	if out != failover.WriteUnknown || !errors.Is(err, ErrNoAnswer) {
 		t.Errorf("%s %v", out, err)
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("it ended only after %s", took)
 	}
 }
 
@@ -398,6 +407,17 @@ func TestReadRefusesWhatIsNoPlainAnswer(t *testing.T) {
 			}
 		})
 	}
+	t.Run("cut short behind the question", func(t *testing.T) {
+		s := startStranger(t, func(q []byte) []byte {
+			p := answered(t, q, good)
+			return p[:len(q)] // a plain question is all that the request holds
+		})
+		c := testConfig(t, s.addr.String())
+		c.ReadOnly = true
+		if st, err := mustProvider(t, c).Read(t.Context(), orders); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%+v %v", st, err)
+		}
+	})
 	t.Run("unsigned where a key is", func(t *testing.T) {
 		s := startStranger(t, func(q []byte) []byte { return answered(t, q, good) })
 		if _, err := mustProvider(t, testConfig(t, s.addr.String())).Read(t.Context(), orders); !errors.Is(err, ErrUnsigned) {
@@ -448,32 +468,38 @@ func TestReadFindsOtherTypesWhereANYIsNotAnswered(t *testing.T) {
 // TestReadNeverJoinsOneWritesValueWithAnothersMark: the name moves between the
 // questions of one read.
 func TestReadNeverJoinsOneWritesValueWithAnothersMark(t *testing.T) {
-	serve := func(changes int) *stranger {
+	read := func(epochAt func(asked int) uint64) (State, error) {
 		asked := 0
-		return startStranger(t, func(q []byte) []byte {
+		s := startStranger(t, func(q []byte) []byte {
 			return answered(t, q, func(r *dns.Msg) {
-				epoch := uint64(min(asked/2, changes)) // moves on at every second question
+				epoch := epochAt(asked)
 				asked++
-				to := []failover.Target{targetA, targetB}[epoch%2]
 				switch r.Question[0].Qtype {
 				case dns.TypeCNAME, dns.TypeANY:
+					to := []failover.Target{targetA, targetB}[epoch%2]
 					r.Answer = []dns.RR{rr(t, "orders.lab.test. 30 IN CNAME "+string(to))}
 				case dns.TypeTXT:
 					r.Answer = []dns.RR{rr(t, `_pointsman.orders.lab.test. 30 IN TXT "`+mark(1, epoch)+`"`)}
 				}
 			})
 		})
-	}
-	read := func(s *stranger) (State, error) {
 		c := testConfig(t, s.addr.String())
 		c.ReadOnly = true
 		return mustProvider(t, c).Read(t.Context(), orders)
 	}
-	st, err := read(serve(1))
-	if want := (State{Value: targetB, TTL: 30, Mark: mark(1, 1)}); st != want || err != nil {
-		t.Errorf("moved once: %+v %v", st, err)
+	for moves := range 6 { // before the first question, the second, …
+		st, err := read(func(asked int) uint64 {
+			if asked < moves {
+				return 0
+			}
+			return 1
+		})
+		before, after := State{Value: targetA, TTL: 30, Mark: mark(1, 0)}, State{Value: targetB, TTL: 30, Mark: mark(1, 1)}
+		if err != nil || st != before && st != after {
+			t.Errorf("moved before question %d: %+v %v", moves, st, err)
+		}
 	}
-	if st, err := read(serve(1 << 20)); !errors.Is(err, ErrUnstable) {
+	if st, err := read(func(asked int) uint64 { return uint64(asked) }); !errors.Is(err, ErrUnstable) {
 		t.Errorf("moves for ever: %+v %v", st, err)
 	}
 }

@@ -197,19 +197,28 @@ func TestVerifyAsksAgainWhenAPacketIsLost(t *testing.T) {
 
 func TestVerifyKeepsToItsConcurrencyAndItsTime(t *testing.T) {
 	var now, most atomic.Int64
-	release := make(chan struct{})
+	var once sync.Once
+	full, release := make(chan struct{}), make(chan struct{})
 	at := authority(t, func(w dns.ResponseWriter, q *dns.Msg) {
 		n := now.Add(1)
 		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 		}
 		if n == 3 {
-			close(release)
+			once.Do(func() { close(full) })
 		}
 		<-release
 		now.Add(-1)
 		shows(t, func(_ dns.ResponseWriter, r *dns.Msg) {
 			r.Answer = []dns.RR{&dns.CNAME{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: 5}, Target: string(targetB)}}
 		})(w, q)
+	})
+	// Once three are in, a fourth gets a moment to show itself.
+	var g sync.WaitGroup
+	defer g.Wait()
+	g.Go(func() {
+		<-full
+		time.Sleep(100 * time.Millisecond)
+		close(release)
 	})
 	var names []VerifyName
 	for _, c := range "abcdefghij" {
