@@ -98,6 +98,20 @@ func TestHistoryListsWhatWasAddedAlsoAfterAReopen(t *testing.T) {
 	}
 }
 
+func TestCloseWritesWhatStillWaits(t *testing.T) {
+	dir := memDir(t)
+	h := mustHistory(t, historyConfig{dir: dir})
+	h.mu.Lock()
+	h.pending = append(h.pending, sample(1)) // as Add does, before the writer woke up
+	h.mu.Unlock()
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := listed(t, mustHistory(t, historyConfig{dir: dir}), HistoryFilter{}); got == "" {
+		t.Fatal("lost")
+	}
+}
+
 func TestHistoryIsBoundedInCountAndAge(t *testing.T) {
 	now := day
 	h := mustHistory(t, historyConfig{dir: memDir(t), count: 300, age: time.Hour, now: func() time.Time { return now }})

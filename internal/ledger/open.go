@@ -250,15 +250,13 @@ func (s *Store) readSerials(ctx context.Context) error {
 	return nil
 }
 
-// raiseTerm persists a term above the stored one and above that of every
-// record, since adopting after a rebuilt ledger lifts a record's term.
+// raiseTerm persists a term above the stored one. Every commit has lifted that
+// to the term of its record at least, since adopting after a rebuilt ledger
+// may go far above it.
 func (s *Store) raiseTerm() error {
 	var term uint64
 	if err := s.disk.conn.QueryRowContext(context.Background(), "SELECT term FROM ledger").Scan(&term); err != nil {
 		return fmt.Errorf("raise the term: %w", err)
-	}
-	for _, r := range s.records {
-		term = max(term, r.Term)
 	}
 	term++
 	err := s.transact(func() error {

@@ -129,14 +129,12 @@ func (s *Store) OnCommit(hook func(Receipt)) {
 	s.hooks = append(s.hooks, hook)
 }
 
-// poisonWith remembers the first cause and returns the error that every later
-// commit gets.
+// poisonWith remembers the cause and returns the error that every later commit
+// gets. It is called once at most: after it nothing is tried that could fail.
 func (s *Store) poisonWith(cause error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.poison == nil {
-		s.poison = fmt.Errorf("%w: %w", ErrPoisoned, cause)
-	}
+	s.poison = fmt.Errorf("%w: %w", ErrPoisoned, cause)
 	return s.poison
 }
 
@@ -158,9 +156,10 @@ func (s *Store) isClosed() bool {
 	return s.closed
 }
 
-// Close waits for the commit in hand, moves the log into the file unless the
-// store is poisoned, and frees the lock. Later commits get ErrClosed; Load,
-// All and Serial still answer. A second Close does nothing.
+// Close waits for the commit in hand, moves the log into the file and frees the
+// lock. Later commits get ErrClosed; Load, All and Serial still answer. A
+// second Close does nothing. Of a poisoned store SQLite moves what had been
+// acknowledged if the disk lets it, and keeps the log if not.
 func (s *Store) Close() error {
 	<-s.turn
 	defer s.endTurn()
