@@ -118,6 +118,7 @@ func TestExpectedHashFollowsTheMeaningNotTheText(t *testing.T) {
 		"a default in words":  strings.Replace(full, "    ack: true\n", "    ack: true\n    round: 1s\n    auto: auto\n", 1),
 		"another file layout": strings.Replace(full, "    primary: b\n", "", 1) + "    primary: b\n",
 		"the same duration":   strings.Replace(full, "ride_out: 4s", "ride_out: 4000ms", 1),
+		"another controller":  strings.Replace(full, "name: ctl-1\n", "name: ctl-9\n", 1),
 		"the case of a name":  strings.Replace(full, "Orders.lab.test", "orders.LAB.test.", 1),
 	}
 	for what, text := range same {
@@ -315,11 +316,13 @@ func TestNearestWord(t *testing.T) {
 }
 
 func TestPathsOfRoomsFindTheirPlace(t *testing.T) {
-	c, doc := newCompiler("x", []byte(full), nil), &fileDoc{}
-	if !c.decode([]byte(full), doc) {
+	// One host's name is the beginning of the other's.
+	text := strings.Replace(full, "b.lab.test.: [127.0.1.2", "b.lab: [127.0.1.9], b.lab.test.: [127.0.1.2", 1)
+	c, doc := newCompiler("x", []byte(text), nil), &fileDoc{}
+	if !c.decode([]byte(text), doc) {
 		t.Fatal(c.err())
 	}
-	lines := strings.Split(full, "\n")
+	lines := strings.Split(text, "\n")
 	for path, want := range map[string]string{
 		"authority.zones[0].hosts.b.lab.test.[1]": "2001:db8::2",
 		"authority.zones[0].name":                 "Lab.test",

@@ -64,6 +64,7 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 	}
 	given := p
 	p.Instance = failover.InstanceName(doc.Name.v)
+	p.By = cfg.Controller.Name
 	p.Vantages = cfg.votes()
 	p.SingleVantage = cfg.doc.SingleVantage.v == acceptSingle
 	p.Primary = failover.ClusterName(doc.Primary.v)
@@ -370,7 +371,8 @@ func (c *compiler) domains(cfg *Config) {
 // fingerprint is a hash of everything that decides about an instance. It does
 // not depend on comments, order of keys or defaults that are written out.
 func fingerprint(p failover.Policy, generation string) string {
-	p.Expected = ""
+	// Neither who runs it nor a shadow run makes it another instance.
+	p.Expected, p.By, p.ForceShadow = "", "", false
 	b, err := json.Marshal(struct {
 		Policy     failover.Policy
 		Generation string
