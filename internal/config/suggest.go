@@ -24,7 +24,7 @@ func choice(word string, known []string) string {
 		return fmt.Sprintf("did you mean %q?", s)
 	}
 	if len(known) == 0 {
-		return ""
+		return "none is configured"
 	}
 	return "one of: " + strings.Join(known, ", ")
 }
