@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,14 +25,15 @@ func failpoints(env func(string) string) (func(name string) error, error) {
 		return nil, nil
 	}
 	type point struct {
-		nth int
-		act func() error
+		nth  int
+		what string
+		act  func() error
 	}
 	points := make(map[string][]point)
 	for entry := range strings.SplitSeq(text, ",") {
 		where, what, ok := strings.Cut(strings.TrimSpace(entry), "=")
 		name, nth, counted := strings.Cut(where, "#")
-		p := point{}
+		p := point{what: what}
 		var err error
 		if counted {
 			p.nth, err = strconv.Atoi(nth)
@@ -53,6 +55,7 @@ func failpoints(env func(string) string) (func(name string) error, error) {
 		mu.Unlock()
 		for _, p := range points[name] {
 			if p.nth == 0 || p.nth == n {
+				fmt.Fprintf(os.Stderr, "failpoint %s#%d: %s\n", name, n, p.what)
 				if err := p.act(); err != nil {
 					return err
 				}

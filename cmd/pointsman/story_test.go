@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -127,14 +128,15 @@ func setUp(env *testscript.Env) error {
 	return nil
 }
 
-// freePort finds an address that is free for UDP and TCP.
+// freePort finds an address that is free for UDP and TCP, below the range from
+// which the kernel gives out ports of clients: it stays free until it is used.
 func freePort() (string, error) {
-	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 200 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000))
+		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			return "", err
+			continue
 		}
-		addr := l.Addr().String()
 		p, err := net.ListenPacket("udp", addr)
 		l.Close()
 		if err == nil {
@@ -304,6 +306,10 @@ instances:
       a: {target: a.lab.test., address: "$A"}
       b: {target: b.lab.test., address: "$B"}
     primary: a
+    round: 500ms # fast-lab's own figures want a machine that does little else
+    timeout: 400ms
+    burst: 50ms
+    rise: 2
     cooldown: 1h
     config_settle: 0s
     check: {type: http, path: /healthz, identity: {header: X-Cluster}}
