@@ -1,0 +1,74 @@
+# Targets of pointsman. `make help` lists them.
+
+GO       ?= go
+BIN      := bin
+LIVES    ?= 20000
+FUZZTIME ?= 20s
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
+
+# Debian packages that the tests want.
+DEBS := bind9 bind9-dnsutils
+
+.DEFAULT_GOAL := help
+.PHONY: help build run demo deps test check race fuzz bench soak mutate clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/pointsman and bin/pointsman-lab
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/pointsman ./cmd/pointsman-lab
+
+run: build ## start the lab: two clusters, a controller, two vantages, a client; Ctrl-C ends all
+	$(BIN)/pointsman-lab run
+
+demo: build ## about a minute of faults, with every answer recorded; fails when a promise breaks
+	$(BIN)/pointsman-lab demo
+
+deps: ## install the Debian packages that tests want (where this user may)
+	@if command -v named >/dev/null; then echo "deps: BIND is here"; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(DEBS); \
+	else echo "deps: cannot install here; as root: apt-get install $(DEBS)"; fi
+
+test: deps ## all tests; names what it had to leave out
+	@set -e; skip=; \
+	if ! command -v named >/dev/null && ! [ -x /usr/sbin/named ]; then \
+		skip='-skip ^TestBIND'; echo "left out: tests against a real BIND (TestBIND...): install $(DEBS)"; fi; \
+	echo "$(GO) test ./... $$skip"; $(GO) test -timeout 15m $$skip ./...; \
+	echo "$(GO) test ./cmd/pointsman -tags failpoint: killed and paused at every failpoint"; \
+	$(GO) test -timeout 15m -tags failpoint -run Failpoint ./cmd/pointsman; \
+	echo "5 x $(LIVES) random lives of an instance"; \
+	$(GO) test -timeout 20m ./internal/failover -run 'TestHistories|TestQuorum|TestMeta' -rapid.checks=$(LIVES) -rapid.nofailfile
+
+check: ## vet, staticcheck, gofumpt, tests under the race detector
+	$(GO) vet ./...
+	$(GO) vet -tags failpoint ./...
+	$(GO) run $(STATICCHECK) ./...
+	@out="$$($(GO) run $(GOFUMPT) -l .)"; if [ -n "$$out" ]; then echo "gofumpt would change:"; echo "$$out"; exit 1; fi
+	$(MAKE) race
+
+race: ## the tests under the race detector
+	$(GO) test -race -timeout 20m ./...
+
+fuzz: ## every fuzz target for FUZZTIME (20s)
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+
+bench: build ## benchmarks, and the figures of the demo
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(BIN)/pointsman-lab demo
+
+mutate: ## take each guard out once and see a test fail
+	./internal/failover/mutate.sh
+
+soak: mutate ## long runs: a million lives, every fuzz target for two minutes
+	$(MAKE) LIVES=200000 test
+	$(MAKE) FUZZTIME=2m fuzz
+
+clean: ## remove what was built and what the lab left
+	rm -rf $(BIN) run
