@@ -47,7 +47,6 @@ func TestAFailureIsKeptWithPhaseTimingsAndAddresses(t *testing.T) {
 	l := listen(t)
 	tg := target(HTTP, l.Addr().String())
 	tg.Timeout = 150 * time.Millisecond
-	done := make(chan struct{})
 	p, err := NewProber(Config{Vantage: "van-1", Targets: []Target{tg}, Controls: []Control{{l.Addr().String()}}})
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +54,6 @@ func TestAFailureIsKeptWithPhaseTimingsAndAddresses(t *testing.T) {
 	w := p.instances[0].watches[0]
 	w.due = time.Now()
 	o := p.execute(t.Context(), w)
-	close(done)
 	ob := o.observation()
 	if ob.Outcome != Miss || ob.Phase != PhaseRead || ob.Connect <= 0 || ob.Answer < 100*time.Millisecond || ob.Took < ob.Answer ||
 		ob.Remote.String() != l.Addr().String() || !ob.Local.IsValid() || ob.Reason == "" {

@@ -508,6 +508,39 @@ func TestAVantageWithoutItsControlsAbstainsFromEverything(t *testing.T) {
 	})
 }
 
+// Controls that answer slowly, and a cut that ends at any moment of their
+// round: what was missed behind our own cut never becomes a down vote.
+func TestMissesBehindOurOwnCutAreForgotten(t *testing.T) {
+	for end := 12 * time.Second; end < 13*time.Second; end += 50 * time.Millisecond {
+		synctest.Test(t, func(t *testing.T) {
+			cut := func(at time.Duration) bool { return at > 5*time.Second && at < end }
+			w := world{}
+			w.answer = func(_ context.Context, tg Target, at time.Duration) error {
+				if tg.Instance == controlInstance {
+					time.Sleep(300 * time.Millisecond)
+					at += 300 * time.Millisecond
+				}
+				if cut(at) {
+					return errDead
+				}
+				return nil
+			}
+			ts := pair()
+			for i := range ts { // other phases each time
+				ts[i].Instance = failover.InstanceName(end.String())
+			}
+			w.run(t, Config{Targets: ts, Controls: []Control{{"192.0.2.8:22"}, {"192.0.2.9:22"}}}, 15*time.Second)
+			for _, r := range w.reports {
+				for _, c := range r.Clusters {
+					if c.Vote == failover.Down && r.Sick == "" {
+						t.Fatalf("a cut until %s made %s down at %s: %s", end, c.Cluster, r.at, c.Reason)
+					}
+				}
+			}
+		})
+	}
+}
+
 func TestOneReachableControlIsEnough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := world{answer: func(_ context.Context, tg Target, _ time.Duration) error {

@@ -133,9 +133,12 @@ func TestAfterAnOutageTheLatestReportArrivesAged(t *testing.T) {
 		})
 	})
 	s := startSender(t, SenderConfig{Controllers: []string{b.url}, Retry: 20 * time.Millisecond})
+	mu.Lock() // the first attempt fails only after a newer report has come
 	s.Send(made(1))
+	eventually(t, "the first report to be on its way", func() bool { return s.Stats()[0].Waiting == 0 })
 	s.Send(made(2))
 	sent := time.Now()
+	mu.Unlock()
 	eventually(t, "two failures", func() bool { return s.Stats()[0].Failures >= 2 })
 	mu.Lock()
 	broken = false
@@ -218,6 +221,8 @@ func TestASuspendStartsANewBoot(t *testing.T) {
 	if l.boot == boot || l.seq != 0 {
 		t.Error("no new boot")
 	}
+	first := time.Now().UnixMilli()
+	eventually(t, "the next millisecond", func() bool { return time.Now().UnixMilli() > first })
 	if err := s.post(t.Context(), l, []InstanceReport{made(2)}); err != nil {
 		t.Fatal(err)
 	}
