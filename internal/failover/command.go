@@ -59,6 +59,10 @@ func (t *turn) refuse(c Command, refused []Refusal) {
 }
 
 func (t *turn) command(c Command) {
+	if why := t.s.strange(t.p); why != "" {
+		t.refuse(c, []Refusal{{GuardAdopting, why, "name the clusters in the config as the record does"}})
+		return
+	}
 	if !t.s.found && c.Do != DoAdopt {
 		t.refuse(c, []Refusal{{GuardAdopting, "there is no record of this instance yet", "pointsman adopt " + string(t.p.Instance)}})
 		return
@@ -221,6 +225,8 @@ func (t *turn) abortCommand(c Command) {
 		t.reply(c, ReplyNothing, "it is being unwound already", "")
 	case t.past(op):
 		t.refuse(c, []Refusal{{GuardOpInFlight, fmt.Sprintf("operation %s is past its point of no return: a write to the name was given out", op.ID), "let it settle, then switch over back"}})
+	case op.ForwardOnly:
+		t.refuse(c, []Refusal{{GuardOpInFlight, fmt.Sprintf("operation %s can only go forward: client writes already landed on %s", op.ID, op.To), "let it settle, then switch over back"}})
 	default:
 		t.s.resuming = false
 		t.beginUnwind("aborted by " + c.By + ": " + c.Reason)

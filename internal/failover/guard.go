@@ -149,6 +149,9 @@ func adoptingGuard(a *ask) (string, string) {
 	if !a.s.found {
 		return "there is no record of this instance yet", "pointsman adopt " + string(a.p.Instance)
 	}
+	if why := a.s.strange(a.p); why != "" {
+		return why, "name the clusters in the config as the record does"
+	}
 	if !a.s.adopted {
 		return "just started: " + a.s.waiting(a.p, a.now), "wait three rounds"
 	}

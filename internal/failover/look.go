@@ -18,8 +18,12 @@ func Look(s *State, p *Policy, now time.Time) View {
 	}
 	if !s.loaded {
 		v.Waiting = "the ledger is being read"
+	} else if !s.found && p.ForceShadow && p.AllEmbedded() {
+		v.Waiting = "no record yet, and --shadow makes none"
 	} else if !s.found {
 		v.Waiting = "no record yet: pointsman adopt " + string(p.Instance)
+	} else if why := s.strange(p); why != "" {
+		v.Waiting = why
 	} else if v.Phase == PhaseAdopting {
 		v.Waiting = s.waiting(p, now)
 	}

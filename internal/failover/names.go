@@ -37,6 +37,50 @@ func (t *turn) found(active ClusterName) *Record {
 	return d
 }
 
+// configNames brings the record's list of names in line with the config. A
+// name that was added starts at the active cluster; one that lives elsewhere
+// must show it already. A name that left the config is let go as it stands. A
+// changed target moves nothing by itself.
+func (t *turn) configNames() {
+	if t.rec.Op != nil || t.p.ForceShadow {
+		return
+	}
+	for _, np := range t.p.Names {
+		if t.rec.Name(np.Name) != nil {
+			continue
+		}
+		n := NameRecord{Name: np.Name, Provider: np.Provider, Zone: np.Zone, Embedded: np.Embedded, Value: np.Targets[t.rec.Active], TTL: t.p.TTL}
+		if np.Embedded {
+			n.Mark = t.mark("create")
+			t.edit().Names = append(slices.Clone(t.rec.Names), n)
+			t.note("write", fmt.Sprintf("%s CNAME %s: the name is new in the config", n.Name, n.Value))
+			continue
+		}
+		f := t.s.names[np.Name]
+		switch {
+		case !f.fresh || f.read.Err != "":
+			t.readName(n)
+		case !f.read.Absent && f.read.Value == n.Value:
+			n.TTL = f.read.TTL
+			if m, err := ParseMark(f.read.Mark); err == nil {
+				n.Mark = m
+			}
+			t.edit().Names = append(slices.Clone(t.rec.Names), n)
+			t.note("config", fmt.Sprintf("%s is new in the config and shows %s already", n.Name, n.Value))
+		default:
+			t.readName(n)
+			t.drift(&n, f.read)
+		}
+	}
+	for _, n := range t.rec.Names {
+		if t.p.Name(n.Name) == nil {
+			d := t.edit()
+			d.Names = slices.DeleteFunc(slices.Clone(d.Names), func(x NameRecord) bool { return x.Name == n.Name })
+			t.note("config", fmt.Sprintf("%s left the config and stays at %s", n.Name, n.Value))
+		}
+	}
+}
+
 // want persists a write before it is given out.
 func (t *turn) want(i int, w NameWant) {
 	d := t.edit()

@@ -81,6 +81,10 @@ func (t *turn) advance() {
 			t.hold(why, guard)
 			return
 		case unwind:
+			if op.ForwardOnly {
+				t.hold(why, guard)
+				return
+			}
 			t.beginUnwind(why)
 			continue
 		}

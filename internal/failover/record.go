@@ -269,6 +269,10 @@ type Op struct {
 	CloseAt   time.Time `json:"close_at,omitzero"`    // when the gate of old was ordered closed
 	OpenAt    time.Time `json:"open_at,omitzero"`     // when the gate of new was ordered open
 	UnwindWhy string    `json:"unwind_why,omitempty"` // why it runs backwards
+
+	// ForwardOnly: resumed after client writes had landed on new. Unwinding
+	// would lose them silently.
+	ForwardOnly bool `json:"forward_only,omitempty"`
 }
 
 // Held says why an operation waits for a proof, an override or abort.

@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -142,6 +143,15 @@ func (s *State) phase() Phase {
 		return PhaseAdopting
 	}
 	return PhaseIdle
+}
+
+// strange says that the record and the config are about different clusters.
+// Nothing is decided then: which cluster the name points at would be a guess.
+func (s *State) strange(p *Policy) string {
+	if s.found && !p.Has(s.rec.Active) {
+		return fmt.Sprintf("the record says that %s is active, and the config knows only %s and %s", s.rec.Active, p.Clusters[0], p.Clusters[1])
+	}
+	return ""
 }
 
 // shadow says whether nothing may be done outside.

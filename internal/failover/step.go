@@ -353,7 +353,12 @@ func (t *turn) decide() {
 		t.readNames()
 		return
 	}
+	if why := s.strange(t.p); why != "" && !t.dirty {
+		t.page("config", why)
+		return
+	}
 	t.claimRecord()
+	t.configNames()
 	t.housekeep()
 	if t.rec.Op != nil {
 		t.operate()

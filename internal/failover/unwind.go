@@ -183,8 +183,9 @@ func (t *turn) resume() bool {
 	}
 	old := s.tally(t.p, op.From, t.now)
 	switch {
-	case op.Step == StepOpen && !op.OpenAt.IsZero() && s.clientSince(t.p, op.To, ClientAccepted, op.OpenAt, t.now) && old.verdict != Up:
-		t.resumed("a client write already landed on new: forward only")
+	case op.Step == StepOpen && t.landed(op):
+		t.resumed("client writes already landed on new: forward only")
+		t.rec.Op.ForwardOnly = true
 		return true
 	case old.verdict == Up:
 		t.resumed("old is up: unwind")
@@ -208,6 +209,13 @@ func (t *turn) resume() bool {
 		return true
 	}
 	return false
+}
+
+// landed says whether client writes were accepted by new after its gate was
+// ordered open: proved by an earlier life, or seen by this one.
+func (t *turn) landed(op *Op) bool {
+	return !op.OpenAt.IsZero() && t.fenced() &&
+		(t.rec.Gates[op.To].Seen == GateOpen || t.s.clientSince(t.p, op.To, ClientAccepted, op.OpenAt, t.now))
 }
 
 func (t *turn) resumed(why string) {
