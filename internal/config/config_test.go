@@ -45,6 +45,7 @@ instances:
     ttl: 20s
     budget: [{moves: 2, per: 1h}, {moves: 4, per: 30d}]
     ack: true
+    read_every: 10s
 `
 
 func parse(t *testing.T, text string) *Config {
@@ -94,8 +95,8 @@ func TestFileBecomesWhatTheRoomsWant(t *testing.T) {
 		{Name: "orders.lab.test.", Provider: "embedded", Zone: "lab.test.", Embedded: true, Targets: map[failover.ClusterName]failover.Target{"a": "a.lab.test.", "b": "b.lab.test."}},
 		{Name: "orders.example.com.", Provider: "bind", Zone: "example.com.", Targets: map[failover.ClusterName]failover.Target{"a": "a.lab.test.", "b": "b.example.com."}},
 	})
-	same("numbers", []any{p.Clusters, p.Primary, p.RideOut, p.TTL, p.TTLFloor, p.NeedAck, p.Budget, p.Round, p.Count},
-		"[[a b] b 4s 20 5 true [{Moves:2 Per:1h0m0s} {Moves:4 Per:720h0m0s}] 1s {Fall:3 Rise:5 Window:30 Ratio:0.4}]")
+	same("numbers", []any{p.Clusters, p.Primary, p.RideOut, p.TTL, p.TTLFloor, p.NeedAck, p.Budget, p.Round, p.Count, p.ReadEvery},
+		"[[a b] b 4s 20 5 true [{Moves:2 Per:1h0m0s} {Moves:4 Per:720h0m0s}] 1s {Fall:3 Rise:5 Window:30 Ratio:0.4} 10s]")
 	same("vantages of the policy", p.Vantages, "[{Name:ctl-1 Domain:rack-1} {Name:van-2 Domain:rack-2} {Name:van-3 Domain:rack-3}]")
 	if faults := p.Validate(); len(faults) > 0 {
 		t.Error(faults)

@@ -42,6 +42,7 @@ func settings(doc *instanceDoc, preset, p failover.Policy) []Setting {
 	add("ack", doc.Ack.set, fmt.Sprint(preset.NeedAck), fmt.Sprint(p.NeedAck))
 	add("budget", doc.Budget != nil, budgets(preset.Budget), budgets(p.Budget))
 	add("config_settle", doc.ConfigSettle.set, figure(preset.Settle), figure(p.Settle))
+	add("read_every", doc.ReadEvery.set, figure(preset.ReadEvery), figure(p.ReadEvery))
 	add("move_proof", doc.MoveProof.set, string(preset.MoveProof), string(p.MoveProof))
 	add("rpo", doc.RPO.set, preset.RPO.String(), p.RPO.String())
 	add("fence", doc.Fence.set, string(preset.Fence), string(p.Fence))
@@ -56,7 +57,6 @@ func settings(doc *instanceDoc, preset, p failover.Policy) []Setting {
 	derive("longest call", figure(p.LongestCall), "constant")
 	derive("lease margin", figure(p.LeaseMargin), "constant")
 	derive("authorities are asked every", figure(p.VerifyEvery), "constant")
-	derive("name is read every", figure(p.ReadEvery), "constant")
 	return out
 }
 

@@ -140,6 +140,7 @@ func (c *compiler) knobs(doc *instanceDoc, p *failover.Policy) {
 	p.MinUp = between(c, "min_up", doc.MinUp, p.MinUp, 0, 24*time.Hour)
 	p.Cooldown = between(c, "cooldown", doc.Cooldown, p.Cooldown, 0, maxAge)
 	p.Settle = between(c, "config_settle", doc.ConfigSettle, p.Settle, 0, time.Hour)
+	p.ReadEvery = between(c, "read_every", doc.ReadEvery, p.ReadEvery, time.Second, time.Hour)
 	p.NeedAck = doc.Ack.or(p.NeedAck)
 	p.MoveProof = oneOf(c, "move_proof", doc.MoveProof, p.MoveProof, failover.MoveProofRequired, failover.MoveProofWaived)
 	if doc.Fence.set && oneOf(c, "fence", doc.Fence, failover.FenceNone, failover.FenceNone, failover.FencePrefer, failover.FenceStrict) != failover.FenceNone {

@@ -104,6 +104,7 @@ type instanceDoc struct {
 	Ack          val[bool]          `yaml:"ack"`
 	Budget       []budgetDoc        `yaml:"budget"`
 	ConfigSettle val[time.Duration] `yaml:"config_settle"`
+	ReadEvery    val[time.Duration] `yaml:"read_every"`
 	MoveProof    val[string]        `yaml:"move_proof"`
 	RPO          val[string]        `yaml:"rpo"`
 	Fence        val[string]        `yaml:"fence"`
