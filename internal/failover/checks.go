@@ -1,0 +1,315 @@
+package failover
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+func leaderGuard(a *ask) (string, string) {
+	if a.s.lead.Leading {
+		return "", ""
+	}
+	why := a.s.lead.Why
+	if why == "" {
+		why = "another process leads"
+	}
+	return "this process does not lead: " + why, "ask the leading controller"
+}
+
+func leaseGuard(a *ask) (string, string) {
+	need := a.p.LongestCall + a.p.LeaseMargin
+	if left := a.s.lead.Until.Sub(a.now); left < need {
+		return fmt.Sprintf("the lease ends in %s, the longest call and its margin need %s", left.Round(time.Millisecond), need), "wait for the renewal; look at the store's latency"
+	}
+	return "", ""
+}
+
+func adoptingGuard(a *ask) (string, string) {
+	if !a.s.found {
+		return "there is no record of this instance yet", "pointsman adopt " + string(a.p.Instance)
+	}
+	if why := a.s.strange(a.p); why != "" {
+		return why, "name the clusters in the config as the record does"
+	}
+	if !a.s.adopted {
+		return "just started: " + a.s.waiting(a.p, a.now), "wait three rounds"
+	}
+	return "", ""
+}
+
+func opInFlightGuard(a *ask) (string, string) {
+	if op := a.s.rec.Op; op != nil {
+		return fmt.Sprintf("operation %s (%s %s to %s) is at %s", op.ID, op.Kind, op.From, op.To, op.Step), "wait for it, or pointsman abort " + string(a.p.Instance)
+	}
+	return "", ""
+}
+
+func shadowGuard(a *ask) (string, string) {
+	if a.p.ForceShadow {
+		return "this process was started with --shadow: it decides all and does none", "start it without --shadow"
+	}
+	if a.s.rec.Mode == ModeShadow {
+		return "the instance is not armed: everything is decided, nothing is done", "pointsman arm " + string(a.p.Instance) + " --mode propose|auto"
+	}
+	return "", ""
+}
+
+func approvalGuard(a *ask) (string, string) {
+	if !a.auto {
+		if a.p.Approvals > 0 {
+			return fmt.Sprintf("%d more people must approve", a.p.Approvals), ""
+		}
+		return "", ""
+	}
+	verb := fmt.Sprintf("pointsman failover %s --to %s", a.p.Instance, a.to)
+	switch {
+	case a.p.Auto == AutoOff:
+		return "automation is off for this instance (auto: off)", verb
+	case a.p.Auto == AutoPropose || a.p.Auto == AutoApprove || a.s.rec.Mode == ModePropose:
+		return "automation only proposes here", verb
+	}
+	return "", ""
+}
+
+func driftGuard(a *ask) (string, string) {
+	if st := a.s.rec.Stop(StopDrift); st != nil {
+		return st.Why, fmt.Sprintf("pointsman adopt %s or pointsman restore %s", a.p.Instance, a.p.Instance)
+	}
+	for _, n := range a.s.rec.Names {
+		if n.Want != nil {
+			return fmt.Sprintf("a write to %s (%s) is not proved yet", n.Name, n.Want.Why), "wait until the name is read back"
+		}
+	}
+	return "", ""
+}
+
+func tiltGuard(a *ask) (string, string) {
+	if a.s.tiltAt.IsZero() {
+		return "", ""
+	}
+	if left := a.s.tiltAt.Add(3 * a.p.Round).Sub(a.now); left > 0 {
+		return fmt.Sprintf("the clock jumped or the loop stalled: three fresh rounds first, %s left", left.Round(time.Millisecond)), "wait"
+	}
+	return "", ""
+}
+
+func domainsGuard(a *ask) (string, string) {
+	n := len(a.p.Domains())
+	switch {
+	case n == 1 && !a.p.SingleVantage:
+		return "one failure domain sees one network: automation needs three, or two that agree", "add vantages, or say single_vantage: accept"
+	case a.old.informed < a.p.Quorum():
+		return fmt.Sprintf("%d of %d configured domains are informed about %s, %d needed", a.old.informed, n, a.from, a.p.Quorum()), "look at the vantages that abstain"
+	}
+	return "", ""
+}
+
+func sourceGuard(a *ask) (string, string) {
+	if a.kind != Switchover {
+		return "", ""
+	}
+	if a.old.downs > 0 || 2*a.old.ups <= a.old.informed || a.old.ups == 0 {
+		return fmt.Sprintf("a switchover needs both sides alive, and %s is %s", a.from, a.old.words()), fmt.Sprintf("pointsman failover %s --to %s", a.p.Instance, a.to)
+	}
+	return "", ""
+}
+
+func targetGuard(a *ask) (string, string) {
+	t := &a.new
+	name := a.p.Instance
+	hint := fmt.Sprintf("look at pointsman status %s", name)
+	if a.auto {
+		if t.verdict != Up {
+			return fmt.Sprintf("%s is not proved up by the quorum: %s", a.to, t.words()), hint
+		}
+		if up := a.now.Sub(t.upSince); up < a.p.MinUp {
+			return fmt.Sprintf("%s has been up for %s of %s", a.to, up.Round(time.Millisecond), a.p.MinUp), "wait"
+		}
+	} else if t.downs > 0 || t.ups == 0 || 2*t.ups <= t.informed {
+		return fmt.Sprintf("%s is not up for a majority of the informed domains with none against: %s", a.to, t.words()), hint
+	}
+	if a.p.Canary && !t.canary {
+		return fmt.Sprintf("no fresh write with the service identity on %s", a.to), hint
+	}
+	return "", ""
+}
+
+func moveProofGuard(a *ask) (string, string) {
+	if a.p.MoveProof == MoveProofWaived || a.new.identity {
+		return "", ""
+	}
+	if pr, ok := a.s.rec.Proofs[a.to]; ok && a.now.Sub(pr.At) < MoveProofLife {
+		return "", ""
+	}
+	return fmt.Sprintf("it was not shown within 7 days that clients under their own name are served by %s itself", a.to), "give the check an identity, or say move_proof: waived"
+}
+
+func standbyGuard(a *ask) (string, string) {
+	st := a.s.rec.Standby
+	switch {
+	case st.State == StandbyInvalidated || st.State == StandbyRefilling,
+		a.p.Replicated && st.State != StandbySynced:
+		why := fmt.Sprintf("%s is %s", a.to, st.State)
+		if len(st.Why) > 0 {
+			why += ": " + strings.Join(st.Why, "; ")
+		}
+		return why, "bring it back with a failback first"
+	}
+	return "", ""
+}
+
+func exposureGuard(a *ask) (string, string) {
+	if !a.p.Replicated || a.p.RPO.Kind == RPONone || a.kind == Switchover {
+		return "", "" // a switchover drains: what is open now says nothing of its loss
+	}
+	bound, known := a.s.bound(a.p, a.now)
+	limit := a.p.RPO.Bound
+	if a.p.RPO.Kind == RPOZero {
+		limit = 0
+	}
+	if known && bound <= limit {
+		return "", ""
+	}
+	if l := a.acceptLoss; l != nil && (*l < 0 || known && bound <= *l) {
+		return "", ""
+	}
+	if !known {
+		return fmt.Sprintf("the exposure is unknown, and unknown counts as above %s", a.p.RPO), "pointsman failover --accept-loss DURATION once it is known"
+	}
+	return fmt.Sprintf("up to %s would be lost, %s is allowed", bound.Round(time.Millisecond), a.p.RPO), fmt.Sprintf("pointsman failover %s --to %s --accept-loss %s", a.p.Instance, a.to, roundUp(bound))
+}
+
+func roundUp(d time.Duration) time.Duration {
+	return d.Truncate(time.Second) + 5*time.Second
+}
+
+func streamGapGuard(a *ask) (string, string) {
+	if e := a.s.exposure; a.p.Replicated && e != nil && e.Gap != "" {
+		return "the loss is unknown: " + e.Gap, "pointsman failover --override stream-gap accepts an unknown loss"
+	}
+	return "", ""
+}
+
+func correlatedGuard(a *ask) (string, string) {
+	if a.s.correlated {
+		return "both clusters were lost together; neither has been up for ride_out since", "probably our network, or something that both depend on"
+	}
+	if a.old.verdict == Down {
+		if n := independentDowns(a.p, &a.old, &a.new); n < a.p.Quorum() {
+			return fmt.Sprintf("only %d domains lost %s without losing %s at the same time, %d needed", n, a.from, a.to, a.p.Quorum()), "probably the network of the others"
+		}
+	}
+	return "", ""
+}
+
+func contradictedGuard(a *ask) (string, string) {
+	e := a.s.exposure
+	if e == nil || e.FromOld.IsZero() || a.now.Sub(e.FromOld) > a.p.Stale() {
+		return "", ""
+	}
+	if f := a.s.clientFailed; !f.IsZero() && a.now.Sub(f) >= 3*a.p.RideOut {
+		return "", ""
+	}
+	return fmt.Sprintf("fresh records still arrive from %s, so it is not down", a.from), "wait for the client canary, or fail over by hand"
+}
+
+func stopGuard(a *ask, k StopKind, hint string) (string, string) {
+	st := a.s.rec.Stop(k)
+	if st == nil || !st.Until.IsZero() && !a.now.Before(st.Until) {
+		return "", ""
+	}
+	why := fmt.Sprintf("%s by %s: %s", k, st.By, st.Why)
+	if !st.Until.IsZero() {
+		why += fmt.Sprintf(", %s left", st.Until.Sub(a.now).Round(time.Second))
+	}
+	return why, hint
+}
+
+func pausedGuard(a *ask) (string, string) {
+	return stopGuard(a, StopPause, "pointsman resume "+string(a.p.Instance))
+}
+
+func freezeGuard(a *ask) (string, string) { return stopGuard(a, StopFreeze, "wait for its end") }
+
+func cooldownGuard(a *ask) (string, string) {
+	return stopGuard(a, StopCooldown, "wait, or move by hand")
+}
+
+func unacknowledgedGuard(a *ask) (string, string) {
+	return stopGuard(a, StopUnacknowledged, "pointsman ack "+string(a.p.Instance))
+}
+
+func lockoutGuard(a *ask) (string, string) {
+	return stopGuard(a, StopLockout, "find out why it moves so often, then pointsman ack "+string(a.p.Instance))
+}
+
+func writePathGuard(a *ask) (string, string) {
+	for _, n := range a.p.Names {
+		if n.Embedded {
+			continue
+		}
+		f, ok := a.s.names[n.Name]
+		switch {
+		case !ok || f.readAt.IsZero():
+			return fmt.Sprintf("the write point of %s has not been read yet", n.Name), "wait"
+		case f.read.Err != "":
+			return fmt.Sprintf("the write point of %s cannot be read: %s", n.Name, f.read.Err), "repair the provider first"
+		case a.s.trouble[n.Provider] != "":
+			return fmt.Sprintf("provider %s: %s", n.Provider, a.s.trouble[n.Provider]), "repair the provider first"
+		}
+	}
+	return "", ""
+}
+
+func settlingGuard(a *ask) (string, string) {
+	if a.s.rec.ConfigSince.IsZero() {
+		return "", ""
+	}
+	if left := a.s.rec.ConfigSince.Add(a.p.Settle).Sub(a.now); left > 0 {
+		return fmt.Sprintf("the config of the instance changed less than %s ago, %s left", a.p.Settle, left.Round(time.Second)), "wait"
+	}
+	return "", ""
+}
+
+func fenceGuard(a *ask) (string, string) {
+	if a.p.GateDriver.strength() < a.p.Fence.strength() {
+		return fmt.Sprintf("the strongest gate driver that answers is %s, the policy wants %s", a.p.GateDriver, a.p.Fence), "repair the gate driver"
+	}
+	return "", ""
+}
+
+func pinnedGuard(a *ask) (string, string) {
+	if a.kind == Switchover && a.p.Gated && a.p.Fence != FenceNone && !a.p.CanCut && !a.acceptPinned {
+		return "a closed gate gives pooled clients errors, not a new look-up, and nothing here can cut them", "--accept-pinned-clients, or configure a way to cut"
+	}
+	return "", ""
+}
+
+func floodGuard(a *ask) (string, string) {
+	if f := a.s.flood; f != nil && !f.OK && a.now.Sub(a.s.floodAt) <= a.p.Stale() {
+		return fmt.Sprintf("%d instances want to move within 5 minutes, at most %d may: %s", f.Wanting, f.Limit, f.Hint), "probably our network; move by hand where you know better"
+	}
+	return "", ""
+}
+
+// floodLeave says whether the breaker over all instances gave a leave that is
+// still fresh. Automation asks for it when nothing else refuses.
+func (s *State) floodLeave(p *Policy, now time.Time) bool {
+	return s.flood != nil && s.flood.OK && now.Sub(s.floodAt) <= p.Stale()
+}
+
+// bound is an upper bound of what would be lost by switching now. Its age
+// stops growing at the first miss while no client write is accepted: a
+// cluster that nobody can write to does not lose more.
+func (s *State) bound(p *Policy, now time.Time) (time.Duration, bool) {
+	e := s.exposure
+	if e == nil || !e.Known || e.Gap != "" {
+		return 0, false
+	}
+	until := now
+	if t := s.tally(p, s.rec.Active, now); t.verdict == Down && !s.clientFailed.IsZero() && t.downSince.After(e.Sampled) {
+		until = t.downSince
+	}
+	return e.Lag + max(until.Sub(e.Sampled), 0), true
+}

@@ -1,0 +1,177 @@
+package failover
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// mayAct says whether this process may change anything: it leads, enough
+// lease is left for the longest call, and no newer term was committed.
+func (t *turn) mayAct() bool {
+	s := t.s
+	return s.lead.Leading && s.lead.Until.Sub(t.now) >= t.p.LongestCall+t.p.LeaseMargin &&
+		(!s.found || s.rec.Term <= s.term())
+}
+
+// decide asks for the next thing to do. It is a function of the committed
+// record and the facts; nothing is remembered of how it came here.
+func (t *turn) decide() {
+	s := t.s
+	if s.pending != nil {
+		return
+	}
+	if !s.loaded || !t.mayAct() {
+		t.refuseCommands()
+		return
+	}
+	if !s.found {
+		t.create()
+	}
+	t.commands()
+	if !s.found {
+		t.readNames()
+		return
+	}
+	if why := s.strange(t.p); why != "" && !t.dirty {
+		t.page("config", why)
+		return
+	}
+	t.claimRecord()
+	t.configNames()
+	t.housekeep()
+	if t.rec.Op != nil {
+		t.operate()
+	} else {
+		t.idle()
+	}
+	t.syncNames()
+	t.publication()
+}
+
+// claimRecord puts our term into the record before anything else is decided.
+func (t *turn) claimRecord() {
+	if t.rec.Term < t.term() {
+		t.edit().Term = t.term()
+		t.note("claim", fmt.Sprintf("%s leads under term %d", t.p.By, t.term()))
+	}
+}
+
+// housekeep ends stops, notes a changed config and keeps move proofs.
+func (t *turn) housekeep() {
+	r := t.rec
+	for _, st := range r.Stops {
+		if !st.Until.IsZero() && !t.now.Before(st.Until) {
+			t.lift(st.Kind, t.p.By, "its time is over")
+		}
+	}
+	if t.p.ForceShadow {
+		return
+	}
+	if r.ConfigHash != t.p.Expected {
+		d := t.edit()
+		if d.ConfigHash != "" {
+			d.ConfigSince = t.now
+		}
+		d.ConfigHash = t.p.Expected
+		t.note("config", fmt.Sprintf("config of the instance is %.12s now", t.p.Expected))
+	}
+	for _, c := range t.p.Clusters {
+		tl := t.s.tally(t.p, c, t.now)
+		if pr, ok := r.Proofs[c]; tl.identity && (!ok || t.now.Sub(pr.At) > MoveProofLife/7) {
+			d := t.edit()
+			proofs := map[ClusterName]Proof{}
+			for k, v := range d.Proofs {
+				proofs[k] = v
+			}
+			proofs[c] = Proof{At: t.now, How: "a quorum saw its identity under the clients' name"}
+			d.Proofs = proofs
+			t.note("proof", fmt.Sprintf("move proof of %s: a quorum saw its identity under the clients' name", c))
+		}
+	}
+}
+
+// lift takes a stop away.
+func (t *turn) lift(k StopKind, by, why string) {
+	d := t.edit()
+	n := len(d.Stops)
+	d.Stops = slices.DeleteFunc(slices.Clone(d.Stops), func(st Stop) bool { return st.Kind == k })
+	if len(d.Stops) < n {
+		t.note("stop", fmt.Sprintf("%s lifted by %s: %s", k, by, why))
+	}
+	if k == StopDrift {
+		t.unpage("drift")
+	}
+}
+
+// stop sets or replaces a stop of a kind.
+func (t *turn) stop(st Stop) {
+	d := t.edit()
+	st.Since = t.now
+	d.Stops = append(slices.DeleteFunc(slices.Clone(d.Stops), func(x Stop) bool { return x.Kind == st.Kind }), st)
+	t.note("stop", fmt.Sprintf("%s by %s: %s", st.Kind, st.By, st.Why))
+}
+
+// idle asks every event: does a rule want an operation, and does any guard
+// refuse it?
+func (t *turn) idle() {
+	s, r := t.s, t.rec
+	old := s.tally(t.p, r.Active, t.now)
+	if old.verdict != Down {
+		t.unpage("proposal")
+		t.unpage("refused")
+		return
+	}
+	to := t.p.Other(r.Active)
+	if s.correlated {
+		t.page("both-down", fmt.Sprintf("%s: both clusters were lost together; nothing moves", t.p.Instance))
+	} else {
+		t.unpage("both-down")
+	}
+	if !old.rodeOut(t.p, t.now) || t.dirty {
+		return // a draft goes first; the next turn asks again
+	}
+	a := s.ask(t.p, Failover, to, true, t.now)
+	refused := a.refusals()
+	switch {
+	case len(refused) == 0 && !s.floodLeave(t.p, t.now):
+		t.do("flood", AskFlood{})
+	case len(refused) == 0:
+		t.start(a, Command{By: t.p.By, Reason: fmt.Sprintf("%s is %s", r.Active, old.words())}, nil)
+	case len(refused) == 1 && refused[0].Guard == GuardApproval:
+		t.pageOnce("proposal", string(to), fmt.Sprintf("%s is %s; to move it: pointsman failover %s --to %s", r.Active, old.words(), t.p.Instance, to))
+	case s.correlated:
+	default:
+		t.pageOnce("refused", string(refused[0].Guard), fmt.Sprintf("%s: a failover from %s to %s is wanted and refused by %s: %s", t.p.Instance, r.Active, to, refused[0].Guard, refused[0].Why))
+	}
+}
+
+// publication asks the authorities now and then, whatever the phase. It is
+// shown and alarmed, and never blocks.
+func (t *turn) publication() {
+	s := t.s
+	if t.p.ForceShadow && len(t.p.Names) == 0 || t.rec.Op != nil {
+		return
+	}
+	if !s.verify.at.IsZero() && t.now.Sub(s.verify.at) < t.p.ReadEvery {
+		return
+	}
+	t.do("verify", Verify{Names: slices.Clone(t.rec.Names)})
+}
+
+// NextWake is the next moment at which a Tick may change a decision.
+func NextWake(s *State, p *Policy, now time.Time) time.Time {
+	every := min(max(p.Round/2, 50*time.Millisecond), time.Second)
+	if s.rec.Op != nil || s.pending != nil {
+		every = min(every, p.VerifyEvery/2, 100*time.Millisecond)
+	}
+	wake := now.Add(max(every, 10*time.Millisecond))
+	if s.found && s.rec.Op == nil {
+		if t := s.tally(p, s.rec.Active, now); t.verdict == Down {
+			if end := t.downSince.Add(p.RideOut); end.After(now) && end.Before(wake) {
+				wake = end
+			}
+		}
+	}
+	return wake
+}

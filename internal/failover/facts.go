@@ -1,0 +1,234 @@
+package failover
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// take turns an event into facts.
+func (t *turn) take(e Event) {
+	s := t.s
+	switch e := e.(type) {
+	case Tick:
+	case Loaded:
+		t.loaded(e)
+	case Lead:
+		if e.Leading && (!s.lead.Leading || e.Term != s.lead.Term) {
+			t.adoptAnew()
+		}
+		s.lead = e
+	case Report:
+		if slices.ContainsFunc(t.p.Vantages, func(v VantagePolicy) bool { return v.Name == e.Vantage }) {
+			s.sights[e.Vantage] = sight{Report: e, at: t.now}
+		}
+	case Committed:
+		t.committed(e)
+	case CommitFailed:
+		t.commitFailed(e)
+	case NameRead:
+		t.nameRead(e)
+	case NameWritten:
+		t.nameWritten(e)
+	case Verified:
+		t.verified(e)
+	case Exposure:
+		s.exposure = &e
+	case GateDone:
+		delete(s.busy, "gate:"+string(e.Cluster))
+		g := s.gates[e.Cluster]
+		g.err, g.done = e.Err, time.Time{}
+		if e.Err == "" && e.Want == g.want {
+			g.done = t.now
+		}
+		s.gates[e.Cluster] = g
+	case Drained:
+		delete(s.busy, "drain")
+		s.drained = &e
+	case CutDone:
+		delete(s.busy, "cut")
+		s.cut = &e
+	case StandbyChanged:
+		t.standbyChanged(e)
+	case FloodVerdict:
+		delete(s.busy, "flood")
+		s.flood, s.floodAt = &e, t.now
+	case Tilted:
+		s.tiltAt = t.now
+		s.clocks = map[clockKey]clock{}
+	case WritePath:
+		if e.Trouble == "" {
+			delete(s.trouble, e.Provider)
+		} else {
+			s.trouble[e.Provider] = e.Trouble
+		}
+	case Command:
+		if len(s.queue) >= 16 {
+			t.reply(e, ReplyBad, "too many commands are waiting", "try again")
+			return
+		}
+		s.queue = append(s.queue, e)
+	}
+}
+
+// adoptAnew starts the adopting phase: what was seen under an older term is
+// forgotten, and no outcome of it is awaited.
+func (t *turn) adoptAnew() {
+	s := t.s
+	s.adopted, s.since = false, t.now
+	s.resuming = s.loaded && s.rec.Op != nil
+	s.names = map[RecordName]nameFact{}
+	s.busy = map[string]time.Time{}
+	s.gates = map[ClusterName]gateFact{}
+	s.drained, s.cut, s.flood = nil, nil, nil
+	s.verify = verifyFact{}
+}
+
+func (t *turn) loaded(e Loaded) {
+	s := t.s
+	s.loaded, s.found, s.pending = true, e.Found, nil
+	s.rec = Record{}
+	if e.Found {
+		s.rec = e.Record.Clone()
+	}
+	t.rec = &s.rec
+	t.adoptAnew()
+	for _, r := range s.replies {
+		r.Code, r.Text, r.Hint = ReplyStale, "the record was changed by another writer", "look again, then repeat"
+		t.words = append(t.words, r)
+	}
+	s.replies = nil
+}
+
+func (t *turn) committed(e Committed) {
+	s := t.s
+	if s.pending == nil {
+		return
+	}
+	old := s.rec
+	s.rec = *s.pending
+	s.rec.Rev, s.rec.AuditHead = e.Rev, e.AuditHead
+	s.pending, s.found = nil, true
+	t.rec = &s.rec
+	for _, r := range s.replies {
+		t.words = append(t.words, r)
+	}
+	s.replies = nil
+	t.entered(&old)
+}
+
+// entered forgets facts that belong to a step that was left.
+func (t *turn) entered(old *Record) {
+	s := t.s
+	if stepOf(old) != stepOf(&s.rec) {
+		s.drained, s.cut, s.askedAt = nil, nil, time.Time{}
+		s.verify = verifyFact{}
+	}
+	if old.Op == nil && s.rec.Op != nil {
+		s.flood = nil
+		t.page("operation", fmt.Sprintf("%s of %s from %s to %s: %s", s.rec.Op.Kind, t.p.Instance, s.rec.Op.From, s.rec.Op.To, s.rec.Op.Reason))
+	}
+	if old.Op != nil && s.rec.Op == nil {
+		t.unpage("held")
+		t.unpage("operation")
+		if l := s.rec.LastOp; l != nil {
+			t.words = append(t.words, Page{Kind: string(l.Outcome), Text: fmt.Sprintf("%s %s of %s from %s to %s %s", l.Op.Kind, l.Op.ID, t.p.Instance, l.Op.From, l.Op.To, l.Outcome)})
+		}
+	}
+}
+
+func stepOf(r *Record) string {
+	if r.Op == nil {
+		return ""
+	}
+	return fmt.Sprint(r.Op.ID, r.Op.Step, r.Op.Unwind)
+}
+
+func (t *turn) commitFailed(e CommitFailed) {
+	s := t.s
+	s.pending = nil
+	for _, r := range s.replies {
+		r.Code, r.Text, r.Hint = ReplyBad, "the ledger did not take it: "+e.Err, "nothing was done"
+		t.words = append(t.words, r)
+	}
+	s.replies = nil
+	if e.Conflict {
+		s.loaded = false // the shell sends Loaded next
+		return
+	}
+	s.lead.Leading, s.lead.Why = false, "the ledger cannot be written: "+e.Err
+	t.page("ledger", s.lead.Why)
+}
+
+func (t *turn) standbyChanged(e StandbyChanged) {
+	if t.s.loaded && t.s.found && t.s.pending == nil && t.mayAct() {
+		t.edit().Standby = Standby{State: e.State, Why: slices.Clone(e.Why)}
+		t.note("standby", fmt.Sprintf("standby is %s", e.State))
+	}
+}
+
+// refreshFacts keeps the clocks that are no votes.
+func (t *turn) refreshFacts() {
+	s := t.s
+	if s.found {
+		a := s.tally(t.p, s.rec.Active, t.now)
+		switch {
+		case a.verdict != Down:
+			s.detected = time.Time{}
+		case s.detected.IsZero():
+			s.detected = t.now
+		}
+		if t.p.ClientProbes {
+			if s.clientQuorum(t.p, s.rec.Active, ClientAccepted, time.Time{}, t.now) || s.clientAny(t.p, s.rec.Active, ClientAccepted, t.now) {
+				s.clientFailed = time.Time{}
+			} else if s.clientFailed.IsZero() && s.clientFailing(t.p, s.rec.Active, t.now) {
+				s.clientFailed = t.now
+			}
+		}
+	}
+	if !s.adopted && s.loaded && s.found && s.waiting(t.p, t.now) == "" {
+		s.adopted = true
+	}
+}
+
+// waiting says what the adopting phase waits for, or nothing.
+func (s *State) waiting(p *Policy, now time.Time) string {
+	if now.Sub(s.since) >= 3*p.Round {
+		return ""
+	}
+	for _, d := range p.Domains() {
+		voted := slices.ContainsFunc(p.Vantages, func(v VantagePolicy) bool {
+			r, ok := s.sights[v.Name]
+			return ok && v.Domain == d && !r.at.Before(s.since)
+		})
+		if !voted {
+			return fmt.Sprintf("domain %s has not voted yet, three rounds end in %s", d, s.since.Add(3*p.Round).Sub(now).Round(time.Millisecond))
+		}
+	}
+	return ""
+}
+
+func (t *turn) verified(e Verified) {
+	s := t.s
+	delete(s.busy, "verify")
+	all := len(e.Names) > 0
+	for n, a := range e.Names {
+		s.published[n] = a
+		if r := s.rec.Name(n); r == nil || !a.Agree || a.Wanted != r.Value {
+			all = false
+		}
+	}
+	s.verify.at = t.now
+	if all {
+		s.verify.rounds++
+		t.unpage("publication")
+	} else {
+		s.verify.rounds = 0
+		for n, a := range e.Names {
+			r := s.rec.Name(n)
+			if !a.Agree && s.rec.Op == nil && len(a.Dissent) > 0 && r != nil && r.Value == a.Wanted {
+				t.page("publication", fmt.Sprintf("%s: not every authority shows the record: %s", n, a.Dissent[0]))
+			}
+		}
+	}
+}

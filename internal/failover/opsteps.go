@@ -1,0 +1,267 @@
+package failover
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+func (t *turn) intentStep(op *Op) (verdictOn, string, Guard) {
+	if op.Kind != Switchover {
+		return pass, "", ""
+	}
+	if op.LoweredAt.IsZero() {
+		if !t.lowerTTL(op) {
+			if t.late(op) {
+				return unwind, "the TTL could not be lowered in time", ""
+			}
+			return stay, "", ""
+		}
+		t.edit().Op.LoweredAt = t.now
+		op = t.rec.Op
+	}
+	if t.now.Before(op.LoweredAt.Add(time.Duration(op.OldTTL) * time.Second)) {
+		return stay, "", ""
+	}
+	return pass, "", ""
+}
+
+// lowerTTL brings every name to the low TTL and remembers the highest that
+// was served: old answers live for that long.
+func (t *turn) lowerTTL(op *Op) bool {
+	low := t.p.LowTTL()
+	done := true
+	for i := range t.rec.Names {
+		n := &t.rec.Names[i]
+		if n.TTL <= low {
+			continue
+		}
+		if n.TTL > op.OldTTL {
+			op = t.edit().Op
+			n = &t.rec.Names[i]
+			op.OldTTL = n.TTL
+		}
+		if n.Embedded {
+			d := t.edit()
+			d.Names[i].TTL = low
+			t.note("write", fmt.Sprintf("%s TTL %d to %d", n.Name, op.OldTTL, low))
+			continue
+		}
+		done = false
+		if n.Want == nil {
+			t.want(i, NameWant{Value: n.Value, TTL: low, Mark: t.mark(op.ID), Why: "ttl"})
+		}
+	}
+	return done
+}
+
+// fenced says whether the steps about gates have anything to do.
+func (t *turn) fenced() bool { return t.p.Gated && t.p.Fence != FenceNone }
+
+func (t *turn) closeStep(op *Op) (verdictOn, string, Guard) {
+	if !t.fenced() {
+		return pass, "", ""
+	}
+	if op.CloseAt.IsZero() {
+		op = t.edit().Op
+		op.CloseAt = t.now
+		t.wantGate(op.From, GateClosed)
+		return stay, "", ""
+	}
+	if t.gateProved(op.From, GateClosed) {
+		t.proveGate(op.From, GateClosed)
+		t.edit().Op.CloseProofAt = t.now
+		return pass, "", ""
+	}
+	t.orderGate(op.From, GateClosed)
+	if !t.late(op) {
+		return stay, "", ""
+	}
+	if stepDef(op.Kind, op.Step).Late == LateUnwind {
+		return unwind, fmt.Sprintf("the gate of %s was not proved closed in time", op.From), GuardFence
+	}
+	switch {
+	case slices.Contains(op.Override, GuardFence):
+	case t.p.Fence == FenceStrict:
+		return hold, fmt.Sprintf("the gate of %s is not proved closed, and fence: strict wants it", op.From), GuardFence
+	case t.s.clientSince(t.p, op.From, ClientAccepted, op.CloseAt, t.now):
+		return hold, fmt.Sprintf("%s still accepts client writes", op.From), GuardFence
+	}
+	d := t.edit()
+	d.Divergence = fmt.Sprintf("open since %s: the gate of %s was not proved closed", op.CloseAt.UTC().Format(time.RFC3339), op.From)
+	d.Op.Notes = append(slices.Clone(d.Op.Notes), "gate of old unproven, divergence window open")
+	t.note("step", d.Divergence)
+	return pass, "", ""
+}
+
+func (t *turn) drainStep(op *Op) (verdictOn, string, Guard) {
+	if !t.p.Replicated {
+		return pass, "", ""
+	}
+	if d := t.s.drained; d != nil && d.Empty {
+		t.note("step", "drained: nothing is left on "+string(op.From))
+		return pass, "", ""
+	}
+	if !t.late(op) {
+		t.again("drain", Drain{From: op.From, Until: op.CloseProofAt})
+		return stay, "", ""
+	}
+	if stepDef(op.Kind, op.Step).Late == LateUnwind {
+		return unwind, "not drained in time", GuardExposure
+	}
+	bound, known := t.s.bound(t.p, t.now)
+	if d := t.s.drained; d != nil && d.Bound >= 0 && d.Err == "" {
+		bound, known = d.Bound, true
+	}
+	if !t.lossAccepted(op, bound, known) {
+		why := "what is left on " + string(op.From) + " is unknown"
+		if known {
+			why = fmt.Sprintf("up to %s is left on %s, %s is allowed", bound, op.From, t.p.RPO)
+		}
+		t.again("drain", Drain{From: op.From, Until: op.CloseProofAt})
+		return hold, why, GuardExposure
+	}
+	o := t.edit().Op
+	o.LossBound = bound.String()
+	if !known {
+		o.LossBound = "unknown"
+	}
+	t.note("step", fmt.Sprintf("not drained in time, a loss of up to %s is accepted", o.LossBound))
+	return pass, "", ""
+}
+
+// again asks for a repeated effect, at most once per VerifyEvery.
+func (t *turn) again(key string, a Action) {
+	if _, busy := t.s.busy[key]; busy || !t.s.askedAt.IsZero() && t.now.Sub(t.s.askedAt) < t.p.VerifyEvery {
+		return
+	}
+	t.s.askedAt = t.now
+	t.do(key, a)
+}
+
+// lossAccepted: by the policy, or by a person's consent that is neither over
+// nor smaller than the bound.
+func (t *turn) lossAccepted(op *Op, bound time.Duration, known bool) bool {
+	switch {
+	case t.p.RPO.Kind == RPONone:
+		return true
+	case known && t.p.RPO.Kind == RPOBounded && bound <= t.p.RPO.Bound:
+		return true
+	case known && bound == 0:
+		return true
+	}
+	c := op.Consent
+	return c != nil && t.now.Before(c.Expires) && (c.Loss < 0 || known && bound <= c.Loss)
+}
+
+func (t *turn) openStep(op *Op) (verdictOn, string, Guard) {
+	if !t.fenced() {
+		return t.lastLook(op)
+	}
+	if op.OpenAt.IsZero() {
+		op = t.edit().Op
+		op.OpenAt = t.now
+		t.wantGate(op.To, GateOpen)
+		return stay, "", ""
+	}
+	if t.rec.Gates[op.To].Seen == GateOpen {
+		return t.lastLook(op)
+	}
+	if t.gateProved(op.To, GateOpen) {
+		t.proveGate(op.To, GateOpen)
+		return t.lastLook(op)
+	}
+	t.orderGate(op.To, GateOpen)
+	if !t.late(op) {
+		return stay, "", ""
+	}
+	why := fmt.Sprintf("the gate of %s was not proved open in time", op.To)
+	if op.Kind == Switchover || t.s.tally(t.p, op.From, t.now).verdict == Up {
+		return unwind, why, GuardFence
+	}
+	return hold, why, GuardFence
+}
+
+// lastLook is the last question before the point of no return: the guards
+// about the world, once more, where time has passed since the start.
+func (t *turn) lastLook(op *Op) (verdictOn, string, Guard) {
+	if t.now.Equal(op.Since) {
+		return pass, "", ""
+	}
+	a := t.worldAsk(op, op.Kind)
+	for _, r := range a.worldRefusals() {
+		if r.Guard == GuardExposure || r.Guard == GuardFence {
+			continue // Close and Drain have answered these, on better evidence
+		}
+		if r.Guard == GuardTilt || r.Guard == GuardLease || r.Guard == GuardLeader {
+			return stay, "", "" // they pass by themselves
+		}
+		if a.old.verdict == Up {
+			return unwind, "before the move: " + r.Why, r.Guard
+		}
+		return hold, "before the move: " + r.Why, r.Guard
+	}
+	return pass, "", ""
+}
+
+// mark is what stands beside a name that this operation writes.
+func (t *turn) mark(op string) Mark {
+	by := t.p.By
+	if by == "" {
+		by = "pointsman"
+	}
+	return Mark{Token: Token{t.term(), t.rec.Epoch}, Op: op, By: by}
+}
+
+// move is the point of no return. For embedded names this commit is the DNS
+// write; for the others it persists the write that is given out next.
+func (t *turn) move() {
+	d := t.edit()
+	for i := range d.Names {
+		n := &d.Names[i]
+		np := t.p.Name(n.Name)
+		if np == nil {
+			continue
+		}
+		to := np.Targets[d.Op.To]
+		if n.Embedded {
+			before := n.Value
+			n.Value, n.Mark = to, t.mark(d.Op.ID)
+			if d.Op.Kind == Failover {
+				n.TTL = t.p.TTL
+			}
+			e := t.note("write", fmt.Sprintf("%s CNAME %s", n.Name, to))
+			e.Before, e.After = string(before), string(to)
+			continue
+		}
+		ttl := n.TTL
+		if d.Op.Kind == Failover {
+			ttl = t.p.TTL
+		}
+		t.want(i, NameWant{Value: to, TTL: ttl, Mark: t.mark(d.Op.ID), Why: "move"})
+	}
+}
+
+// past says whether a Move write was given out, or may have been: an
+// unanswered call counts.
+func (t *turn) past(op *Op) bool { return stepIndex(op.Step) >= stepIndex(StepMove) }
+
+func (t *turn) moveStep(op *Op) (verdictOn, string, Guard) {
+	if st := t.rec.Stop(StopDrift); st != nil {
+		return hold, st.Why, GuardDrift
+	}
+	for _, n := range t.rec.Names {
+		np := t.p.Name(n.Name)
+		if np == nil {
+			continue
+		}
+		if n.Want != nil || n.Value != np.Targets[op.To] {
+			if t.late(op) {
+				t.pageOnce("move", string(n.Name), fmt.Sprintf("%s of %s: %s does not show the new value yet; there is no way back, it is tried again: %s", op.Kind, t.p.Instance, n.Name, t.s.names[n.Name].err))
+			}
+			return stay, "", ""
+		}
+	}
+	t.unpage("move")
+	return pass, "", ""
+}
