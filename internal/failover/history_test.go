@@ -452,8 +452,19 @@ func (h *history) step() {
 	case k == 18:
 		h.outside()
 	default:
+		h.pause()
+	}
+}
+
+// pause stops the process for a while: nothing is reported and nothing is
+// answered. Afterwards what was on its way goes on, late, and the shell has
+// noticed the stall, or it has not.
+func (h *history) pause() {
+	h.now = h.now.Add(rapid.SampledFrom([]time.Duration{2 * time.Second, 10 * time.Second}).Draw(h.t, "pause"))
+	if rapid.Bool().Draw(h.t, "noticed") {
 		h.feed(Tilted{Stall: 3 * time.Second})
 	}
+	h.feed(Tick{})
 }
 
 // pass lets time go by; people at the vantages go on saying what they see, and

@@ -174,7 +174,7 @@ func (t *turn) stillWanted(op *Op) (verdictOn, string, Guard) {
 	switch {
 	case op.Kind == Switchover && old.rodeOut(t.p, t.now):
 		return t.becomeFailover(op)
-	case op.Kind == Failover && op.Auto && old.verdict == Up:
+	case op.Kind == Failover && op.Auto && old.verdict == Up && !op.ForwardOnly:
 		return unwind, fmt.Sprintf("%s came back before the move: %s", op.From, old.words()), GuardSource
 	}
 	return pass, "", ""
