@@ -40,15 +40,21 @@ func (r recorded) Commit(ctx context.Context, rec failover.Record, audit []failo
 	began := time.Now()
 	got, err := r.store.Commit(ctx, rec, audit)
 	r.metrics.commitSeconds.Observe(time.Since(began).Seconds())
+	if err != nil {
+		return controller.Receipt{}, ledgerError(err)
+	}
+	return controller.Receipt{Record: got.Record, Serials: got.Serials}, nil
+}
+
+// ledgerError gives an error of the ledger the controller's own name for it.
+func ledgerError(err error) error {
 	switch {
-	case err == nil:
-		return controller.Receipt{Record: got.Record, Serials: got.Serials}, nil
 	case errors.Is(err, ledger.ErrConflict):
-		return controller.Receipt{}, as{controller.ErrConflict, err}
+		return as{controller.ErrConflict, err}
 	case errors.Is(err, ledger.ErrPoisoned), errors.Is(err, ledger.ErrClosed):
-		return controller.Receipt{}, as{controller.ErrPoisoned, err}
+		return as{controller.ErrPoisoned, err}
 	default:
-		return controller.Receipt{}, err
+		return err
 	}
 }
 

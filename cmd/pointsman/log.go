@@ -45,7 +45,7 @@ func (a *app) logger(l logFlags) (*slog.Logger, error) {
 func logHandler(format string, w io.Writer, level slog.Level) (slog.Handler, bool) {
 	switch format {
 	case "color":
-		return tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.StampMilli, ReplaceAttr: cleanAttr}), true
+		return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.StampMilli, ReplaceAttr: cleanAttr}), true
 	case "text":
 		return slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: cleanAttr}), true
 	case "json":

@@ -205,7 +205,7 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: await REGEXP COMMAND…")
 	}
-	want := regexp.MustCompile(args[0])
+	want := regexp.MustCompile("(?m)" + args[0])
 	var out string
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(150 * time.Millisecond) {
 		_ = ts.Exec(args[1], args[2:]...)

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"pointsman/dnsctl"
+	"pointsman/internal/controller"
+	"pointsman/internal/failover"
+	"pointsman/internal/ledger"
+)
+
+func TestLedgerErrorsKeepTheirWordsAndGainTheControllersNames(t *testing.T) {
+	for err, want := range map[error]error{
+		ledger.ErrConflict: controller.ErrConflict, ledger.ErrPoisoned: controller.ErrPoisoned, ledger.ErrClosed: controller.ErrPoisoned,
+	} {
+		wrapped := fmt.Errorf("commit orders: %w", err)
+		got := ledgerError(wrapped)
+		if !errors.Is(got, want) || !errors.Is(got, err) || got.Error() != wrapped.Error() {
+			t.Errorf("%v became %v", err, got)
+		}
+	}
+	for _, err := range []error{ledger.ErrInvalid, ledger.ErrOlderToken, context.Canceled} {
+		if got := ledgerError(err); errors.Is(got, controller.ErrConflict) || errors.Is(got, controller.ErrPoisoned) || !errors.Is(got, err) {
+			t.Errorf("%v became %v", err, got)
+		}
+	}
+}
+
+func elsewhere(t *testing.T, p *primary, change func(*dnsctl.RFC2136Config)) provided {
+	t.Helper()
+	secret, err := dnsctl.ParseSecret(zoneSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dnsctl.RFC2136Config{
+		Server: p.addr, Zone: "example.com.", Key: dnsctl.Key{Name: zoneKey, Algorithm: "hmac-sha256", Secret: secret},
+		Allowed: map[failover.RecordName][]failover.Target{"orders.example.com.": {"a.example.com.", "b.example.com."}},
+	}
+	if change != nil {
+		change(&c)
+	}
+	r, err := dnsctl.NewRFC2136(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return provided{r}
+}
+
+func TestAWriteCarriesBothPrerequisitesAndTheMark(t *testing.T) {
+	p := newPrimary(t)
+	names := elsewhere(t, p, nil)
+	none, other := "", "v=1 term=9 epoch=9 op=x by=y"
+	mark := failover.Mark{Token: failover.Token{Term: 1, Epoch: 2}, Op: "op", By: "ctl-1"}
+	w := failover.WriteName{
+		Name: failover.NameRecord{Name: "orders.example.com."}, Expect: "a.example.com.", ExpectMark: &none,
+		Value: "b.example.com.", TTL: 7, Mark: mark,
+	}
+	for name, change := range map[string]func(*failover.WriteName){
+		"another value": func(w *failover.WriteName) { w.Expect = "b.example.com." },
+		"another mark":  func(w *failover.WriteName) { w.ExpectMark = &other },
+	} {
+		wrong := w
+		change(&wrong)
+		if out, err := names.Write(t.Context(), wrong); out != failover.WriteMismatch || err == nil {
+			t.Errorf("%s: %s, %v", name, out, err)
+		}
+	}
+	if out, err := names.Write(t.Context(), w); out != failover.WriteDone || err != nil {
+		t.Fatalf("%s, %v", out, err)
+	}
+	r, err := names.Read(t.Context(), "orders.example.com.")
+	if err != nil || r.Name != "orders.example.com." || r.Value != "b.example.com." || r.Mark != mark.String() || r.Absent || r.TTL == 0 {
+		t.Errorf("read back %+v, %v", r, err)
+	}
+	if values, _ := p.shown(); len(values) != 2 {
+		t.Errorf("the name went %v", values)
+	}
+}
+
+func TestTheVerifierAsksTheAuthoritiesOfEachProvider(t *testing.T) {
+	p := newPrimary(t)
+	addr := netip.MustParseAddrPort(p.addr)
+	v := verifier{providers: map[string]authorities{
+		"elsewhere": authoritiesOf(dnsctl.RFC2136Config{Authorities: []netip.AddrPort{addr}}),
+	}}
+	got := v.Verify(t.Context(), []failover.NameRecord{
+		{Name: "orders.example.com.", Provider: "elsewhere", Value: "a.example.com."},
+		{Name: "lost.example.com.", Provider: "nobody", Value: "a.example.com."},
+		{Name: "own.lab.test.", Provider: "embedded", Embedded: true, Value: "a.lab.test."},
+	})
+	if a := got["orders.example.com."]; !a.Agree || a.Asked != 2 || a.Agreeing != 2 {
+		t.Errorf("over UDP and TCP: %+v", a)
+	}
+	for _, n := range []failover.RecordName{"lost.example.com.", "own.lab.test."} {
+		if a, ok := got[n]; !ok || a.Agree || len(a.Dissent) == 0 {
+			t.Errorf("%s: %+v", n, a)
+		}
+	}
+}
+
+func TestEveryInterfaceIsReachedOverLoopback(t *testing.T) {
+	got := reachable([]netip.AddrPort{
+		netip.MustParseAddrPort("0.0.0.0:53"), netip.MustParseAddrPort("[::]:53"), netip.MustParseAddrPort("192.0.2.1:53"),
+	})
+	if fmt.Sprint(got) != "[127.0.0.1:53 [::1]:53 192.0.2.1:53]" {
+		t.Errorf("got %v", got)
+	}
+}
