@@ -135,7 +135,6 @@ func (s *Stop) seen() Target {
 // agree lets a foreign state be overwritten, exactly as it was seen.
 func (t *turn) agree(name RecordName, c Command) {
 	st := *t.rec.Stop(StopDrift)
-	f := t.s.names[name].read
 	if c.Seen != st.seen() {
 		t.reply(c, ReplyStale, fmt.Sprintf("%s shows %s now, and the command names %q", name, st.seen(), c.Seen), fmt.Sprintf("look at it, then --seen %s", st.seen()))
 		return
@@ -155,7 +154,7 @@ func (t *turn) agree(name RecordName, c Command) {
 		t.reply(c, ReplyBad, fmt.Sprintf("%s is no name of this instance", name), "")
 		return
 	}
-	over := Foreign{Value: f.Value, Mark: f.Mark, Absent: f.Absent}
+	over := Foreign{Value: st.Seen, Mark: st.SeenMark, Absent: st.Seen == ""} // exactly what the person was shown
 	if w := d.Names[i].Want; w != nil {
 		c := *w
 		c.Over = &over
@@ -166,7 +165,7 @@ func (t *turn) agree(name RecordName, c Command) {
 		t.want(i, NameWant{Value: d.Names[i].Value, TTL: d.Names[i].TTL, Mark: m, Over: &over, Why: "restore"})
 	}
 	t.lift(StopDrift, c.By, string(c.Do))
-	t.said(c, fmt.Sprintf("%s of %s over %s", c.Do, name, f.Value))
+	t.said(c, fmt.Sprintf("%s of %s over %s", c.Do, name, st.seen()))
 	t.later(c, ReplyStarted, fmt.Sprintf("%s is brought to %s", name, wantOf(&d.Names[i])))
 }
 

@@ -25,7 +25,8 @@ type history struct {
 	toOf    map[string]ClusterName // of every operation
 	opNames map[string]Record      // the record before each operation
 	lastOps map[string]Outcome
-	autoAt  []time.Time // committed automatic starts
+	autoAt  []time.Time               // committed automatic starts
+	upAt    map[ClusterName]time.Time // when the quorum last said up
 	writes  int
 	refused int
 	landed  int
@@ -193,6 +194,8 @@ func (h *history) checkDecision(c Commit) {
 		h.fail("I8: %s began without a quorum for up of its target", r.Op.ID)
 	case h.naiveVerdict("down", r.Op.To):
 		h.fail("I11: %s began with both down", r.Op.ID)
+	case h.now.Sub(h.upAt[r.Op.From]) < h.p.RideOut:
+		h.fail("ride_out: %s began %s after %s was up", r.Op.ID, h.now.Sub(h.upAt[r.Op.From]), r.Op.From)
 	case r.Stop(StopPause) != nil && (r.Stop(StopPause).Until.IsZero() || r.Stop(StopPause).Until.After(h.now)):
 		h.fail("I14: %s began while paused", r.Op.ID)
 	case r.Standby.State == StandbyInvalidated:
@@ -312,6 +315,11 @@ func (h *history) naiveVerdict(want string, c ClusterName) bool {
 
 // always holds after every step.
 func (h *history) always() {
+	for _, c := range h.p.Clusters {
+		if h.naiveVerdict("up", c) {
+			h.upAt[c] = h.now
+		}
+	}
 	for n, d := range h.dns {
 		np := h.p.Name(n)
 		if d.absent {
@@ -409,7 +417,7 @@ func newHistory(t *rapid.T, change func(*Policy)) *history {
 	w.decided = func(c Commit) { h.checkDecision(c) }
 	h = &history{
 		world: w, t: t, consent: map[string]bool{}, toOf: map[string]ClusterName{},
-		opNames: map[string]Record{}, lastOps: map[string]Outcome{},
+		opNames: map[string]Record{}, lastOps: map[string]Outcome{}, upAt: map[ClusterName]time.Time{},
 	}
 	w.start()
 	w.settleUp()
@@ -516,7 +524,9 @@ func (h *history) voteAndClient(v VantageName, c ClusterName, word string) {
 	if h.p.ClientProbes {
 		s := h.said[v][c]
 		s.Client = ClientAccepted
+		delete(h.fault, "gate "+string(c))
 		if word == "down" {
+			h.fault["gate "+string(c)] = "always unreachable" // a dead cluster takes no orders
 			s.Client = ClientSilent
 		}
 		h.said[v][c] = s
@@ -531,11 +541,15 @@ func (h *history) person() {
 		c.For = 5 * time.Second
 	}
 	if (c.Do == DoAdopt || c.Do == DoRestore) && h.s.rec.Stop(StopDrift) != nil {
-		f := h.s.names[h.s.rec.Stop(StopDrift).Name].read
-		h.consent[foreign(&Foreign{Value: f.Value, Mark: f.Mark, Absent: f.Absent})] = true
-		c.Seen = h.s.rec.Stop(StopDrift).seen()
+		h.agree()
+		c.Seen, c.TermBase = h.s.rec.Stop(StopDrift).seen(), 1000
 	}
 	h.command(c)
+}
+
+func (h *history) agree() {
+	st := h.s.rec.Stop(StopDrift)
+	h.consent[foreign(&Foreign{Value: st.Seen, Mark: st.SeenMark, Absent: st.Seen == ""})] = true
 }
 
 // outside is somebody else's hand on the name.
@@ -544,7 +558,9 @@ func (h *history) outside() {
 		if h.p.Name(n).Embedded {
 			continue
 		}
-		switch rapid.IntRange(0, 3).Draw(h.t, "edit") {
+		switch rapid.IntRange(0, 4).Draw(h.t, "edit") {
+		case 4: // another controller's mark
+			d.mark = "v=1 term=900 epoch=1 op=orders-900.1 by=other"
 		case 0:
 			d.value, d.absent = "c.example.", false
 		case 1:
@@ -579,9 +595,8 @@ func (h *history) end() {
 		case h.s.rec.Mode == ModeShadow:
 			h.command(Command{Do: DoArm, Mode: ModeAuto})
 		case h.s.rec.Stop(StopDrift) != nil:
-			f := h.s.names[h.s.rec.Stop(StopDrift).Name].read
-			h.consent[foreign(&Foreign{Value: f.Value, Mark: f.Mark, Absent: f.Absent})] = true
-			h.command(Command{Do: DoRestore, Seen: h.s.rec.Stop(StopDrift).seen(), Reason: "at the end"})
+			h.agree()
+			h.command(Command{Do: DoRestore, Seen: h.s.rec.Stop(StopDrift).seen(), TermBase: 1000, Reason: "at the end"})
 		case h.s.rec.Op != nil && h.s.rec.Op.Held != nil:
 			h.command(Command{Do: DoAbort, Reason: "at the end"})
 		}
