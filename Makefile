@@ -39,8 +39,6 @@ test: deps ## all tests; names what it had to leave out
 	if ! command -v named >/dev/null && ! [ -x /usr/sbin/named ]; then \
 		skip='-skip ^TestBIND'; echo "left out: tests against a real BIND (TestBIND...): install $(DEBS)"; fi; \
 	echo "$(GO) test ./... $$skip"; $(GO) test -timeout 15m $$skip ./...; \
-	echo "$(GO) test ./cmd/pointsman -tags failpoint: killed and paused at every failpoint"; \
-	$(GO) test -timeout 15m -tags failpoint -run Failpoint ./cmd/pointsman; \
 	echo "5 x $(LIVES) random lives of an instance"; \
 	$(GO) test -timeout 20m ./internal/failover -run 'TestHistories|TestQuorum|TestMeta' -rapid.checks=$(LIVES) -rapid.nofailfile
 
@@ -66,8 +64,8 @@ bench: build ## benchmarks, and the figures of the demo
 mutate: ## take each guard out once and see a test fail
 	./internal/failover/mutate.sh
 
-soak: mutate ## long runs: a million lives, every fuzz target for two minutes
-	$(MAKE) LIVES=200000 test
+soak: mutate ## long runs: a million lives, every action at every failpoint, every fuzz target for two minutes
+	POINTSMAN_CRASH=all $(MAKE) LIVES=200000 test
 	$(MAKE) FUZZTIME=2m fuzz
 
 clean: ## remove what was built and what the lab left

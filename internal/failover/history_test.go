@@ -25,7 +25,7 @@ type history struct {
 	toOf    map[string]ClusterName // of every operation
 	opNames map[string]Record      // the record before each operation
 	lastOps map[string]Outcome
-	autoAt  []time.Time               // committed automatic starts
+	settled []time.Time               // when operations settled
 	upAt    map[ClusterName]time.Time // when the quorum last said up
 	writes  int
 	refused int
@@ -173,12 +173,11 @@ func (h *history) opBegan(before, r *Record) {
 	if !r.Op.Auto || before.Op != nil {
 		return
 	}
-	for _, at := range h.autoAt {
+	for _, at := range h.settled {
 		if h.now.Sub(at) < h.p.Cooldown {
-			h.fail("I13, L5: two automatic moves within a cool-down: %s and %s", at, h.now)
+			h.fail("I13, L5: an automatic start at %s within the cool-down that began at %s", h.now, at)
 		}
 	}
-	h.autoAt = append(h.autoAt, h.now)
 }
 
 // checkDecision: I7, I8, I11, I14 at the moment an automatic start is decided.
@@ -214,6 +213,7 @@ func (h *history) opEnded(before, r *Record) {
 	h.lastOps[op.ID] = r.LastOp.Outcome
 	switch r.LastOp.Outcome {
 	case Settled:
+		h.settled = append(h.settled, h.now)
 		if r.Active != op.To {
 			h.fail("%s settled and %s is active", op.ID, r.Active)
 		}
@@ -275,6 +275,9 @@ func (h *history) checkWrite(w WriteName) {
 	}
 	if w.ExpectMark == nil {
 		h.fail("a write that does not ask for the mark")
+	}
+	if m, err := ParseMark(*w.ExpectMark); err == nil && w.Mark.Token.Less(m.Token) {
+		h.fail("I6: a write with %s over the newer %s", w.Mark.Token, m.Token)
 	}
 	if h.p.ForceShadow {
 		h.fail("I14: a write in shadow")
