@@ -92,7 +92,7 @@ func (c *controls) want(t time.Time) []*watch {
 	}
 	var due []*watch
 	for _, w := range c.watches {
-		if !w.flying && w.sent.Before(c.wanted) {
+		if w.flying == 0 && w.sent.Before(c.wanted) {
 			due = append(due, w)
 		}
 	}

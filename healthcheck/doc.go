@@ -11,7 +11,9 @@
 // rounds, spread by a hash, one probe in flight per target, on a bounded pool.
 // A first miss starts a burst of re-checks so that the vote comes early. After
 // a vote turned down, confirming probes come at the end of the ride-out, so
-// that whoever decides has a fresh miss at that very moment.
+// that whoever decides has a fresh miss at that very moment. The probes of a
+// burst do not wait for each other: each has a connection and a whole timeout
+// of its own, and they are counted in the order of their sending.
 //
 // Three things keep a sick vantage from voting others dead. A fault of our own
 // (resolver, local ports, file descriptors, no route, a panic, lateness) is

@@ -52,8 +52,7 @@ func TestAFailureIsKeptWithPhaseTimingsAndAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := p.instances[0].watches[0]
-	w.due = time.Now()
-	o := p.execute(t.Context(), w)
+	o := p.execute(t.Context(), flight{watch: w, due: time.Now()})
 	ob := o.observation()
 	if ob.Outcome != Miss || ob.Phase != PhaseRead || ob.Connect <= 0 || ob.Answer < 100*time.Millisecond || ob.Took < ob.Answer ||
 		ob.Remote.String() != l.Addr().String() || !ob.Local.IsValid() || ob.Reason == "" {

@@ -12,6 +12,8 @@ import (
 // outcome is one finished probe.
 type outcome struct {
 	watch      *watch
+	overlaps   bool
+	number     uint64 // in the order of sending
 	sent, done time.Time
 	kind       Outcome
 	err        error
@@ -27,10 +29,12 @@ func startSlack(t Target) time.Duration { return max(t.Round/2, minSlack) }
 
 // execute runs one probe. Its deadline runs from the real start, so a queue
 // before it never eats into the time that the cluster has.
-func (p *Prober) execute(ctx context.Context, w *watch) outcome {
-	o := outcome{watch: w, sent: time.Now()}
+func (p *Prober) execute(ctx context.Context, f flight) outcome {
+	w := f.watch
+	o := outcome{watch: w, overlaps: f.overlaps}
+	o.number, o.sent = w.start()
 	t := &w.target
-	if late := o.sent.Sub(w.due); late > startSlack(*t) {
+	if late := o.sent.Sub(f.due); late > startSlack(*t) {
 		// It would say something of the moment, but a prober that cannot keep
 		// its schedule cannot be trusted with deadlines either.
 		o.done, o.kind, o.trace.Phase = o.sent, OwnFault, PhaseSchedule
@@ -84,15 +88,45 @@ func (o outcome) observation() Observation {
 	return ob
 }
 
-// observe counts a finished probe, plans the next one and reports.
+// observe takes a finished probe, counts what can be counted, plans the next
+// one and reports.
 func (p *Prober) observe(o outcome) {
 	w := o.watch
-	sick := p.controls.sick()
-	w.flying = false
-	if o.kind == Miss && w.instance != nil && sick != "" {
-		// Whose fault it is cannot be known.
-		o.kind, o.err = OwnFault, Own(fmt.Errorf("unproven, since %s: %w", sick, o.err))
+	if o.overlaps {
+		p.extra--
 	}
+	before := p.controls.sick()
+	if o.kind == Miss && w.instance != nil && before != "" {
+		// Whose fault it is cannot be known.
+		o.kind, o.err = OwnFault, Own(fmt.Errorf("unproven, since %s: %w", before, o.err))
+	}
+	ripe := w.landed(o)
+	now := time.Now()
+	for _, o := range ripe {
+		p.tally(o)
+		if w.instance != nil && w.firstMiss() {
+			for _, c := range p.controls.want(w.sent) {
+				p.queue.put(c, now)
+			}
+		}
+	}
+	if w.flying == 0 {
+		p.queue.put(w, w.plan(now))
+	} else if due, ok := w.overlap(now); ok {
+		p.queue.put(w, due)
+	}
+	switch {
+	case len(ripe) == 0:
+	case w.instance == nil:
+		p.observeControl(w, before, now)
+	default:
+		p.report(w.instance, now)
+	}
+}
+
+// tally counts one probe.
+func (p *Prober) tally(o outcome) {
+	w := o.watch
 	w.add(o)
 	p.count(func(s *Stats) {
 		w.history.add(o.observation())
@@ -109,18 +143,6 @@ func (p *Prober) observe(o outcome) {
 			}
 		}
 	})
-	now := time.Now()
-	p.queue.put(w, w.plan(now))
-	if w.instance == nil {
-		p.observeControl(w, sick, now)
-		return
-	}
-	if w.firstMiss() {
-		for _, c := range p.controls.want(w.sent) {
-			p.queue.put(c, now)
-		}
-	}
-	p.report(w.instance, now)
 }
 
 // observeControl reports every instance when the vantage turned sick or well,

@@ -19,7 +19,7 @@ type Config struct {
 	Vantage  failover.VantageName
 	Targets  []Target
 	Controls []Control
-	Workers  int            // probes at a time, 0 is one per target up to 256; controls come on top
+	Workers  int            // probes at a time, 0 is one per target up to 256; controls and overlapping re-checks come on top
 	Keep     Keep           // history per cluster
 	Allow    []netip.Prefix // see ProbeConfig
 
@@ -32,7 +32,12 @@ type Config struct {
 	NewProbe func(Target) (Probe, error)
 }
 
-const maxWorkers = 256
+const (
+	maxWorkers = 256
+	// maxOverlap is how many probes of all bursts together may overlap others
+	// of their targets. They do not take workers.
+	maxOverlap = 64
+)
 
 // Validate returns every fault; paths are targets[i].… and the like.
 func (c Config) Validate() []Fault {
@@ -70,8 +75,9 @@ type Prober struct {
 	instances []*instance
 	controls  controls
 	queue     queue
-	ready     []*watch // due, waiting for a worker
-	jobs      chan *watch
+	ready     []flight // due, waiting for a worker
+	jobs      chan flight
+	extra     int // overlapping probes in flight
 	results   chan outcome
 	stalledAt time.Time // when the loop itself was last held up
 	stalledBy time.Duration
@@ -107,7 +113,7 @@ func NewProber(c Config) (*Prober, error) {
 	}
 	p := &Prober{
 		config: c, byName: map[failover.InstanceName]*instance{},
-		jobs: make(chan *watch), results: make(chan outcome),
+		jobs: make(chan flight), results: make(chan outcome),
 	}
 	busiest := slices.MinFunc(c.Targets, func(a, b Target) int { return cmp.Compare(a.Round, b.Round) })
 	for i, t := range c.Targets {
@@ -186,8 +192,8 @@ func (p *Prober) schedule(ctx context.Context, g *errgroup.Group) error {
 		for w := p.queue.take(now); w != nil; w = p.queue.take(now) {
 			p.dispatch(ctx, g, w, now)
 		}
-		var jobs chan<- *watch
-		var head *watch
+		var jobs chan<- flight
+		var head flight
 		if len(p.ready) > 0 {
 			jobs, head = p.jobs, p.ready[0]
 		}
@@ -199,7 +205,7 @@ func (p *Prober) schedule(ctx context.Context, g *errgroup.Group) error {
 		case <-ctx.Done():
 			return nil
 		case jobs <- head:
-			p.ready[0] = nil
+			p.ready[0] = flight{}
 			p.ready = p.ready[1:]
 		case o := <-p.results:
 			p.observe(o)
@@ -231,14 +237,26 @@ func (p *Prober) dispatch(ctx context.Context, g *errgroup.Group, w *watch, now 
 	if lag := now.Sub(w.due); lag > stallBound {
 		p.stalled(now, lag)
 	}
-	w.flying = true
-	if w.instance != nil {
-		p.ready = append(p.ready, w)
+	f := flight{watch: w, due: w.due, overlaps: w.flying > 0}
+	if f.overlaps {
+		if _, ok := w.overlap(now); !ok || p.extra >= maxOverlap {
+			return // no longer wanted, or enough for now; the end of a probe plans the next
+		}
+		p.extra++
+	}
+	w.flying++
+	w.asked = now
+	if due, ok := w.overlap(now); ok {
+		p.queue.put(w, due)
+	}
+	if w.instance != nil && !f.overlaps {
+		p.ready = append(p.ready, f)
 		return
 	}
-	// Controls never wait for a worker: there are few, one in flight each.
+	// Controls never wait for a worker: there are few, one in flight each. Nor
+	// do overlapping probes take one from a target that has its turn.
 	g.Go(func() error {
-		p.run(ctx, w)
+		p.run(ctx, f)
 		return nil
 	})
 }
@@ -257,16 +275,16 @@ func (p *Prober) work(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case w := <-p.jobs:
-			p.run(ctx, w)
+		case f := <-p.jobs:
+			p.run(ctx, f)
 		}
 	}
 }
 
-func (p *Prober) run(ctx context.Context, w *watch) {
+func (p *Prober) run(ctx context.Context, f flight) {
 	select {
 	case <-ctx.Done():
-	case p.results <- p.execute(ctx, w):
+	case p.results <- p.execute(ctx, f):
 	}
 }
 

@@ -177,6 +177,7 @@ func TestFirstTurnsAreSpreadOverTheRound(t *testing.T) {
 	})
 }
 
+// Outside a burst, that is: see burst_test.go.
 func TestOneProbeInFlightPerTarget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := world{answer: func(_ context.Context, tg Target, at time.Duration) error {
@@ -185,7 +186,7 @@ func TestOneProbeInFlightPerTarget(t *testing.T) {
 			} else {
 				time.Sleep(650 * time.Millisecond)
 			}
-			return errDead
+			return nil
 		}}
 		w.run(t, Config{Targets: pair(), Workers: 2}, 30*time.Second)
 		if w.most != 1 {
@@ -423,10 +424,14 @@ func TestConfirmationWaitsForTheVote(t *testing.T) {
 			return ctx.Err()
 		}}
 		w.run(t, Config{Targets: ts}, first+4900*time.Millisecond)
-		step := 700 * time.Millisecond
-		check(t, "votes", w.votes("a"), []string{"unknown at " + (first + step).String(), "down at " + (first + 3*step).String()})
-		// Back to back for a round after the vote turned, then the grid.
-		check(t, "probes", w.times("a"), []time.Duration{first, first + step, first + 2*step, first + 3*step, first + 4*step, first + 4*time.Second})
+		silence, turned := first+700*time.Millisecond, first+1500*time.Millisecond
+		check(t, "votes", w.votes("a"), []string{"unknown at " + silence.String(), "down at " + turned.String()})
+		// One by one for a round after the vote turned, then the grid.
+		third := 700 * time.Millisecond / 3
+		check(t, "probes", w.times("a"), []time.Duration{
+			first, silence, silence + 100*time.Millisecond,
+			turned, turned + third, turned + 2*third, turned + 3*third + 1, turned + 4*third + 1, first + 4*time.Second,
+		})
 	})
 }
 

@@ -1,10 +1,13 @@
 package healthcheck
 
 import (
+	"cmp"
 	"container/heap"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"pointsman/internal/failover"
@@ -21,7 +24,13 @@ type watch struct {
 	grid   time.Time // the next turn of its rounds
 	due    time.Time // when it is probed next
 	place  int       // in the queue, -1 when it is not there
-	flying bool      // a probe is under way or waits for a worker
+	asked  time.Time // when the newest probe was handed out
+	flying int       // probes that are under way or wait for a worker
+	early  []outcome // have ended before one that was sent earlier
+	counts uint64    // probes that were counted
+
+	mu    sync.Mutex // guards sends: probes of a burst start on many goroutines
+	sends uint64     // probes that were sent
 
 	count       failover.Count
 	before      failover.Count // as it was before the present run of misses
@@ -37,6 +46,39 @@ type watch struct {
 	identity    bool
 	warnings    []string
 	gated       bool // its down vote waits for a control
+}
+
+// flight is one probe on its way.
+type flight struct {
+	watch    *watch
+	due      time.Time
+	overlaps bool // another probe of the target was in flight when it was handed out
+}
+
+// start stamps a probe: its place in the order of sending, and when.
+func (w *watch) start() (n uint64, at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n = w.sends
+	w.sends++
+	return n, time.Now()
+}
+
+// landed takes a probe that has ended and returns those that can be counted
+// now. Probes of a burst may end in any order and are counted as they were
+// sent: what a run of misses means depends on it.
+func (w *watch) landed(o outcome) []outcome {
+	w.flying--
+	at, _ := slices.BinarySearchFunc(w.early, o, func(a, b outcome) int { return cmp.Compare(a.number, b.number) })
+	w.early = slices.Insert(w.early, at, o)
+	n := 0
+	for n < len(w.early) && w.early[n].number == w.counts {
+		n++
+		w.counts++
+	}
+	ripe := slices.Clone(w.early[:n])
+	w.early = slices.Delete(w.early, 0, n)
+	return ripe
 }
 
 // instance groups the watches that are reported together.
@@ -99,11 +141,12 @@ func (w *watch) firstMiss() bool {
 	return !w.own && w.lastError != "" && w.count.Sighting(w.target.Count).Misses == 1
 }
 
-// plan returns when the target is probed next. After a first miss a burst of
-// re-checks makes the vote early; it ends with the vote or with a success. Once the vote is down, confirming probes run for one round from
-// the end of the ride-out on. After a fault of our own nothing is hurried:
-// more probes would not heal us. Nor is the way back up: a cluster that
-// returns has to prove itself over time.
+// plan returns when the target is probed next, if none of its probes is in
+// flight. After a first miss a burst of re-checks makes the vote early; it ends
+// with the vote or with a success. Once the vote is down, confirming probes
+// run for one round from the end of the ride-out on. After a fault of our own
+// nothing is hurried: more probes would not heal us. Nor is the way back up: a
+// cluster that returns has to prove itself over time.
 func (w *watch) plan(now time.Time) time.Time {
 	t := &w.target
 	if late := now.Sub(w.grid); late >= 0 {
@@ -119,12 +162,43 @@ func (w *watch) plan(now time.Time) time.Time {
 	case w.count.Missing():
 		due = earlier(due, again)
 	case s.Vote == failover.Down && s.Misses > 0:
-		from := later(s.FirstMiss.Add(t.RideOut), w.turned)
+		from := w.confirmFrom(s)
 		if confirm := later(later(from, again), now); !confirm.After(from.Add(t.Round)) {
 			due = earlier(due, confirm)
 		}
 	}
 	return later(due, now)
+}
+
+// confirmFrom is when confirming probes begin.
+func (w *watch) confirmFrom(s failover.Sighting) time.Time {
+	return later(s.FirstMiss.Add(w.target.RideOut), w.turned)
+}
+
+// overlap returns when the next probe is sent although others are in flight;
+// false when it has to wait for them. Only a burst may overlap, so that a
+// target that is silent costs it one timeout and not one per probe: re-checks
+// as many as the vote still wants, confirming probes up to Fall at a time, one
+// by one within the timeout. Each has a connection and a whole deadline of its
+// own, so a miss means what it always means.
+func (w *watch) overlap(now time.Time) (due time.Time, ok bool) {
+	t := &w.target
+	answered := slices.ContainsFunc(w.early, func(o outcome) bool { return o.kind != Miss })
+	if w.own || answered {
+		return due, false
+	}
+	s := w.count.Sighting(t.Count)
+	switch {
+	case w.count.Missing():
+		return later(w.asked.Add(t.Burst), now), s.Misses+len(w.early)+w.flying < s.Fall
+	case s.Vote == failover.Down && s.Misses > 0 && w.flying < s.Fall:
+		from := w.confirmFrom(s)
+		if due = later(from, now); !w.asked.Before(from) {
+			due = later(w.asked.Add(max(t.Burst, t.Timeout/time.Duration(s.Fall))), now)
+		}
+		return due, !due.After(from.Add(t.Round))
+	}
+	return due, false
 }
 
 func earlier(a, b time.Time) time.Time {
