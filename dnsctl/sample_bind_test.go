@@ -41,18 +41,24 @@ func TestBINDSampleConfigGrantsWhatIsNeededAndNoMore(t *testing.T) {
 		}
 		return conf
 	}, "example.com.")
-	const name = failover.RecordName("orders.example.com.")
 	c := testConfig(t, n.addr.String())
 	c.Zone = "example.com."
-	c.Allowed = map[failover.RecordName][]failover.Target{
-		name: {"a.example.com.", "b.example.com."}, "a.example.com.": {"b.example.com."}, "new.example.com.": {"b.example.com."},
+	c.Allowed = map[failover.RecordName][]failover.Target{"new.example.com.": {"orders-b.example.com."}}
+	pairs := map[failover.RecordName][2]failover.Target{
+		"orders.example.com.":     {"orders-a.example.com.", "orders-b.example.com."},
+		"orders.vpc.example.com.": {"orders-a.vpc.example.com.", "orders-b.vpc.example.com."},
+	}
+	for name, to := range pairs {
+		c.Allowed[name] = to[:]
 	}
 	p := mustProvider(t, c)
-	mustWrite(t, p, Change{Name: name, Expect: "a.example.com.", ExpectMark: ptr(""), Value: "b.example.com.", TTL: 30, Mark: mark(1, 1)})
-	if got, want := mustRead(t, p, name), (State{Value: "b.example.com.", TTL: 30, Mark: mark(1, 1)}); got != want {
-		t.Errorf("%+v", got)
+	for name, to := range pairs {
+		mustWrite(t, p, Change{Name: name, Expect: to[0], ExpectMark: ptr(""), Value: to[1], TTL: 30, Mark: mark(1, 1)})
+		if got, want := mustRead(t, p, name), (State{Value: to[1], TTL: 30, Mark: mark(1, 1)}); got != want {
+			t.Errorf("%+v", got)
+		}
 	}
-	out, err := p.Write(t.Context(), Change{Name: "new.example.com.", Value: "b.example.com.", TTL: 30, Mark: mark(1, 1)})
+	out, err := p.Write(t.Context(), Change{Name: "new.example.com.", Value: "orders-b.example.com.", TTL: 30, Mark: mark(1, 1)})
 	if out != failover.WriteRefused || !errors.Is(err, ErrRights) {
 		t.Errorf("another name: %s %v", out, err)
 	}
