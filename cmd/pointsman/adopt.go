@@ -35,7 +35,7 @@ func (a *app) driftCommand(verb failover.Verb, cmd *cobra.Command) *cobra.Comman
 	cmd.Args = exactly("INSTANCE")
 	o.register(a, cmd)
 	o.registerYes(cmd)
-	cmd.Flags().StringVar(&seen, "seen", "", "the `TARGET` that the name shows now (default: what the controller last saw)")
+	cmd.Flags().StringVar(&seen, "seen", "", "the `TARGET` that the name shows now, or \"absent\" (default: what the controller last saw)")
 	if verb == failover.DoAdopt {
 		cmd.Flags().Uint64Var(&base, "term-base", 0, "after the ledger was rebuilt: the `TERM` in the name's mark, to count on from")
 	}
@@ -52,7 +52,7 @@ func (a *app) driftCommand(verb failover.Verb, cmd *cobra.Command) *cobra.Comman
 			seen = string(lastSeen(v))
 		}
 		seen = strings.ToLower(seen)
-		if seen != "" && !strings.HasSuffix(seen, ".") {
+		if seen != "" && seen != string(failover.SeenAbsent) && !strings.HasSuffix(seen, ".") {
 			seen += "."
 		}
 		what := fmt.Sprintf("%s %s: the name shows %s, the record says %s", verb, v.Instance, orElse(seen, "nothing that was read"), orElse(string(v.Active), "nothing"))
@@ -75,7 +75,7 @@ func (a *app) driftCommand(verb failover.Verb, cmd *cobra.Command) *cobra.Comman
 func lastSeen(v failover.View) failover.Target {
 	for _, s := range v.Stops {
 		if s.Kind == failover.StopDrift {
-			return s.Seen
+			return failover.Target(orElse(string(s.Seen), string(failover.SeenAbsent)))
 		}
 	}
 	var seen failover.Target

@@ -1,0 +1,289 @@
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// fate is what becomes of an update on its way through a [dnsProxy].
+type fate int
+
+const (
+	pass        fate = iota
+	loseReply        // BIND gets it, its answer is thrown away
+	loseRequest      // BIND never gets it
+	holdReply        // BIND gets it, its answer waits for release
+	holdRequest      // it waits for release before BIND gets it
+)
+
+// dnsProxy stands between the program and BIND. It forwards every message as
+// it is, knows an update from a query, and may hold or lose the next update.
+type dnsProxy struct {
+	addr, to string
+	listener net.Listener
+	group    sync.WaitGroup
+	closing  chan struct{}
+	held     chan struct{} // gets a word for every message that is held
+	release  chan struct{} // closing it lets them go
+	let      sync.Once
+
+	mu      sync.Mutex
+	conns   map[net.Conn]bool
+	opcodes map[int]int
+	rcodes  []int // of BIND's answers to updates, in order
+	next    fate
+}
+
+func startProxy(t *testing.T, to string) *dnsProxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &dnsProxy{
+		addr: l.Addr().String(), to: to, listener: l, closing: make(chan struct{}),
+		held: make(chan struct{}, 16), release: make(chan struct{}), conns: map[net.Conn]bool{}, opcodes: map[int]int{},
+	}
+	p.group.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			p.group.Go(func() { p.serve(c) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		close(p.closing)
+		p.mu.Lock()
+		for c := range p.conns {
+			c.Close()
+		}
+		p.mu.Unlock()
+		p.group.Wait()
+	})
+	return p
+}
+
+// then sets the fate of the next update; all after it pass.
+func (p *dnsProxy) then(f fate) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next = f
+}
+
+// letGo releases everything that is held.
+func (p *dnsProxy) letGo() { p.let.Do(func() { close(p.release) }) }
+
+// count says how many messages of an opcode the program sent.
+func (p *dnsProxy) count(opcode int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.opcodes[opcode]
+}
+
+func (p *dnsProxy) answered() []int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.rcodes)
+}
+
+func (p *dnsProxy) own(c net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns[c] = true
+	select {
+	case <-p.closing:
+		return false
+	default:
+		return true
+	}
+}
+
+// wait blocks until the messages that are held may go on.
+func (p *dnsProxy) wait() {
+	p.held <- struct{}{}
+	select {
+	case <-p.release:
+	case <-p.closing:
+	}
+}
+
+// serve forwards one connection, message by message. The far side gets a held
+// message even when the program is dead by then: that is how networks are.
+func (p *dnsProxy) serve(c net.Conn) {
+	defer c.Close()
+	s, err := net.Dial("tcp", p.to)
+	if err != nil {
+		return
+	}
+	defer s.Close()
+	if !p.own(c) || !p.own(s) {
+		return
+	}
+	for {
+		m, err := readFrame(c)
+		if err != nil {
+			return
+		}
+		f := p.seen(m)
+		switch f {
+		case loseRequest:
+			return
+		case holdRequest:
+			p.wait()
+		}
+		if _, err := s.Write(m); err != nil {
+			return
+		}
+		r, err := readFrame(s)
+		if err != nil {
+			return
+		}
+		p.told(m, r)
+		switch f {
+		case loseReply:
+			return
+		case holdReply:
+			p.wait()
+		}
+		if _, err := c.Write(r); err != nil {
+			return
+		}
+	}
+}
+
+// opcodeOf reads the opcode of a framed message (RFC 1035 sections 4.1.1, 4.2.2).
+func opcodeOf(frame []byte) int { return int(frame[4]>>3) & 15 }
+
+func (p *dnsProxy) seen(m []byte) fate {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.opcodes[opcodeOf(m)]++
+	if opcodeOf(m) != dns.OpcodeUpdate {
+		return pass
+	}
+	f := p.next
+	p.next = pass
+	return f
+}
+
+func (p *dnsProxy) told(m, r []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if opcodeOf(m) == dns.OpcodeUpdate {
+		p.rcodes = append(p.rcodes, int(r[5]&15))
+	}
+}
+
+// readFrame reads a message with its length in front.
+func readFrame(c net.Conn) ([]byte, error) {
+	frame := make([]byte, 2)
+	if _, err := io.ReadFull(c, frame); err != nil {
+		return nil, err
+	}
+	n := int(binary.BigEndian.Uint16(frame))
+	if n < 12 {
+		return nil, errors.New("this is no message")
+	}
+	frame = append(frame, make([]byte, n)...)
+	_, err := io.ReadFull(c, frame[2:])
+	return frame, err
+}
+
+// witness asks a server for the CNAME of a name every 2 ms over UDP, and
+// remembers what was ever answered. Its figures are for after the end.
+type witness struct {
+	stop chan struct{}
+	once sync.Once
+	done chan struct{}
+
+	answers, missing int
+	values           []string    // "target TTL", each time that it changed
+	at               []time.Time // when each was first seen
+	bad              map[string]int
+}
+
+func startWitness(t *testing.T, server, name string) *witness {
+	t.Helper()
+	conn, err := net.Dial("udp", server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &witness{stop: make(chan struct{}), done: make(chan struct{}), bad: map[string]int{}}
+	go func() {
+		defer close(w.done)
+		defer conn.Close()
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-w.stop:
+				return
+			case <-tick.C:
+				w.look(&dns.Conn{Conn: conn}, name)
+			}
+		}
+	}()
+	t.Cleanup(w.end)
+	return w
+}
+
+func (w *witness) end() {
+	w.once.Do(func() { close(w.stop) })
+	<-w.done
+}
+
+func (w *witness) look(conn *dns.Conn, name string) {
+	m := new(dns.Msg).SetQuestion(name, dns.TypeCNAME)
+	_ = conn.SetDeadline(time.Now().Add(500 * time.Millisecond))
+	err := conn.WriteMsg(m)
+	var r *dns.Msg
+	for err == nil && (r == nil || r.Id != m.Id) {
+		r, err = conn.ReadMsg()
+	}
+	if err != nil {
+		w.missing++
+		return
+	}
+	w.answers++
+	switch {
+	case r.Rcode != dns.RcodeSuccess:
+		w.bad[dns.RcodeToString[r.Rcode]]++
+	case len(r.Answer) != 1 || r.Answer[0].Header().Rrtype != dns.TypeCNAME:
+		w.bad["empty"]++
+	default:
+		cname := r.Answer[0].(*dns.CNAME)
+		v := fmt.Sprintf("%s %d", strings.ToLower(cname.Target), cname.Hdr.Ttl)
+		if len(w.values) == 0 || w.values[len(w.values)-1] != v {
+			w.values, w.at = append(w.values, v), append(w.at, time.Now())
+		}
+	}
+}
+
+// saw ends the witness and checks that the name showed exactly these values,
+// in this order, and never nothing.
+func (w *witness) saw(t *testing.T, want ...string) {
+	t.Helper()
+	w.end()
+	if !slices.Equal(w.values, want) {
+		t.Errorf("the name showed\n %q, want\n %q", w.values, want)
+	}
+	if len(w.bad) > 0 {
+		t.Errorf("%v among %d answers", w.bad, w.answers)
+	}
+	if w.answers < 50 || w.missing > w.answers/100 {
+		t.Errorf("%d answers, %d missing: that is no watch", w.answers, w.missing)
+	}
+}
