@@ -36,9 +36,7 @@ func (a *app) driftCommand(verb failover.Verb, cmd *cobra.Command) *cobra.Comman
 	o.register(a, cmd)
 	o.registerYes(cmd)
 	cmd.Flags().StringVar(&seen, "seen", "", "the `TARGET` that the name shows now, or \"absent\" (default: what the controller last saw)")
-	if verb == failover.DoAdopt {
-		cmd.Flags().Uint64Var(&base, "term-base", 0, "after the ledger was rebuilt: the `TERM` in the name's mark, to count on from")
-	}
+	cmd.Flags().Uint64Var(&base, "term-base", 0, "after the ledger was rebuilt: the `TERM` in the name's mark, to count on from")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := a.client()
 		if err != nil {

@@ -38,6 +38,11 @@ func Look(s *State, p *Policy, now time.Time) View {
 	for _, n := range rec.Names {
 		v.Names = append(v.Names, s.nameView(n))
 	}
+	if !s.found { // what adopt would take over
+		for _, n := range p.Names {
+			v.Names = append(v.Names, s.nameView(NameRecord{Name: n.Name, Provider: n.Provider, Zone: n.Zone, Embedded: n.Embedded}))
+		}
+	}
 	v.Op, v.LastOp, v.Stops = rec.Op, rec.LastOp, rec.Stops
 	if rec.Op != nil {
 		v.Step = stepView(p, rec.Op)
