@@ -22,6 +22,9 @@ func (t *turn) decide() {
 		return
 	}
 	if !s.loaded || !t.mayAct() {
+		if s.found && s.lead.Leading && s.rec.Term > s.term() {
+			t.yield()
+		}
 		t.refuseCommands()
 		return
 	}
@@ -47,6 +50,18 @@ func (t *turn) decide() {
 	}
 	t.syncNames()
 	t.publication()
+}
+
+// yield gives up: another controller has committed under a newer term. A
+// newer mark at a name is no such proof (the ledger may have been restored from
+// a copy); that is drift, and a person decides.
+func (t *turn) yield() {
+	why := fmt.Sprintf("the record bears term %d, ours is %d", t.s.rec.Term, t.s.term())
+	if t.s.paged["yield"] == why {
+		return
+	}
+	t.page("yield", why)
+	t.words = append(t.words, Yield{Seen: t.s.rec.Token()})
 }
 
 // claimRecord puts our term into the record before anything else is decided.

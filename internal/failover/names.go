@@ -244,11 +244,6 @@ func (t *turn) drift(n *NameRecord, seen NameRead) {
 	why := fmt.Sprintf("%s shows %s with mark %q, the record says CNAME %s with mark %q", n.Name, shows, seen.Mark, n.Value, markText(n.Mark))
 	if t.newer(seen.Mark) {
 		why += "; the mark is newer than the record: another controller, or a ledger that was restored"
-		m, _ := ParseMark(seen.Mark)
-		if t.s.paged["yield"] != seen.Mark {
-			t.s.paged["yield"] = seen.Mark
-			t.words = append(t.words, Yield{Seen: m.Token})
-		}
 	}
 	if st := t.rec.Stop(StopDrift); st != nil && st.Why == why {
 		return
