@@ -181,7 +181,7 @@ func roomTable(text string) (map[string][]string, error) {
 func listRooms(t *testing.T) []room {
 	t.Helper()
 	rooms := map[string]*room{}
-	for _, tags := range []string{"", "failpoint", "race"} {
+	for _, tags := range []string{"", "failpoint"} {
 		dec := json.NewDecoder(strings.NewReader(command(t, "go", "list", "-tags", tags, "-json=ImportPath,Dir,GoFiles,Imports,TestImports,XTestImports", "./...")))
 		for {
 			var p struct {
