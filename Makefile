@@ -57,9 +57,10 @@ fuzz: ## every fuzz target for FUZZTIME (20s)
 		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 			echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; done; done
 
-bench: build ## benchmarks, and the figures of the demo
+bench: build ## benchmarks, the figures of the demo, and how fast and at what cost the lab's controller works
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	$(BIN)/pointsman-lab demo
+	$(BIN)/pointsman-lab bench
 
 mutate: ## take each guard out once and see a test fail
 	./internal/failover/mutate.sh

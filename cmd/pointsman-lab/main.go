@@ -3,6 +3,7 @@
 //
 //	pointsman-lab run           the lab, for playing: kill a cluster and watch
 //	pointsman-lab demo          every story in about a minute, with a verdict
+//	pointsman-lab bench         how fast, and at what cost
 //	pointsman-lab kill a        in another terminal: a fault for a running lab
 //
 // It exits 0 when all is well, 1 on an error, and 5 when a demo saw a promise
@@ -18,6 +19,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -62,6 +64,7 @@ type app struct {
 	pointsman string
 	verbose   bool
 	billing   bool
+	rideOut   time.Duration
 	out, err  io.Writer
 }
 
@@ -78,7 +81,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.PersistentFlags().StringVar(&a.dir, "dir", "", "work `FOLDER` of the lab (run and the verbs: "+lab.DefaultDir+"; demo: a temporary one)")
-	root.AddCommand(a.runCommand(), a.demoCommand(), a.clusterCommand())
+	root.AddCommand(a.runCommand(), a.demoCommand(), a.benchCommand(), a.clusterCommand())
 	root.AddCommand(a.verbCommands()...)
 	return root
 }
@@ -87,6 +90,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 func (a *app) labFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&a.pointsman, "pointsman", "", "the pointsman `BINARY` (by default the one beside this program)")
 	cmd.Flags().BoolVarP(&a.verbose, "verbose", "v", false, "show what every part of the lab logs")
+	cmd.Flags().DurationVar(&a.rideOut, "ride-out", 0, "the longest `BLIP` that is never acted upon; 0 acts at once")
 	cmd.Flags().BoolVar(&a.billing, "billing", false, "add a second instance, billing, with two names")
 }
 
@@ -96,7 +100,10 @@ func (a *app) config() (lab.Config, error) {
 	if err != nil {
 		return lab.Config{}, fmt.Errorf("find this program: %w", err)
 	}
-	cfg := lab.Config{Dir: a.dir, Pointsman: a.pointsman, Self: self, Instances: []string{lab.Orders}}
+	cfg := lab.Config{Dir: a.dir, Pointsman: a.pointsman, Self: self, Instances: []string{lab.Orders}, Tune: lab.Tune{RideOut: a.rideOut}}
+	if a.rideOut < 0 {
+		return lab.Config{}, fmt.Errorf("--ride-out %s: 0 or more", a.rideOut)
+	}
 	if cfg.Pointsman == "" {
 		cfg.Pointsman = filepath.Join(filepath.Dir(self), "pointsman")
 	}

@@ -40,6 +40,53 @@ func TestEndToEnd(t *testing.T) {
 	bin := binaries(t)
 	t.Run("the demo moves the name when it must and only then", func(t *testing.T) { demoEndToEnd(t, bin) })
 	t.Run("run moves the name and ends every part on interrupt", func(t *testing.T) { runEndToEnd(t, bin) })
+	t.Run("bench measures, and no ride-out is cut short", func(t *testing.T) { benchEndToEnd(t, bin) })
+}
+
+// benchEndToEnd measures little, but the real thing. How large a figure is
+// depends on the machine; that a ride-out was ridden out does not.
+func benchEndToEnd(t *testing.T, bin string) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "pointsman-lab"), "bench", "-o", "json",
+		"--only", "ride-out", "--only", "idle", "--rounds", "1", "--ride-out", "1s", "--idle", "1s")
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 15 * time.Second
+	cmd.Env = append(os.Environ(), "TMPDIR="+shortTemp(t))
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("bench: %v\n%s\n%s", err, out.Bytes(), errs.Bytes())
+	}
+	var report struct {
+		OK      bool
+		Figures []struct {
+			Name    string
+			Values  []float64
+			Missing string
+		}
+	}
+	if err := json.Unmarshal(out.Bytes(), &report); err != nil || !report.OK {
+		t.Fatalf("%v\n%s", err, out.Bytes())
+	}
+	measured := map[string]bool{}
+	for _, f := range report.Figures {
+		for _, v := range f.Values {
+			measured[f.Name] = true
+			if v < 0 {
+				t.Errorf("%s is %v", f.Name, v)
+			}
+		}
+		measured[f.Name] = measured[f.Name] || f.Missing != "" // where there is no /proc
+	}
+	for _, name := range []string{"sync_ms", "ride_out_kill_beyond_ms", "ride_out_stall_beyond_ms", "idle_cpu_percent", "idle_memory_mb", "idle_fast_cpu_percent"} {
+		if !measured[name] {
+			t.Errorf("no %s in\n%s", name, out.Bytes())
+		}
+	}
+	if measured["kill_answered_ms"] {
+		t.Error("told a story that nobody asked for")
+	}
 }
 
 // demoEndToEnd tells two stories with the real controller and vantages: one in

@@ -33,6 +33,8 @@ type Result struct {
 	VerifiedMS *float64 `json:"verified_ms"`
 	Counts
 	Why []string `json:"why,omitempty"` // the promises that were broken
+
+	measured map[string]float64 // what only a benchmark asks for, by figure
 }
 
 // Report is the whole demo.
@@ -113,6 +115,15 @@ type stage struct {
 	fault    time.Time // when the fault was made, or the command was given
 	answered time.Time // when the recorder saw the other target
 	why      []string  // promises that were broken
+	measured map[string]float64
+}
+
+// measure keeps a figure of the story.
+func (st *stage) measure(figure string, v float64) {
+	if st.measured == nil {
+		st.measured = map[string]float64{}
+	}
+	st.measured[figure] = v
 }
 
 func (st *stage) broken(format string, args ...any) {
@@ -255,7 +266,7 @@ func (st *stage) judge(s Story, answers []Answer, after View) {
 
 // result fills in the times.
 func (st *stage) result(s Story, after View) Result {
-	res := Result{Name: s.Name, From: st.from}
+	res := Result{Name: s.Name, From: st.from, measured: st.measured}
 	if !s.Moves || after.LastOp == nil || after.Active == st.from {
 		return res
 	}

@@ -24,6 +24,7 @@ type Config struct {
 	Pointsman string    // the binary under test
 	Self      string    // the binary that runs a cluster when called with cluster …
 	Instances []string  // Orders, Billing
+	Tune      Tune      // of the instances
 	Log       io.Writer // gets what the children write; nil for nobody. The files in Dir/logs have it anyway
 }
 
@@ -63,7 +64,7 @@ func Run(ctx context.Context, cfg Config, body func(context.Context, *Lab) error
 		}
 		cfg.Dir = dir
 	}
-	world, err := NewWorld(cfg.Dir, cfg.Instances, ports)
+	world, err := NewWorld(WorldConfig{Dir: cfg.Dir, Instances: cfg.Instances, Ports: ports, Tune: cfg.Tune})
 	if err != nil {
 		if temp {
 			err = errors.Join(err, os.RemoveAll(cfg.Dir))

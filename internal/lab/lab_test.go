@@ -133,7 +133,7 @@ func TestOrdersThatMakeNoSenseAreRefusedWithTheReason(t *testing.T) {
 
 func TestAFolderWhereALabRunsIsRefused(t *testing.T) {
 	l, _ := clustersOnly(t)
-	if _, err := NewWorld(l.World.Dir, []string{Orders}, Ports{}); err == nil || !strings.Contains(err.Error(), "a lab is running there already") {
+	if _, err := NewWorld(WorldConfig{Dir: l.World.Dir, Instances: []string{Orders}}); err == nil || !strings.Contains(err.Error(), "a lab is running there already") {
 		t.Errorf("%v", err)
 	}
 }

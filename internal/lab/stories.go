@@ -97,6 +97,10 @@ func (st *stage) settled(ctx context.Context) error {
 
 // hold watches for a while that nothing begins.
 func (st *stage) hold(ctx context.Context, d time.Duration) error {
+	return pause(ctx, d)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
 		return nil
@@ -172,8 +176,12 @@ func playControllerKilled(ctx context.Context, st *stage) error {
 	}
 	// A story that missed the middle would have shown nothing.
 	v, err := st.lab.Tool.View(ctx, st.instance)
-	if err == nil && v.LastOp != nil && v.LastOp.At.Before(again) {
+	switch {
+	case err != nil || v.LastOp == nil:
+	case v.LastOp.At.Before(again):
 		st.broken("the operation had ended before the controller was killed")
+	default:
+		st.measure(figureResume, v.LastOp.Op.StepAt["settle"].Sub(again).Seconds()/fastRound.Seconds())
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"runtime"
 	"strings"
 	"text/template"
+	"time"
 )
 
 // Names of the parts of the lab that are no cluster.
@@ -48,7 +50,15 @@ type World struct {
 	Clusters  []ClusterSite  `json:"clusters"`
 	Vantages  []string       `json:"vantages"` // the external ones
 	Instances []InstanceSite `json:"instances"`
+	Tune      Tune           `json:"tune,omitzero"`
 	token     string         // of the management APIs
+}
+
+// Tune is what a lab's instances have otherwise than usual. The zero value is
+// the usual.
+type Tune struct {
+	Preset  string        `json:"preset,omitempty"`      // empty: fast-lab
+	RideOut time.Duration `json:"ride_out_ns,omitempty"` // 0: as the preset says
 }
 
 // Ports are the ports that a lab takes where they are free; 0 is any. They,
@@ -68,21 +78,30 @@ var ErrNoPort = errors.New("no free port between 20000 and 30000")
 // ErrOccupied is returned for a work folder that is not the lab's to use.
 var ErrOccupied = errors.New("the folder holds files that are not a lab's")
 
+// WorldConfig says what a world is made of.
+type WorldConfig struct {
+	Dir       string
+	Instances []string // Orders, Billing
+	Ports     Ports
+	Tune      Tune
+}
+
 // NewWorld finds free ports and makes the folder with its files: all but the
 // vantages' files, which pointsman itself writes.
-func NewWorld(dir string, instances []string, ports Ports) (*World, error) {
-	dir, err := filepath.Abs(dir)
+func NewWorld(cfg WorldConfig) (*World, error) {
+	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("work folder: %w", err)
 	}
-	w := &World{Dir: dir, Config: filepath.Join(dir, "pointsman.yaml"), Vantages: []string{"van-2", "van-3"}}
+	cfg.Tune.Preset = cmp.Or(cfg.Tune.Preset, "fast-lab")
+	w := &World{Dir: dir, Tune: cfg.Tune, Config: filepath.Join(dir, "pointsman.yaml"), Vantages: []string{"van-2", "van-3"}}
 	if w.token, err = secret(); err != nil {
 		return nil, err
 	}
-	if err := w.pickPorts(ports); err != nil {
+	if err := w.pickPorts(cfg.Ports); err != nil {
 		return nil, err
 	}
-	for _, name := range instances {
+	for _, name := range cfg.Instances {
 		site, err := w.instance(name)
 		if err != nil {
 			return nil, err
@@ -301,7 +320,10 @@ authority:
 instances:
 {{- range $in := .Instances}}
   - name: {{.Name}}
-    preset: fast-lab
+    preset: {{$.Tune.Preset}}
+{{- if $.Tune.RideOut}}
+    ride_out: {{$.Tune.RideOut}}
+{{- end}}
     names:
 {{- range .Names}}
       - {name: {{.}}, provider: embedded}

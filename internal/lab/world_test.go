@@ -9,13 +9,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 )
 
 func newWorld(t *testing.T, instances ...string) *World {
 	t.Helper()
-	w, err := NewWorld(filepath.Join(t.TempDir(), "lab"), instances, Ports{})
+	w, err := NewWorld(WorldConfig{Dir: filepath.Join(t.TempDir(), "lab"), Instances: instances})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +105,7 @@ func TestAFolderOfSomebodyElseIsNotTouched(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "data"), []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewWorld(dir, []string{Orders}, Ports{}); !errors.Is(err, ErrOccupied) {
+	if _, err := NewWorld(WorldConfig{Dir: dir, Instances: []string{Orders}}); !errors.Is(err, ErrOccupied) {
 		t.Fatalf("%v, want ErrOccupied", err)
 	}
 	entries, _ := os.ReadDir(dir)
@@ -119,7 +120,7 @@ func TestTheLedgerOfAnEarlierLabIsForgotten(t *testing.T) {
 	if err := os.WriteFile(old, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewWorld(w.Dir, []string{Orders}, Ports{}); err != nil {
+	if _, err := NewWorld(WorldConfig{Dir: w.Dir, Instances: []string{Orders}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(old); !errors.Is(err, fs.ErrNotExist) {
@@ -161,7 +162,24 @@ func TestPortsAreFreeApartAndTheSameForBothClusters(t *testing.T) {
 }
 
 func TestAnInstanceThatTheLabDoesNotHaveIsRefused(t *testing.T) {
-	if _, err := NewWorld(t.TempDir(), []string{"payroll"}, Ports{}); err == nil || !strings.Contains(err.Error(), `not "payroll"`) {
+	if _, err := NewWorld(WorldConfig{Dir: t.TempDir(), Instances: []string{"payroll"}}); err == nil || !strings.Contains(err.Error(), `not "payroll"`) {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestTheTuneIsInTheConfig(t *testing.T) {
+	for want, tune := range map[string]Tune{
+		"    preset: fast-lab\n    names:":                     {},
+		"    preset: fast-lab\n    ride_out: 2.5s\n    names:": {RideOut: 2500 * time.Millisecond},
+		"    preset: stateless-http\n    names:":               {Preset: "stateless-http"},
+	} {
+		w, err := NewWorld(WorldConfig{Dir: filepath.Join(t.TempDir(), "lab"), Instances: []string{Orders}, Tune: tune})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(w.Config)
+		if err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("%+v: %v; no %q in\n%s", tune, err, want, b)
+		}
 	}
 }

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pointsman/internal/lab"
+)
+
+func (a *app) benchCommand() *cobra.Command {
+	var output string
+	bench := lab.BenchConfig{}
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure how fast the name moves and what the controller costs (about five minutes)",
+		Long: `Start one lab after the other, and measure in them: from a kill and from a
+stall to the new answer, with a ride-out and without; from the start of a
+controller to its first right answer; how long an operation takes to go on after
+kill -9; what an idle controller costs; and, with dnsperf installed, what an
+answer of the authority costs.
+
+Figures move with the machine and with what else runs on it: the load is
+printed beside them. Goals are printed, never judged; the exit status is ` + fmt.Sprint(exitBroken) + `
+when an answer broke a promise.`,
+		Args: cobra.NoArgs,
+	}
+	cmd.Flags().StringVar(&a.pointsman, "pointsman", "", "the pointsman `BINARY` (by default the one beside this program)")
+	cmd.Flags().IntVar(&bench.Rounds, "rounds", 5, "tell every story so many times")
+	cmd.Flags().DurationVar(&bench.RideOut, "ride-out", 2*time.Second, "the `BLIP` that is ridden out where one is")
+	cmd.Flags().DurationVar(&bench.Idle, "idle", 20*time.Second, "watch an idle controller for this `LONG`")
+	cmd.Flags().DurationVar(&bench.Ask, "ask", 4*time.Second, "load the authority for this `LONG`, three times")
+	cmd.Flags().StringSliceVar(&bench.Only, "only", nil, "measure only this `PART`: "+strings.Join(lab.BenchParts, ", ")+" (may be given several times)")
+	outputFlag(cmd, &output)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		switch {
+		case bench.Rounds < 1:
+			return fmt.Errorf("--rounds %d: at least 1", bench.Rounds)
+		case bench.RideOut <= 0 || bench.Idle <= 0 || bench.Ask < time.Second:
+			return fmt.Errorf("--ride-out %s, --idle %s, --ask %s: more than 0, and a second of asking", bench.RideOut, bench.Idle, bench.Ask)
+		}
+		for _, part := range bench.Only {
+			if !slices.Contains(lab.BenchParts, part) {
+				return fmt.Errorf("--only %s: there are %s", part, strings.Join(lab.BenchParts, ", "))
+			}
+		}
+		p := &progress{out: a.err, terminal: isTerminal(a.err)}
+		if output == "json" && !p.terminal {
+			p.out = io.Discard
+		}
+		bench.Begin, bench.End = p.begin, p.end
+		bench.Say = func(what string) { fmt.Fprintln(p.out, "measuring", what) }
+		return a.bench(cmd.Context(), bench, output)
+	}
+	return cmd
+}
+
+func (a *app) bench(ctx context.Context, bench lab.BenchConfig, output string) error {
+	var err error
+	if bench.Lab, err = a.config(); err != nil {
+		return err
+	}
+	figures, err := lab.Bench(ctx, bench)
+	if err != nil && figures.OK {
+		return err
+	}
+	if output == "json" {
+		b, err := figures.JSON()
+		if err != nil {
+			return err
+		}
+		if _, err := a.out.Write(b); err != nil {
+			return fmt.Errorf("print the figures: %w", err)
+		}
+	} else {
+		figures.WriteTable(a.out)
+	}
+	switch {
+	case figures.OK:
+		return nil
+	case err != nil:
+		return fmt.Errorf("%w; %w", errBroken, err)
+	}
+	return errBroken
+}
