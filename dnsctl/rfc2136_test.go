@@ -268,7 +268,7 @@ func TestSilenceIsUnknownAfterTheTimeout(t *testing.T) {
 	s := startStranger(t, func([]byte) []byte { <-hold; return nil })
 	defer close(hold)
 	c := testConfig(t, s.addr.String())
-	c.Timeout = 50 * time.Millisecond
+	c.Timeout = time.Second
 	p := mustProvider(t, c)
 	out, err := p.Write(t.Context(), move())
 	if out != failover.WriteUnknown || !errors.Is(err, ErrNoAnswer) {
