@@ -88,6 +88,9 @@ func bindFirstHour(t *testing.T) {
 	if after := bind.dig(t, "example.com.", "AXFR"); after != before || bind.serial(t) != serial+1 {
 		t.Errorf("the plan changed the zone from\n%s\nto\n%s", before, after)
 	}
+	w.verb(t, exitOK, "arm", "orders", "--mode", "auto", "--yes")
+	wantIn(t, w.verb(t, exitRefused, "apply", "plan.json", "--yes"), "refused by stale: the world has moved since the plan was made")
+	w.verb(t, exitChanges, "plan", "failover", "orders", "--to", "b", "-o", "plan.json")
 	wantIn(t, w.verb(t, exitOK, "apply", "plan.json", "--yes"), "failover from a to b settled", "active is b")
 	if m := bind.mark(t); m.Token != (failover.Token{Term: 1, Epoch: 1}) || m.Op != "orders-1.1" {
 		t.Errorf("mark %s", m)
