@@ -7,8 +7,8 @@ import (
 	"pointsman/internal/failover"
 )
 
-// BenchmarkTurn is one report of one vantage with everything that it costs the
-// owner: Step, the view, its comparison and the snapshot.
+// BenchmarkTurn is one report of one vantage that says what the one before
+// said, with everything that it costs the owner: Step, NextWake, the snapshot.
 func BenchmarkTurn(b *testing.B) {
 	p, err := failover.PresetPolicy(failover.PresetHTTP)
 	if err != nil {
@@ -30,15 +30,13 @@ func BenchmarkTurn(b *testing.B) {
 		b.Fatal(err)
 	}
 	o := c.owners[orders]
-	o.life = life{state: failover.New(time.Now()), open: make(map[uint64]open)}
+	o.life = life{state: failover.New(time.Now()), open: make(map[uint64]open), heard: make(heard), look: true}
 	rec := failover.Record{
 		Version: 1, Instance: orders, Rev: 5, Term: 1, Epoch: 3, Active: "a", Mode: failover.ModeAuto,
 		Names: []failover.NameRecord{{Name: "orders.example.", Provider: "embedded", Zone: "example.", Embedded: true, Value: "a.example.", TTL: 30}},
 	}
 	var actions []failover.Action
-	step := func(e failover.Event) {
-		o.life.state, actions = c.cfg.Core.Step(o.life.state, o.policy, e, time.Now())
-	}
+	step := func(e failover.Event) { actions = o.decide(e) }
 	step(c.cfg.Lead)
 	step(failover.Loaded{Record: rec, Found: true})
 	b.ReportAllocs()

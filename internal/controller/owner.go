@@ -45,7 +45,9 @@ type life struct {
 	group  *errgroup.Group
 	state  failover.State
 	loaded bool
-	view   failover.View // as last published
+	view   failover.View // as last compared
+	heard  heard
+	look   bool // something may show in a transition
 
 	lead    failover.Lead
 	work    context.Context // while leading: what outward errands run under
@@ -139,7 +141,7 @@ func (o *owner) begin(ctx context.Context, g *errgroup.Group) {
 		lead = o.life.lead
 	}
 	o.life = life{
-		group: g, state: o.c.cfg.Core.New(now), open: make(map[uint64]open),
+		group: g, state: o.c.cfg.Core.New(now), open: make(map[uint64]open), heard: make(heard), look: true,
 		lastTick: now, due: now, tilts: tilts,
 		yielded: o.life.yielded, yieldAt: o.life.yieldAt, serials: o.life.serials,
 	}
@@ -206,9 +208,18 @@ func (o *owner) tilt() time.Duration {
 }
 
 func (o *owner) step(ctx context.Context, e failover.Event) {
+	o.dispatch(ctx, o.decide(e))
+}
+
+// decide asks the core, and notes whether the answer may show in a transition.
+func (o *owner) decide(e failover.Event) []failover.Action {
+	l := &o.life
 	var actions []failover.Action
-	o.life.state, actions = o.c.cfg.Core.Step(o.life.state, o.policy, e, o.c.now())
-	o.dispatch(ctx, actions)
+	l.state, actions = o.c.cfg.Core.Step(l.state, o.policy, e, o.c.now())
+	if l.heard.news(e) || len(actions) > 0 {
+		l.look = true
+	}
+	return actions
 }
 
 // schedule sets the next tick and the time of the timer.
@@ -237,11 +248,16 @@ func (o *owner) schedule() {
 	}
 }
 
-// publish makes a snapshot for readers and tells what changed.
+// publish makes a snapshot for readers, who derive a view when they want one,
+// and tells what changed.
 func (o *owner) publish() {
 	l := &o.life
 	now := o.c.now()
 	o.snap.Store(&Snapshot{Instance: o.policy.Instance, State: l.state, Policy: o.policy, At: now, Serials: l.serials})
+	if !l.look {
+		return
+	}
+	l.look = false
 	view := o.c.cfg.Core.Look(&l.state, o.policy, now)
 	view.Instance, view.At = o.policy.Instance, now
 	if ts := transitions(&l.view, &view); len(ts) > 0 {
