@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -78,7 +79,11 @@ func driftGuard(a *ask) (string, string) {
 	}
 	for _, n := range a.s.rec.Names {
 		if n.Want != nil {
-			return fmt.Sprintf("a write to %s (%s) is not proved yet", n.Name, n.Want.Why), "wait until the name is read back"
+			why := fmt.Sprintf("a write to %s (%s) is not proved yet", n.Name, n.Want.Why)
+			if err := a.s.names[n.Name].err; err != "" {
+				why += ": " + err
+			}
+			return why, "wait until the name is read back"
 		}
 	}
 	return "", ""
@@ -162,6 +167,9 @@ func standbyGuard(a *ask) (string, string) {
 func exposureGuard(a *ask) (string, string) {
 	if !a.p.Replicated || a.p.RPO.Kind == RPONone || a.kind == Switchover {
 		return "", "" // a switchover drains: what is open now says nothing of its loss
+	}
+	if e := a.s.exposure; e != nil && e.Gap != "" && slices.Contains(a.override, GuardStreamGap) {
+		return "", "" // an unknown loss is accepted by name
 	}
 	bound, known := a.s.bound(a.p, a.now)
 	limit := a.p.RPO.Bound
@@ -308,8 +316,11 @@ func (s *State) bound(p *Policy, now time.Time) (time.Duration, bool) {
 		return 0, false
 	}
 	until := now
-	if t := s.tally(p, s.rec.Active, now); t.verdict == Down && !s.clientFailed.IsZero() && t.downSince.After(e.Sampled) {
+	if t := s.tally(p, s.rec.Active, now); t.verdict == Down && !s.clientFailed.IsZero() {
 		until = t.downSince
+		if s.clientFailed.After(until) {
+			until = s.clientFailed
+		}
 	}
 	return e.Lag + max(until.Sub(e.Sampled), 0), true
 }

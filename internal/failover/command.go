@@ -14,6 +14,9 @@ func (t *turn) commands() {
 			return // one change per commit; the next turn takes it
 		}
 		c := t.s.queue[0]
+		if c.Do == DoAdopt && !t.readAfresh() {
+			return // what was read some time ago is not what it shows
+		}
 		t.s.queue = t.s.queue[1:]
 		t.command(c)
 	}
@@ -47,8 +50,11 @@ func (t *turn) reply(c Command, code ReplyCode, text, hint string) {
 // later replies once the change is durable.
 func (t *turn) later(c Command, code ReplyCode, text string) {
 	r := Reply{Ref: c.Ref, Code: code, Text: text}
-	if t.rec.Op != nil {
+	switch {
+	case t.rec.Op != nil:
 		r.OpID = t.rec.Op.ID
+	case code == ReplyStarted && t.rec.LastOp != nil: // it ended within the turn
+		r.OpID = t.rec.LastOp.Op.ID
 	}
 	t.after = append(t.after, r)
 }
@@ -75,7 +81,7 @@ func (t *turn) command(c Command) {
 		t.reply(c, ReplyStale, fmt.Sprintf("the epoch is %d, not %d", t.rec.Epoch, *c.ExpectEpoch), "look again: pointsman status "+string(t.p.Instance))
 		return
 	}
-	if t.p.ForceShadow && c.Do != DoAdopt {
+	if t.p.ForceShadow && c.Do != DoAdopt && c.Do != DoDisarm && c.Do != DoPause {
 		t.refuse(c, []Refusal{{GuardShadow, "this process was started with --shadow", "start it without --shadow"}})
 		return
 	}
@@ -133,10 +139,6 @@ func (t *turn) moveCommand(c Command) {
 		t.reply(c, ReplyBad, fmt.Sprintf("%q is none of %s, %s", c.To, t.p.Clusters[0], t.p.Clusters[1]), "")
 		return
 	}
-	if op := t.rec.Op; op != nil && op.Held != nil && op.To == c.To && !t.past(op) && !op.Unwind {
-		t.consentCommand(c, op)
-		return
-	}
 	if t.rec.Op == nil && c.To == t.rec.Active {
 		t.reply(c, ReplyNothing, fmt.Sprintf("%s is active already", c.To), "")
 		return
@@ -156,6 +158,10 @@ func (t *turn) moveCommand(c Command) {
 			t.reply(c, ReplyStale, "the world has moved since the plan was made", "make a new plan")
 			return
 		}
+	}
+	if op := t.rec.Op; op != nil && op.Held != nil && op.To == c.To && !t.past(op) {
+		t.consentCommand(c, op)
+		return
 	}
 	a := t.s.ask(t.p, kind, c.To, false, t.now)
 	a.override, a.acceptLoss, a.acceptPinned = c.Override, c.AcceptLoss, c.AcceptPinned
@@ -180,33 +186,52 @@ func (t *turn) moveCommand(c Command) {
 	t.later(c, ReplyStarted, fmt.Sprintf("%s from %s to %s", kind, a.from, a.to))
 }
 
-// consentCommand answers what a held operation waits for.
+// consentCommand answers what a held operation waits for: a guard overridden
+// by name, a loss accepted with a number, or a switchover made a failover.
+// Nothing is taken over in part: every check comes before the first change.
 func (t *turn) consentCommand(c Command, op *Op) {
-	if op.Kind == Switchover && c.Do == DoFailover {
-		a := t.worldAsk(op, Failover)
-		a.override, a.acceptLoss = c.Override, c.AcceptLoss
+	if t.p.Approvals > 0 {
+		t.refuse(c, []Refusal{{GuardApproval, fmt.Sprintf("%d more people must approve", t.p.Approvals), ""}})
+		return
+	}
+	convert := op.Kind == Switchover && c.Do == DoFailover
+	again := t.s.resuming || op.Unwind && t.mayTurnBack(op) // forward once more
+	if !convert && !again && len(c.Override) == 0 && c.AcceptLoss == nil {
+		t.words = append(t.words, Reply{
+			Ref: c.Ref, Code: ReplyRefused, Guard: op.Held.Guard, Text: "it is held: " + op.Held.Why,
+			Hint: "name the guard with --override GUARD --reason TEXT, accept a loss with --accept-loss, or abort",
+		})
+		return
+	}
+	if convert || again {
+		a := t.worldAsk(op, OpKind(c.Do))
+		a.auto = false
+		a.override = append(slices.Clone(op.Override), c.Override...)
+		if c.AcceptLoss != nil {
+			a.acceptLoss = c.AcceptLoss
+		}
 		if r := a.worldRefusals(); len(r) > 0 {
 			t.refuse(c, r)
 			return
 		}
-		t.convert("asked for by " + c.By)
-	} else if len(c.Override) == 0 && c.AcceptLoss == nil {
-		t.reply(c, ReplyRefused, "it is held: "+op.Held.Why, "name the guard with --override, or abort")
-		return
 	}
-	for _, g := range c.Override {
-		if !Overridable(g) {
-			t.reply(c, ReplyBad, fmt.Sprintf("guard %s cannot be overridden", g), "")
-			return
-		}
+	switch {
+	case op.Unwind && again:
+		t.turnBack("asked for by " + c.By)
+	case convert:
+		t.convert("asked for by " + c.By)
 	}
 	d := t.edit().Op
+	if t.s.resuming && !op.Unwind {
+		t.s.resuming = false
+		d.Held = nil
+	}
 	d.Override = append(slices.Clone(d.Override), c.Override...)
 	if c.AcceptLoss != nil {
 		d.Consent = &Consent{Loss: *c.AcceptLoss, By: c.By, Expires: t.now.Add(ConsentLife)}
 	}
 	t.said(c, fmt.Sprintf("the held operation %s goes on%s", d.ID, overridden(c.Override)))
-	t.later(c, ReplyStarted, "the operation goes on")
+	t.later(c, ReplyStarted, "what it was held for is answered; look at pointsman status "+string(t.p.Instance))
 }
 
 func overridden(gs []Guard) string {
@@ -221,11 +246,13 @@ func (t *turn) abortCommand(c Command) {
 	switch {
 	case op == nil:
 		t.reply(c, ReplyNothing, "no operation is open", "")
+	case op.Unwind && op.Held != nil:
+		t.refuse(c, []Refusal{{op.Held.Guard, "it is being unwound, and that is held: " + op.Held.Why, fmt.Sprintf("pointsman failover %s --to %s --override %s --reason TEXT", t.p.Instance, op.To, GuardFence)}})
 	case op.Unwind:
 		t.reply(c, ReplyNothing, "it is being unwound already", "")
 	case t.past(op):
 		t.refuse(c, []Refusal{{GuardOpInFlight, fmt.Sprintf("operation %s is past its point of no return: a write to the name was given out", op.ID), "let it settle, then switch over back"}})
-	case op.ForwardOnly:
+	case op.ForwardOnly || t.s.resuming && op.Step == StepOpen && t.landed(op):
 		t.refuse(c, []Refusal{{GuardOpInFlight, fmt.Sprintf("operation %s can only go forward: client writes already landed on %s", op.ID, op.To), "let it settle, then switch over back"}})
 	default:
 		t.s.resuming = false

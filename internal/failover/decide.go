@@ -57,7 +57,7 @@ func (t *turn) decide() {
 // a copy); that is drift, and a person decides.
 func (t *turn) yield() {
 	why := fmt.Sprintf("the record bears term %d, ours is %d", t.s.rec.Term, t.s.term())
-	if t.s.paged["yield"] == why {
+	if t.s.paged["yield "+why] {
 		return
 	}
 	t.page("yield", why)
@@ -66,7 +66,7 @@ func (t *turn) yield() {
 
 // claimRecord puts our term into the record before anything else is decided.
 func (t *turn) claimRecord() {
-	if t.rec.Term < t.term() {
+	if !t.p.ForceShadow && t.rec.Term < t.term() {
 		t.edit().Term = t.term()
 		t.note("claim", fmt.Sprintf("%s leads under term %d", t.p.By, t.term()))
 	}
@@ -82,6 +82,10 @@ func (t *turn) housekeep() {
 	}
 	if t.p.ForceShadow {
 		return
+	}
+	if st := t.s.standby; st != nil && (r.Standby.State != st.State || !slices.Equal(r.Standby.Why, st.Why)) {
+		t.edit().Standby = Standby{State: st.State, Why: slices.Clone(st.Why)}
+		t.note("standby", fmt.Sprintf("standby is %s", st.State))
 	}
 	if r.ConfigHash != t.p.Expected {
 		d := t.edit()
@@ -112,19 +116,27 @@ func (t *turn) lift(k StopKind, by, why string) {
 	n := len(d.Stops)
 	d.Stops = slices.DeleteFunc(slices.Clone(d.Stops), func(st Stop) bool { return st.Kind == k })
 	if len(d.Stops) < n {
-		t.note("stop", fmt.Sprintf("%s lifted by %s: %s", k, by, why))
+		t.note("stop", fmt.Sprintf("%s lifted by %s: %s", k, by, why)).By = by
 	}
-	if k == StopDrift {
-		t.unpage("drift")
+}
+
+// liftDrift takes the drift of one name away.
+func (t *turn) liftDrift(n RecordName, by, why string) {
+	if t.rec.drift(n) == nil {
+		return
 	}
+	d := t.edit()
+	d.Stops = slices.DeleteFunc(slices.Clone(d.Stops), func(st Stop) bool { return st.Kind == StopDrift && st.Name == n })
+	t.note("stop", fmt.Sprintf("drift of %s lifted by %s: %s", n, by, why)).By = by
+	t.unpageOnce("drift", string(n))
 }
 
 // stop sets or replaces a stop of a kind.
 func (t *turn) stop(st Stop) {
 	d := t.edit()
 	st.Since = t.now
-	d.Stops = append(slices.DeleteFunc(slices.Clone(d.Stops), func(x Stop) bool { return x.Kind == st.Kind }), st)
-	t.note("stop", fmt.Sprintf("%s by %s: %s", st.Kind, st.By, st.Why))
+	d.Stops = append(slices.DeleteFunc(slices.Clone(d.Stops), func(x Stop) bool { return x.Kind == st.Kind && x.Name == st.Name }), st)
+	t.note("stop", fmt.Sprintf("%s by %s: %s", st.Kind, st.By, st.Why)).By = st.By
 }
 
 // idle asks every event: does a rule want an operation, and does any guard

@@ -189,14 +189,14 @@ const (
 
 // NameAgreement is what the authorities of one name said in one round.
 type NameAgreement struct {
-	Agree     bool     // every address over UDP and TCP showed the wanted value
-	Asked     int      // address and transport pairs
-	Agreeing  int      //
-	Dissent   []string // "192.0.2.1 udp: a.example. (wanted b.example.)"
-	MaxTTL    uint32   // of the answers
-	Wanted    Target
-	AskedAt   time.Time
-	LastAgree time.Time // when the last address to agree answered
+	Agree     bool      `json:"agree"`               // every address over UDP and TCP showed the wanted value
+	Asked     int       `json:"asked"`               // address and transport pairs
+	Agreeing  int       `json:"agreeing"`            // of them
+	Dissent   []string  `json:"dissent,omitempty"`   // "192.0.2.1 udp: a.example. (wanted b.example.)"
+	MaxTTL    uint32    `json:"max_ttl"`             // of the answers, in seconds
+	Wanted    Target    `json:"wanted"`              //
+	AskedAt   time.Time `json:"asked_at,omitzero"`   //
+	LastAgree time.Time `json:"last_agree,omitzero"` // when the last address to agree answered
 }
 
 // Verb is what a command asks for.

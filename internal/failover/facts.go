@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -49,7 +50,7 @@ func (t *turn) take(e Event) {
 		delete(s.busy, "cut")
 		s.cut = &e
 	case StandbyChanged:
-		t.standbyChanged(e)
+		s.standby = &e
 	case FloodVerdict:
 		delete(s.busy, "flood")
 		s.flood, s.floodAt = &e, t.now
@@ -94,7 +95,7 @@ func (t *turn) loaded(e Loaded) {
 	t.rec = &s.rec
 	t.adoptAnew()
 	for _, r := range s.replies {
-		r.Code, r.Text, r.Hint = ReplyStale, "the record was changed by another writer", "look again, then repeat"
+		r.Code, r.Text, r.Hint = ReplyStale, "the record was read again before this was confirmed", "its outcome is unknown: look at pointsman status "+string(t.p.Instance)
 		t.words = append(t.words, r)
 	}
 	s.replies = nil
@@ -114,6 +115,9 @@ func (t *turn) committed(e Committed) {
 		t.words = append(t.words, r)
 	}
 	s.replies = nil
+	if st := s.standby; st != nil && s.rec.Standby.State == st.State {
+		s.standby = nil
+	}
 	t.entered(&old)
 }
 
@@ -148,7 +152,7 @@ func (t *turn) commitFailed(e CommitFailed) {
 	s := t.s
 	s.pending = nil
 	for _, r := range s.replies {
-		r.Code, r.Text, r.Hint = ReplyBad, "the ledger did not take it: "+e.Err, "nothing was done"
+		r.Code, r.Text, r.Hint = ReplyBad, "the ledger did not confirm it: "+e.Err, "its outcome is unknown: look at pointsman status "+string(t.p.Instance)
 		t.words = append(t.words, r)
 	}
 	s.replies = nil
@@ -158,13 +162,6 @@ func (t *turn) commitFailed(e CommitFailed) {
 	}
 	s.lead.Leading, s.lead.Why = false, "the ledger cannot be written: "+e.Err
 	t.page("ledger", s.lead.Why)
-}
-
-func (t *turn) standbyChanged(e StandbyChanged) {
-	if t.s.loaded && t.s.found && t.s.pending == nil && t.mayAct() {
-		t.edit().Standby = Standby{State: e.State, Why: slices.Clone(e.Why)}
-		t.note("standby", fmt.Sprintf("standby is %s", e.State))
-	}
 }
 
 // refreshFacts keeps the clocks that are no votes.
@@ -212,7 +209,8 @@ func (t *turn) verified(e Verified) {
 	s := t.s
 	delete(s.busy, "verify")
 	all := len(e.Names) > 0
-	for n, a := range e.Names {
+	for _, n := range slices.Sorted(maps.Keys(e.Names)) {
+		a := e.Names[n]
 		s.published[n] = a
 		if r := s.rec.Name(n); r == nil || !a.Agree || a.Wanted != r.Value {
 			all = false
@@ -224,7 +222,8 @@ func (t *turn) verified(e Verified) {
 		t.unpage("publication")
 	} else {
 		s.verify.rounds = 0
-		for n, a := range e.Names {
+		for _, n := range slices.Sorted(maps.Keys(e.Names)) {
+			a := e.Names[n]
 			r := s.rec.Name(n)
 			if !a.Agree && s.rec.Op == nil && len(a.Dissent) > 0 && r != nil && r.Value == a.Wanted {
 				t.page("publication", fmt.Sprintf("%s: not every authority shows the record: %s", n, a.Dissent[0]))

@@ -56,7 +56,7 @@ var guards = []guardDef{
 	{GuardTarget, false, true, false, targetGuard},
 	{GuardMoveProof, false, true, true, moveProofGuard},
 	{GuardStandby, false, true, false, standbyGuard},
-	{GuardExposure, false, true, true, exposureGuard},
+	{GuardExposure, false, true, false, exposureGuard},
 	{GuardStreamGap, false, true, true, streamGapGuard},
 	{GuardCorrelated, false, true, true, correlatedGuard},
 	{GuardContradicted, true, true, false, contradictedGuard},

@@ -149,7 +149,7 @@ func TestNoGuardNoRefusal(t *testing.T) {
 // nothing else.
 func TestOverrides(t *testing.T) {
 	want := map[Guard]bool{
-		GuardMoveProof: true, GuardExposure: true, GuardStreamGap: true, GuardCorrelated: true,
+		GuardMoveProof: true, GuardStreamGap: true, GuardCorrelated: true,
 		GuardPaused: true, GuardFreeze: true, GuardWritePath: true, GuardSettling: true, GuardFence: true, GuardPinned: true,
 	}
 	for _, g := range Guards() {

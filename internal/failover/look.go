@@ -81,6 +81,11 @@ func (s *State) notices(p *Policy, now time.Time) []string {
 			out = append(out, fmt.Sprintf("%s is not shown by every authority: %s", n.Name, strings.Join(a.Dissent, ", ")))
 		}
 	}
+	for _, n := range p.Names {
+		if f, ok := s.names[n.Name]; ok && s.found && s.rec.Name(n.Name) == nil && !n.Embedded && f.read.Err == "" {
+			out = append(out, fmt.Sprintf("%s is new in the config and shows %q: it joins when it shows %s", n.Name, f.read.Value, n.Targets[s.rec.Active]))
+		}
+	}
 	if s.rec.Divergence != "" {
 		out = append(out, "divergence window "+s.rec.Divergence)
 	}
@@ -93,7 +98,10 @@ func (s *State) notices(p *Policy, now time.Time) []string {
 func (s *State) clusterView(p *Policy, c ClusterName, now time.Time) ClusterView {
 	t := s.tally(p, c, now)
 	role := "standby"
-	if s.found && c == s.rec.Active {
+	switch {
+	case !s.found:
+		role = "unknown"
+	case c == s.rec.Active:
 		role = "active"
 	}
 	v := ClusterView{Name: c, Role: role, Verdict: t.verdict, Why: t.words(), DownSince: t.downSince, UpSince: t.upSince}

@@ -67,9 +67,8 @@ func (t *turn) configNames() {
 			}
 			t.edit().Names = append(slices.Clone(t.rec.Names), n)
 			t.note("config", fmt.Sprintf("%s is new in the config and shows %s already", n.Name, n.Value))
-		default:
+		default: // it joins when it shows the active cluster; the view says so
 			t.readName(n)
-			t.drift(&n, f.read)
 		}
 	}
 	for _, n := range t.rec.Names {
@@ -77,6 +76,7 @@ func (t *turn) configNames() {
 			d := t.edit()
 			d.Names = slices.DeleteFunc(slices.Clone(d.Names), func(x NameRecord) bool { return x.Name == n.Name })
 			t.note("config", fmt.Sprintf("%s left the config and stays at %s", n.Name, n.Value))
+			t.liftDrift(n.Name, t.p.By, "the name left the config")
 		}
 	}
 }
@@ -135,8 +135,14 @@ func (t *turn) nameWritten(e NameWritten) {
 	f := s.names[e.Name]
 	f.fresh, f.err = false, e.Err // NOERROR is no proof either: the name is read back
 	switch e.Outcome {
-	case WriteDone:
+	case WriteDone: // where it does not show, it is written again, ever more slowly
+		f.done++
 		f.failures, f.nextTry, f.err = 0, time.Time{}, ""
+		f.nextSend = t.now.Add(backoff(f.done))
+		if f.done >= 4 {
+			f.err = "the provider says done, and the name does not show it"
+			t.pageOnce("write-path", string(e.Name), fmt.Sprintf("%s: %s; does something else stand there, or is the TTL clamped?", e.Name, f.err))
+		}
 	case WriteMismatch, WriteUnknown: // read back at once, write again later
 		f.nextTry = time.Time{}
 		f.failures++
@@ -208,12 +214,10 @@ func (t *turn) newer(mark string) bool {
 // watchName compares a name at rest with the record.
 func (t *turn) watchName(i int, seen NameRead) {
 	n := &t.rec.Names[i]
-	st := t.rec.Stop(StopDrift)
 	same := !seen.Absent && seen.Value == n.Value && seen.Mark == markText(n.Mark)
 	if same {
-		if st != nil && st.Name == n.Name {
-			t.lift(StopDrift, t.p.By, "the name shows the record again")
-		}
+		t.liftDrift(n.Name, t.p.By, "the name shows the record again")
+		n = &t.rec.Names[i]
 		armed := !t.s.shadow(t.p) || t.rec.Op != nil && !t.p.ForceShadow
 		if armed && n.Mark.Token.Term != t.term() {
 			m := t.mark("claim")
@@ -245,11 +249,12 @@ func (t *turn) drift(n *NameRecord, seen NameRead) {
 	if t.newer(seen.Mark) {
 		why += "; the mark is newer than the record: another controller, or a ledger that was restored"
 	}
-	if st := t.rec.Stop(StopDrift); st != nil && st.Why == why {
+	if st := t.rec.drift(n.Name); st != nil && st.Why == why {
 		return
 	}
 	t.stop(Stop{Kind: StopDrift, By: t.p.By, Why: why, Name: n.Name, Seen: seen.Value, SeenMark: seen.Mark})
-	t.pageOnce("drift", why, why)
+	t.unpageOnce("drift", string(n.Name))
+	t.pageOnce("drift", string(n.Name), why)
 }
 
 // bringName compares a name with what an issued write leads to, and issues it
@@ -279,8 +284,8 @@ func (t *turn) bringName(i int, seen NameRead) {
 		t.drift(n, seen)
 		return
 	}
-	if st := t.rec.Stop(StopDrift); st != nil && st.Name == n.Name {
-		t.lift(StopDrift, t.p.By, "the name shows what may be replaced")
+	if t.rec.drift(n.Name) != nil {
+		t.liftDrift(n.Name, t.p.By, "the name shows what may be replaced")
 		return
 	}
 	f := t.s.names[n.Name]
@@ -325,10 +330,11 @@ func (t *turn) proved(i int) {
 	w := *n.Want
 	n.Value, n.TTL, n.Mark, n.Want = w.Value, w.TTL, w.Mark, nil
 	t.note("proof", fmt.Sprintf("%s shows CNAME %s with %s (%s)", n.Name, w.Value, w.Mark, w.Why))
-	if st := d.Stop(StopDrift); st != nil && st.Name == n.Name {
-		t.lift(StopDrift, t.p.By, "the name shows the record")
-	}
-	t.unpage("write-path")
+	t.liftDrift(n.Name, t.p.By, "the name shows the record")
+	t.unpageOnce("write-path", string(n.Name))
+	f := t.s.names[n.Name]
+	f.done, f.err = 0, ""
+	t.s.names[n.Name] = f
 	if d.Op != nil {
 		t.operateAgain()
 	}

@@ -19,6 +19,10 @@ func (t *turn) start(a *ask, c Command, consent *Consent) {
 		Override: slices.Clone(c.Override), Consent: consent,
 		OrFailover: c.OrFailover, AcceptPinned: c.AcceptPinned, DetectedAt: t.s.detected,
 	}
+	op.Targets = map[RecordName]Target{}
+	for _, np := range t.p.Names {
+		op.Targets[np.Name] = np.Targets[a.to]
+	}
 	if a.old.verdict == Down {
 		op.FaultAt = a.old.downSince
 	}
@@ -109,6 +113,9 @@ func (t *turn) enter(n StepName) {
 	if n == StepMove {
 		t.move()
 	}
+	if n == StepConfirm {
+		t.s.verify = verifyFact{} // what was seen before the move confirms nothing
+	}
 	if n == StepCut {
 		op.MovedAt = t.now
 		t.rec.Active = op.To
@@ -196,15 +203,15 @@ func (t *turn) becomeFailover(op *Op) (verdictOn, string, Guard) {
 func (t *turn) convert(why string) {
 	d := t.edit()
 	d.Epoch++
-	before := d.Op.ID
+	before := fmt.Sprintf("%s %s", d.Op.Kind, d.Op.ID)
 	d.Op.ID = fmt.Sprintf("%s-%s", t.p.Instance, d.Token())
 	d.Op.Kind, d.Op.Reason, d.Op.Held = Failover, why, nil
 	d.Op.StepSince = t.now
 	if old := t.s.tally(t.p, d.Op.From, t.now); old.verdict == Down {
 		d.Op.FaultAt, d.Op.DetectedAt = old.downSince, t.s.detected
 	}
-	d.Op.Notes = append(slices.Clone(d.Op.Notes), "was switchover "+before)
-	e := t.note("intent", fmt.Sprintf("switchover %s becomes failover: %s", before, why))
+	d.Op.Notes = append(slices.Clone(d.Op.Notes), "was "+before)
+	e := t.note("intent", fmt.Sprintf("%s becomes failover: %s", before, why))
 	e.Before, e.After = string(d.Op.From), string(d.Op.To)
 	t.unpage("held")
 }

@@ -89,7 +89,7 @@ func (t *turn) closeStep(op *Op) (verdictOn, string, Guard) {
 	}
 	d := t.edit()
 	d.Divergence = fmt.Sprintf("open since %s: the gate of %s was not proved closed", op.CloseAt.UTC().Format(time.RFC3339), op.From)
-	d.Op.Notes = append(slices.Clone(d.Op.Notes), "gate of old unproven, divergence window open")
+	d.Op.Notes = append(slices.Clone(d.Op.Notes), noteUnproven)
 	t.note("step", d.Divergence)
 	return pass, "", ""
 }
@@ -150,6 +150,9 @@ func (t *turn) lossAccepted(op *Op, bound time.Duration, known bool) bool {
 	case known && bound == 0:
 		return true
 	}
+	if e := t.s.exposure; e != nil && e.Gap != "" && slices.Contains(op.Override, GuardStreamGap) {
+		return true // an unknown loss was accepted by name
+	}
 	c := op.Consent
 	return c != nil && t.now.Before(c.Expires) && (c.Loss < 0 || known && bound <= c.Loss)
 }
@@ -181,6 +184,8 @@ func (t *turn) openStep(op *Op) (verdictOn, string, Guard) {
 	}
 	return hold, why, GuardFence
 }
+
+const noteUnproven = "gate of old unproven, divergence window open"
 
 // lastLook is the last question before the point of no return: the guards
 // about the world, once more, where time has passed since the start.
@@ -219,11 +224,10 @@ func (t *turn) move() {
 	d := t.edit()
 	for i := range d.Names {
 		n := &d.Names[i]
-		np := t.p.Name(n.Name)
-		if np == nil {
+		to, ok := d.Op.Targets[n.Name]
+		if !ok || to == "" {
 			continue
 		}
-		to := np.Targets[d.Op.To]
 		if n.Embedded {
 			before := n.Value
 			n.Value, n.Mark = to, t.mark(d.Op.ID)
@@ -251,11 +255,11 @@ func (t *turn) moveStep(op *Op) (verdictOn, string, Guard) {
 		return hold, st.Why, GuardDrift
 	}
 	for _, n := range t.rec.Names {
-		np := t.p.Name(n.Name)
-		if np == nil {
+		to, ok := op.Targets[n.Name]
+		if !ok || to == "" {
 			continue
 		}
-		if n.Want != nil || n.Value != np.Targets[op.To] {
+		if n.Want != nil || n.Value != to {
 			if t.late(op) {
 				t.pageOnce("move", string(n.Name), fmt.Sprintf("%s of %s: %s does not show the new value yet; there is no way back, it is tried again: %s", op.Kind, t.p.Instance, n.Name, t.s.names[n.Name].err))
 			}

@@ -36,7 +36,7 @@ func drawWorld(t *rapid.T) *world {
 		}
 		for _, c := range p.Clusters {
 			at := w.now.Add(-time.Duration(rapid.IntRange(0, 5000).Draw(t, "since")) * time.Millisecond)
-			s := Sighting{Vote: Vote(rapid.IntRange(0, 2).Draw(t, "vote")), LastProbe: at, Identity: rapid.Bool().Draw(t, "identity")}
+			s := Sighting{Vote: Vote(rapid.IntRange(0, 2).Draw(t, "vote")), LastProbe: w.now, Identity: rapid.Bool().Draw(t, "identity")}
 			switch s.Vote {
 			case Up:
 				s.UpSince = at

@@ -111,7 +111,9 @@ func planSteps(s *State, p *Policy, kind OpKind) []PlanStep {
 		switch d.Step {
 		case StepIntent:
 			if kind == Switchover && s.lowerFirst(p) {
-				ps.Budget += time.Duration(p.TTL) * time.Second
+				for _, n := range s.rec.Names {
+					ps.Budget = max(ps.Budget, p.budget(kind, d.Step)+time.Duration(n.TTL)*time.Second)
+				}
 			} else if kind == Switchover {
 				ps.Skip = "the TTL is low already; only the commit is left"
 			}
@@ -145,10 +147,10 @@ func bound(s *State, p *Policy, kind OpKind) []BoundTerm {
 		out = append(out, BoundTerm{Term: term, Is: d, Note: note})
 	}
 	ttl := p.TTL
+	for _, n := range s.rec.Names {
+		ttl = max(ttl, n.TTL)
+	}
 	if kind == Failover {
-		for _, n := range s.rec.Names {
-			ttl = max(ttl, n.TTL)
-		}
 		add("detect", p.Round+p.Timeout+time.Duration(p.Count.Fall-1)*max(p.Burst, p.Timeout), "one round until the first probe, then the misses that make a vote")
 		add("ride out", p.RideOut, "the longest blip that is never acted upon")
 		if p.RideOut > 0 {

@@ -26,9 +26,9 @@ func (t Token) String() string { return fmt.Sprintf("%d.%d", t.Term, t.Epoch) }
 // Mark is the text that stands beside a name, in the TXT record
 // _pointsman.<name> (a provider without TXT keeps it as the record's remark).
 type Mark struct {
-	Token Token
-	Op    string // id of the operation that wrote it, or "claim", "adopt", "create"
-	By    string // the controller that wrote it
+	Token Token  `json:"token"`
+	Op    string `json:"op"` // id of the operation that wrote it, or "claim", "adopt", "create"
+	By    string `json:"by"` // the controller that wrote it
 }
 
 func (m Mark) String() string {
@@ -67,8 +67,8 @@ func ParseMark(s string) (Mark, error) {
 
 func parseUint(s string) (uint64, error) {
 	var n uint64
-	if len(s) == 0 || len(s) > 19 {
-		return 0, fmt.Errorf("number %q out of range", s)
+	if len(s) == 0 || len(s) > 18 {
+		return 0, fmt.Errorf("number %q out of range", s) // below 10^18: sums of two stay in range
 	}
 	for _, c := range []byte(s) {
 		if c < '0' || c > '9' {
@@ -270,6 +270,10 @@ type Op struct {
 	OpenAt    time.Time `json:"open_at,omitzero"`     // when the gate of new was ordered open
 	UnwindWhy string    `json:"unwind_why,omitempty"` // why it runs backwards
 
+	// Targets are the values that the Move leads to, as the config had them at
+	// the start: a config that changes later changes no operation.
+	Targets map[RecordName]Target `json:"targets,omitempty"`
+
 	// ForwardOnly: resumed after client writes had landed on new. Unwinding
 	// would lose them silently.
 	ForwardOnly bool `json:"forward_only,omitempty"`
@@ -370,6 +374,7 @@ func (o Op) clone() Op {
 	o.Evidence = slices.Clone(o.Evidence)
 	o.Override = slices.Clone(o.Override)
 	o.StepAt = maps.Clone(o.StepAt)
+	o.Targets = maps.Clone(o.Targets)
 	o.Cut = slices.Clone(o.Cut)
 	o.Stragglers = slices.Clone(o.Stragglers)
 	o.Notes = slices.Clone(o.Notes)
@@ -388,6 +393,15 @@ func (r *Record) Name(n RecordName) *NameRecord {
 // Stop returns the standing stop of a kind, or nil.
 func (r *Record) Stop(k StopKind) *Stop {
 	i := slices.IndexFunc(r.Stops, func(s Stop) bool { return s.Kind == k })
+	if i < 0 {
+		return nil
+	}
+	return &r.Stops[i]
+}
+
+// drift returns the drift of one name, or nil.
+func (r *Record) drift(n RecordName) *Stop {
+	i := slices.IndexFunc(r.Stops, func(s Stop) bool { return s.Kind == StopDrift && s.Name == n })
 	if i < 0 {
 		return nil
 	}

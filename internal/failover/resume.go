@@ -50,6 +50,9 @@ func (t *turn) resume() bool {
 		t.resumed("old is down: go on")
 		return true
 	}
+	if old.verdict == Unknown {
+		t.hold(fmt.Sprintf("resumed, and whether %s lives is unknown: %s", op.From, old.words()), GuardDomains)
+	}
 	return false
 }
 

@@ -17,6 +17,7 @@ type State struct {
 	pending *Record // a commit in flight
 	replies []Reply // of commands whose change is in the pending commit
 	queue   []Command
+	adoptAt time.Time // since when a command waits for the names to be read afresh
 
 	lead    Lead
 	since   time.Time // start of the adopting phase
@@ -39,6 +40,7 @@ type State struct {
 	published map[RecordName]NameAgreement
 	verify    verifyFact
 
+	standby      *StandbyChanged // until it is in the record
 	exposure     *Exposure
 	clientFailed time.Time // since when no client write was accepted on the active cluster by a quorum
 	gates        map[ClusterName]gateFact
@@ -49,7 +51,7 @@ type State struct {
 	floodAt      time.Time
 
 	busy  map[string]time.Time // outcomes awaited
-	paged map[string]string    // last page by kind, so that it is said once
+	paged map[string]bool      // what was said, by kind and key, so that it is said once
 }
 
 type sight struct {
@@ -78,6 +80,7 @@ type nameFact struct {
 	readAt   time.Time
 	fresh    bool // the read is newer than every write of ours
 	failures int
+	done     int       // writes that were said to be done and did not show
 	nextTry  time.Time // of a read
 	nextSend time.Time // of a write
 	err      string    // of the last write
@@ -106,7 +109,7 @@ func New(now time.Time) State {
 		published: map[RecordName]NameAgreement{},
 		gates:     map[ClusterName]gateFact{},
 		busy:      map[string]time.Time{},
-		paged:     map[string]string{},
+		paged:     map[string]bool{},
 	}
 }
 
@@ -130,7 +133,16 @@ func (s State) clone() State {
 }
 
 // term is the one under which this process acts.
-func (s *State) term() uint64 { return s.lead.Term + s.rec.TermBase }
+func (s *State) term() uint64 { return termOver(s.lead.Term, s.rec.TermBase) }
+
+// termOver lifts a term above the base that a person set when a ledger was
+// rebuilt. From the next start on the ledger itself counts above it.
+func termOver(term, base uint64) uint64 {
+	if term > base {
+		return term
+	}
+	return term + base
+}
 
 // phase is derived, never stored.
 func (s *State) phase() Phase {
@@ -150,6 +162,24 @@ func (s *State) phase() Phase {
 func (s *State) strange(p *Policy) string {
 	if s.found && !p.Has(s.rec.Active) {
 		return fmt.Sprintf("the record says that %s is active, and the config knows only %s and %s", s.rec.Active, p.Clusters[0], p.Clusters[1])
+	}
+	if !s.found {
+		return ""
+	}
+	for _, n := range s.rec.Names {
+		np := p.Name(n.Name)
+		if np == nil {
+			continue
+		}
+		if np.Provider != n.Provider || np.Embedded != n.Embedded || np.Zone != n.Zone {
+			return fmt.Sprintf("the record has %s at provider %s in zone %s, the config at %s in %s: take the name out of the config for one start, then add it again", n.Name, n.Provider, n.Zone, np.Provider, np.Zone)
+		}
+		if s.rec.Op == nil && n.Want == nil && np.Holder(n.Value) == p.Other(s.rec.Active) {
+			return fmt.Sprintf("%s is active and %s points at %s, which the config gives to %s: were the targets swapped?", s.rec.Active, n.Name, n.Value, p.Other(s.rec.Active))
+		}
+	}
+	if op := s.rec.Op; op != nil && (!p.Has(op.From) || !p.Has(op.To)) {
+		return fmt.Sprintf("operation %s is from %s to %s, and the config knows only %s and %s", op.ID, op.From, op.To, p.Clusters[0], p.Clusters[1])
 	}
 	return ""
 }

@@ -3,6 +3,7 @@ package failover
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -37,7 +38,7 @@ type turn struct {
 }
 
 // term is the one under which this turn acts.
-func (t *turn) term() uint64 { return t.s.lead.Term + t.rec.TermBase }
+func (t *turn) term() uint64 { return termOver(t.s.lead.Term, t.rec.TermBase) }
 
 // edit makes the record a draft and returns it.
 func (t *turn) edit() *Record {
@@ -81,14 +82,24 @@ func (t *turn) page(kind, text string) { t.pageOnce(kind, text, text) }
 
 // pageOnce says the text once per key: where the text has figures that change.
 func (t *turn) pageOnce(kind, key, text string) {
-	if t.s.paged[kind] == key {
+	slot := kind + " " + key
+	if t.s.paged[slot] {
 		return
 	}
-	t.s.paged[kind] = key
+	t.s.paged[slot] = true
 	t.words = append(t.words, Page{Kind: kind, Text: text})
 }
 
-func (t *turn) unpage(kind string) { delete(t.s.paged, kind) }
+// unpage lets the words of a kind be said again.
+func (t *turn) unpage(kind string) { t.unpageOnce(kind, "") }
+
+func (t *turn) unpageOnce(kind, key string) {
+	for slot := range t.s.paged {
+		if strings.HasPrefix(slot, kind+" "+key) {
+			delete(t.s.paged, slot)
+		}
+	}
+}
 
 // actions closes the turn: a draft goes to the ledger alone, otherwise the
 // effects go out.

@@ -27,6 +27,7 @@ type vantageVote struct {
 	reason  string
 	seen    *Sighting // never nil; all zero when has is false
 	has     bool
+	canary  bool // a fresh write with the service identity went well
 }
 
 var unseen Sighting
@@ -57,6 +58,7 @@ func (s *State) effective(p *Policy, v VantagePolicy, c ClusterName, now time.Ti
 	seen, has := r.Clusters[c]
 	if has {
 		out.seen, out.has = &seen, has
+		out.canary = seen.Canary == CanaryOK && now.Sub(seen.CanaryAt) <= p.Stale()
 	}
 	switch age := now.Sub(r.at); {
 	case !s.tiltAt.IsZero() && !r.at.After(s.tiltAt):
@@ -69,6 +71,8 @@ func (s *State) effective(p *Policy, v VantagePolicy, c ClusterName, now time.Ti
 		out.reason = fmt.Sprintf("probes config generation %.8s, not %.8s", r.Generation, r.Want)
 	case !has:
 		out.reason = "does not probe this cluster"
+	case !seen.LastProbe.IsZero() && now.Sub(seen.LastProbe) > p.Stale()+p.Timeout:
+		out.reason = fmt.Sprintf("has not probed it for %s", now.Sub(seen.LastProbe).Round(time.Millisecond))
 	default:
 		out.vote, out.reason = seen.Vote, seen.Reason
 	}
@@ -93,7 +97,7 @@ func domainOf(d DomainName, votes []vantageVote) domainVote {
 			if v.seen.Identity {
 				identity++
 			}
-			if v.seen.Canary == CanaryOK {
+			if v.canary {
 				canary++
 			}
 		case Down:

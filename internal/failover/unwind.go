@@ -19,6 +19,9 @@ func (t *turn) beginUnwind(why string) {
 // read-only (percona/orchestrator#43).
 func (t *turn) unwindStep() {
 	op := t.rec.Op
+	if t.oldDiedMeanwhile(op) {
+		return
+	}
 	if t.fenced() && !op.OpenAt.IsZero() && !t.unopen(op) {
 		return
 	}
@@ -26,13 +29,63 @@ func (t *turn) unwindStep() {
 	if t.fenced() && !op.CloseAt.IsZero() && !t.unclose(op) {
 		return
 	}
-	if !t.restoreTTL() {
+	if !t.restoreTTL() && !t.leaveTTL(op) {
 		return
 	}
 	d := t.edit()
 	op = d.Op
+	if slices.Contains(op.Notes, noteUnproven) {
+		d.Divergence = "" // the name never moved, and new is closed
+	}
 	t.note("unwind", fmt.Sprintf("%s from %s to %s ended before the move: %s", op.Kind, op.From, op.To, op.UnwindWhy))
 	t.finish(Unwound, op.UnwindWhy)
+}
+
+// oldDiedMeanwhile: old was lost for ride_out while the operation ran
+// backwards. There is nothing left to unwind to; the operation turns round once
+// more, as a failover, where automation may, or waits for a person.
+func (t *turn) oldDiedMeanwhile(op *Op) bool {
+	old := t.s.tally(t.p, op.From, t.now)
+	if !old.rodeOut(t.p, t.now) || !t.mayTurnBack(op) || !old.downSince.After(op.StepSince) {
+		return false // it was lost before: whoever turned the operation round knew
+	}
+	if t.rec.Mode == ModeAuto && t.p.Auto == AutoAuto || op.OrFailover {
+		if len(t.worldAsk(op, Failover).worldRefusals()) == 0 {
+			t.turnBack(string(op.From) + " was lost while it was unwound")
+			return true
+		}
+	}
+	t.hold(fmt.Sprintf("%s was lost while it was unwound: pointsman failover %s --to %s goes forward again", op.From, t.p.Instance, op.To), GuardSource)
+	return true
+}
+
+// mayTurnBack: an unwinding operation can go forward again while new lives.
+func (t *turn) mayTurnBack(op *Op) bool {
+	return t.s.tally(t.p, op.To, t.now).verdict == Up && t.s.tally(t.p, op.From, t.now).verdict == Down
+}
+
+// turnBack makes an unwinding operation a failover, from Close on.
+func (t *turn) turnBack(why string) {
+	t.convert(why)
+	op := t.rec.Op
+	op.Unwind, op.UnwindWhy, op.Held = false, "", nil
+	op.CloseAt, op.OpenAt = time.Time{}, time.Time{}
+	op.Step = StepClose
+}
+
+// leaveTTL ends the wait for a provider that does not take the old TTL back:
+// the operation ends, and the write is tried again from the record.
+func (t *turn) leaveTTL(op *Op) bool {
+	if t.now.Sub(op.StepSince) < 30*time.Second {
+		return false
+	}
+	for i, n := range t.rec.Names {
+		if n.Want != nil && n.Want.Why == "ttl" && n.Want.TTL != t.p.TTL {
+			t.want(i, NameWant{Value: n.Value, TTL: t.p.TTL, Mark: n.Want.Mark, Why: "ttl"})
+		}
+	}
+	t.page("ttl", fmt.Sprintf("%s was unwound, and its TTL is not restored yet; it is tried again", t.p.Instance))
+	return true
 }
 
 // unopen closes the gate of new again. True when that is proved, or may be
@@ -55,7 +108,7 @@ func (t *turn) unopen(op *Op) bool {
 		return false
 	}
 	why := fmt.Sprintf("the gate of %s is not proved closed again", op.To)
-	if t.p.Fence == FenceStrict {
+	if t.p.Fence == FenceStrict && !slices.Contains(op.Override, GuardFence) {
 		t.hold(why, GuardFence)
 		return false
 	}
@@ -83,6 +136,10 @@ func (t *turn) unclose(op *Op) bool {
 	}
 	t.orderGate(op.From, GateOpen)
 	if t.now.Sub(op.StepSince) > 2*graceUnprovenClose {
+		if slices.Contains(op.Override, GuardFence) {
+			t.edit().Op.Notes = append(slices.Clone(op.Notes), fmt.Sprintf("the gate of %s is not proved open", op.From))
+			return true // it goes on being ordered open: the record wants it so
+		}
 		t.hold(fmt.Sprintf("the gate of %s is not proved open again; it is ordered again and again", op.From), GuardFence)
 	}
 	return false

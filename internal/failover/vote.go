@@ -77,8 +77,8 @@ type Sighting struct {
 	Hits, Rise     int // consecutive successes so far, of how many
 	Failed, Window int // failures within the last Window probes; Window 0 is no window
 
-	Received  time.Time // when the report came in; staleness is counted from here
-	LastProbe time.Time // when the newest probe was sent
+	Received  time.Time // when the report came in; the core counts staleness from when it is told
+	LastProbe time.Time // when the newest probe was sent; too long ago is unknown
 	FirstMiss time.Time // when the first probe of the present run of misses was sent; zero while up
 	LastMiss  time.Time // when the newest miss was sent; zero when the newest probe was a success
 	UpSince   time.Time // since when the vote has been up; zero unless Up
@@ -151,16 +151,13 @@ func (c Count) Add(ok bool, sent time.Time, p CountPolicy) Count {
 	switch {
 	case c.misses >= max(p.Fall, 1):
 		c.vote = Down
-	case c.badWindow(p):
-		if c.vote != Down && ok {
-			c.firstMiss = sent
-		}
-		c.vote = Down
 	case c.hits >= max(p.Rise, 1):
-		if c.vote != Up {
-			c.upSince = sent
+		if c.vote != Up { // up again: the window begins anew
+			c.upSince, c.recent, c.seen = sent, 0, 0
 		}
 		c.vote = Up
+	case c.badWindow(p) && !ok: // a success alone never turns a vote down
+		c.vote = Down
 	}
 	if c.vote != Up {
 		c.upSince = time.Time{}

@@ -69,8 +69,10 @@ func TestASuccessEndsABlip(t *testing.T) {
 		t.Errorf("the newest probe was a success, and the sighting still confirms: %+v", s)
 	}
 	w := CountPolicy{Fall: 3, Rise: 5, Window: 5, Ratio: 0.4}
-	if s := counted(w, "+++++--+-+-").Sighting(w); s.Vote != Down || !s.FirstMiss.Equal(at(5)) {
-		t.Errorf("mixed failures: %+v", s)
+	for _, run := range []string{"+++++--+-+-", "+++++--+-+-+-", "+++++--+-+-+-+-"} { // counted from the miss that made the window bad
+		if s := counted(w, run).Sighting(w); s.Vote != Down || !s.FirstMiss.Equal(at(10)) {
+			t.Errorf("mixed failures %s: %+v", run, s)
+		}
 	}
 }
 
@@ -85,20 +87,26 @@ func TestCountAgainstANaiveOracle(t *testing.T) {
 		run := rapid.SliceOfN(rapid.Bool(), 1, 150).Draw(t, "run")
 		var c Count
 		want := Unknown
+		began := 0 // of the window
 		for i, ok := range run {
 			c = c.Add(ok, at(i), p)
 			misses, hits := tail(run[:i+1], false), tail(run[:i+1], true)
 			bad := 0
-			for _, x := range run[max(0, i+1-p.Window) : i+1] {
+			for _, x := range run[max(began, i+1-p.Window) : i+1] {
 				if !x {
 					bad++
 				}
 			}
 			switch {
-			case misses >= p.Fall, p.Window > 0 && i+1 >= p.Window && float64(bad) >= p.Ratio*float64(p.Window):
+			case misses >= p.Fall:
 				want = Down
 			case hits >= p.Rise:
+				if want != Up {
+					began = i + 1
+				}
 				want = Up
+			case !ok && p.Window > 0 && i+1-began >= p.Window && float64(bad) >= p.Ratio*float64(p.Window):
+				want = Down
 			}
 			if c.Vote() != want {
 				t.Fatalf("after %v: %s, the oracle says %s", run[:i+1], c.Vote(), want)

@@ -161,6 +161,7 @@ func (w *world) perform(a Action) {
 		w.say("page %s: %s", a.Kind, a.Text)
 	case Yield:
 		w.say("yield to %s", a.Seen)
+		w.feed(Lead{Why: "yielded"})
 	case Commit:
 		if w.decided != nil {
 			w.decided(a)
