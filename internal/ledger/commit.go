@@ -33,20 +33,58 @@ type request struct {
 	record  failover.Record
 	entries []failover.AuditEntry
 	done    chan struct{} // closed when receipt and err are set
+	shown   chan struct{} // closed when memory shows what became of it
 	receipt Receipt
 	err     error
 }
 
-// requests is the line of waiting commits.
+// requests is the line of waiting commits, and every one, waiting or begun,
+// that memory does not show yet.
 type requests struct {
-	mu   sync.Mutex
-	line []*request
+	mu      sync.Mutex
+	line    []*request
+	unshown []*request
 }
 
 func (q *requests) add(r *request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.line = append(q.line, r)
+	q.unshown = append(q.unshown, r)
+}
+
+// show says that memory now holds what became of the requests. It may be said
+// more than once.
+func (q *requests) show(rs ...*request) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, r := range rs {
+		if i := slices.Index(q.unshown, r); i >= 0 {
+			q.unshown = slices.Delete(q.unshown, i, i+1)
+			close(r.shown)
+		}
+	}
+}
+
+// wait returns when every commit of the instance that was accepted before is
+// shown.
+func (q *requests) wait(ctx context.Context, id failover.InstanceName) error {
+	q.mu.Lock()
+	var before []chan struct{}
+	for _, r := range q.unshown {
+		if r.record.Instance == id {
+			before = append(before, r.shown)
+		}
+	}
+	q.mu.Unlock()
+	for _, shown := range before {
+		select {
+		case <-shown:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // take removes up to maxBatch requests from the front.
@@ -86,7 +124,7 @@ func (s *Store) Commit(ctx context.Context, rec failover.Record, entries []failo
 	if err := validate(&rec); err != nil {
 		return Receipt{}, fmt.Errorf("commit: %w", err)
 	}
-	r := &request{record: rec, entries: entries, done: make(chan struct{})}
+	r := &request{record: rec, entries: entries, done: make(chan struct{}), shown: make(chan struct{})}
 	s.queue.add(r)
 	ended := ctx.Done()
 	for {
@@ -94,17 +132,23 @@ func (s *Store) Commit(ctx context.Context, rec failover.Record, entries []failo
 		case <-r.done:
 			return r.receipt, r.err
 		case <-s.turn:
-			// Whoever has the turn commits for everybody in line.
-			if batch := s.queue.take(); len(batch) > 0 {
-				s.commitInTurn(batch)
-			}
-			s.endTurn()
+			s.commitForAll()
 		case <-ended:
 			if s.queue.withdraw(r) {
+				s.queue.show(r)
 				return Receipt{}, fmt.Errorf("commit %s: %w", rec.Instance, ctx.Err())
 			}
 			ended = nil
 		}
+	}
+}
+
+// commitForAll is what whoever gets the turn does: it commits for everybody in
+// line.
+func (s *Store) commitForAll() {
+	defer s.endTurn()
+	if batch := s.queue.take(); len(batch) > 0 {
+		s.commitInTurn(batch)
 	}
 }
 
@@ -128,32 +172,42 @@ type stored struct {
 
 // commitInTurn answers every request of the batch. The caller has the turn.
 func (s *Store) commitInTurn(batch []*request) {
-	defer func() {
-		for _, r := range batch {
-			close(r.done)
-		}
-	}()
 	refuse := func(rs []*request, err error) {
 		for _, r := range rs {
 			r.receipt, r.err = Receipt{}, fmt.Errorf("commit %s: %w", r.record.Instance, err)
 		}
 	}
+	decided := false // every request has its receipt or its error
+	defer func() {
+		if !decided { // a panic: nobody knows what the disk holds
+			refuse(batch, s.poisonWith(errors.New("a fault of this program in the middle of a commit")))
+		}
+		s.queue.show(batch...)
+		for _, r := range batch {
+			close(r.done)
+		}
+	}()
 	if s.isClosed() {
 		refuse(batch, ErrClosed)
+		decided = true
 		return
 	}
 	if err := s.Poisoned(); err != nil {
 		refuse(batch, err)
+		decided = true
 		return
 	}
 	p := s.plan(batch)
 	if len(p.requests) == 0 {
+		decided = true
 		return
 	}
 	if err := s.transact(func() error { return s.write(p) }); err != nil {
-		refuse(p.requests, s.poisonWith(err))
+		refuse(p.requests, s.poisonWith(fmt.Errorf("the outcome of the first commit that failed is unknown: %w", err)))
+		decided = true
 		return
 	}
+	decided = true // it is durable, whatever a hook does
 	s.publish(p)
 	s.unsaved += len(p.requests)
 	if s.unsaved < checkpointEvery {
@@ -293,8 +347,11 @@ func (s *Store) publish(p *plan) {
 	s.stats.Syncs++
 	hooks := slices.Clone(s.hooks)
 	s.mu.Unlock()
+	s.queue.show(p.requests...) // a hook may load what it is told of
 	for _, r := range p.requests {
 		r.receipt = r.receipt.clone() // the stored copy is nobody else's
+	}
+	for _, r := range p.requests {
 		for _, hook := range hooks {
 			hook(r.receipt.clone())
 		}

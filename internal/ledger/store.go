@@ -12,8 +12,9 @@ import (
 	"pointsman/internal/failover"
 )
 
-// Store is an open ledger. All methods are safe for concurrent use. Load, All,
-// Serial, Term, Poisoned and Stats read memory and never wait for the disk.
+// Store is an open ledger. All methods are safe for concurrent use. All,
+// Serial, Term, Poisoned and Stats read memory and never wait for the disk;
+// Load waits for the commits of its instance that were accepted before it.
 type Store struct {
 	cfg  Config
 	lock *fileLock
@@ -24,7 +25,7 @@ type Store struct {
 	disk    *disk    // with the turn
 	unsaved int      // with the turn: records committed since the last checkpoint
 	path    string   // of ledger.db
-	queue   requests // waiting commits
+	queue   requests // commits on their way
 
 	mu      sync.RWMutex // guards all below; never held during I/O
 	records map[failover.InstanceName]failover.Record
@@ -67,8 +68,13 @@ func (s *Store) Term() (uint64, error) {
 }
 
 // Load returns a copy of the last committed record of an instance; false says
-// that there is none.
-func (s *Store) Load(_ context.Context, instance failover.InstanceName) (failover.Record, bool, error) {
+// that there is none. Every commit of the instance that was accepted before
+// the call is decided when it returns, so whoever lost sight of a commit sees
+// what became of it. It fails only when ctx ends first.
+func (s *Store) Load(ctx context.Context, instance failover.InstanceName) (failover.Record, bool, error) {
+	if err := s.queue.wait(ctx, instance); err != nil {
+		return failover.Record{}, false, fmt.Errorf("load %s: a commit of it is being written: %w", instance, err)
+	}
 	s.mu.RLock()
 	r, ok := s.records[instance]
 	s.mu.RUnlock()
