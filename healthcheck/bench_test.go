@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -27,7 +28,10 @@ func serveBenchmark() {
 }
 
 // BenchmarkHTTPProbe measures whole verdict probes (fresh connection, status,
-// identity) per second of our own CPU time, kernel included.
+// identity) per second of our own CPU time, kernel included. What the machine
+// makes of it shows in the contenders beside it: a client of net/http that
+// does the same, and a bare connect, which no probe can undercut. Compare them
+// within one run.
 func BenchmarkHTTPProbe(b *testing.B) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), benchServer+"=1")
@@ -43,19 +47,56 @@ func BenchmarkHTTPProbe(b *testing.B) {
 	if !lines.Scan() {
 		b.Fatal("the server did not start")
 	}
-	tg := target(HTTP, lines.Text())
+	address := lines.Text()
+	tg := target(HTTP, address)
 	tg.Check.Identity.Header, tg.Identity = "X-Cluster", "a"
 	p, err := NewProbe(tg, ProbeConfig{Vantage: "bench"})
 	if err != nil {
 		b.Fatal(err)
 	}
+	b.Run("probe", func(b *testing.B) { benchProbe(b, p) })
+	b.Run("net-http", func(b *testing.B) {
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		benchProbe(b, func(ctx context.Context) error { return plainGet(ctx, client, "http://"+address+tg.Check.Path) })
+	})
+	b.Run("connect", func(b *testing.B) {
+		var d net.Dialer
+		benchProbe(b, func(ctx context.Context) error {
+			c, err := d.DialContext(ctx, "tcp", address)
+			if err == nil {
+				drop(c.(*net.TCPConn))
+			}
+			return err
+		})
+	})
+}
+
+// plainGet is a probe as one would write it without this package.
+func plainGet(ctx context.Context, client *http.Client, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("X-Cluster") != "a" {
+		return fmt.Errorf("answered %s by %q", resp.Status, resp.Header.Get("X-Cluster"))
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
+}
+
+func benchProbe(b *testing.B, p Probe) {
 	b.ReportAllocs()
 	before := cpuTime(b)
 	// As on the scheduler's pool: several at a time.
 	b.SetParallelism(16)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			ctx, cancel := context.WithTimeout(b.Context(), tg.Timeout)
+			ctx, cancel := context.WithTimeout(b.Context(), 5*time.Second)
 			if err := p(ctx); err != nil {
 				b.Error(err)
 			}
