@@ -24,14 +24,17 @@
 //
 // Votes travel as [InstanceReport]s: from a [Prober] in the same process by a
 // function call, from elsewhere by a [Sender] over HTTP to the [Receiver] of
-// every controller. A report carries ages, never times, so no clock is
-// compared with another one.
+// every controller. A report carries ages, never times, so no clock has to be
+// right. What is signed bears a challenge of the very receiver, drawn anew at
+// each of its starts and for each boot of the vantage, so a captured message
+// counts at no other receiver, after no restart and not twice.
 //
 // What this does not promise. The key of a vantage proves who speaks, not that
 // it speaks the truth: that is what several failure domains are for. A message
-// may be read on the wire unless it travels over TLS. A receiver that was just
-// restarted knows no sequence yet: until the first report of a vantage arrives
-// it would take a captured one that is younger than [ClockBound] by the wall
-// clock and whose probes, by their ages, are still fresh. A certificate counts
+// may be read on the wire unless it travels over TLS, and who sits on the wire
+// can hold it back, or carry it to another controller together with that one's
+// challenge: what arrives is what the vantage says right now, and silences it
+// nowhere. The first message of a boot can be held back for up to [ClockBound]
+// unnoticed; later ones are told by their travel. A certificate counts
 // as expired by the clock of the vantage.
 package healthcheck

@@ -8,13 +8,19 @@ import (
 )
 
 // peer is what a receiver knows of one vantage: enough to tell its next
-// message from an old or a held-back one.
+// message from an old one, a held-back one and one that was meant for another
+// receiver.
 type peer struct {
-	mu      sync.Mutex
-	boot    string
-	seq     uint64
-	sentMS  int64    // of the newest message
-	retired []string // boots that were replaced, oldest first
+	mu   sync.Mutex
+	draw func() string // a new challenge
+
+	// challenge is what the next message has to bear. It is our own random
+	// number, so no other receiver and no earlier process of ours ever asked
+	// for it, and it changes with each boot of the vantage that we take.
+	challenge string
+	boot      string
+	seq       uint64
+	retired   []string // boots that were replaced, oldest first
 
 	// offset is the least distance ever seen between our monotonic clock and
 	// the vantage's, as of offsetAt: the distance of an unhindered message.
@@ -23,15 +29,20 @@ type peer struct {
 	epoch    time.Time // zero of our side of the offset
 }
 
-// maxRetired bounds the memory for replaced boots; older ones are refused by
-// their send time, which has to grow from one boot to the next.
+// maxRetired bounds the memory for replaced boots. It serves to name the fault
+// when two vantages run under one name; captured messages of any older boot
+// bear a challenge that is over.
 const maxRetired = 64
 
 // admit takes a message once and in order. A vantage that was started again
-// comes with a new boot: it is taken when it was sent after everything that
-// we had from it, by the vantage's own clock, so that a captured message of
-// an earlier boot cannot pose as a restart.
+// comes with a new boot: it is taken when it answers the present challenge,
+// which then changes. So whatever was signed before the newest boot was taken
+// is worth nothing any more, and the worst that a replay can do is to make the
+// vantage sign once more.
 func (p *peer) admit(m *message, now time.Time) *refusal {
+	if m.Challenge != p.challenge {
+		return refuse(RefusedChallenge, http.StatusConflict, "the message does not bear the challenge of this receiver (first contact, or it was meant for another)")
+	}
 	sent := time.UnixMilli(m.SentMS)
 	if d := now.Sub(sent); d > ClockBound || d < -ClockBound {
 		return refuse(RefusedClock, http.StatusConflict, "sent at %s by the vantage's clock, %s from ours; %s is the bound (is its clock right?)",
@@ -43,17 +54,22 @@ func (p *peer) admit(m *message, now time.Time) *refusal {
 	case m.Boot == p.boot:
 	case slices.Contains(p.retired, m.Boot):
 		return refuse(RefusedReplay, http.StatusConflict, "boot %s was replaced by a newer one (do two vantages run under one name?)", m.Boot[:8])
-	case p.boot != "" && m.SentMS <= p.sentMS:
-		return refuse(RefusedReplay, http.StatusConflict, "boot %s was sent before what we have", m.Boot[:8])
 	default:
 		if p.boot != "" {
 			p.retired = append(p.retired, p.boot)
 			p.retired = p.retired[max(0, len(p.retired)-maxRetired):]
 		}
-		p.boot, p.epoch = m.Boot, time.Time{}
+		p.boot, p.epoch, p.challenge = m.Boot, time.Time{}, p.draw()
 	}
-	p.seq, p.sentMS = m.Seq, max(p.sentMS, m.SentMS)
+	p.seq = m.Seq
 	return nil
+}
+
+// asks is the challenge that the next message has to bear.
+func (p *peer) asks() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.challenge
 }
 
 // drift is how fast two good clocks may part, per unit of time: NTP slews

@@ -21,6 +21,7 @@ const (
 	RefusedTooLarge        Refusal = "too-large"        // above ReceiverConfig.MaxBody
 	RefusedMalformed       Refusal = "malformed"        // not what a vantage of this version sends
 	RefusedDouble          Refusal = "double"           // two votes for one cluster, or two reports of one instance
+	RefusedChallenge       Refusal = "challenge"        // first contact, or signed for another receiver, an earlier process or an earlier boot
 	RefusedClock           Refusal = "clock"            // send time outside ClockBound
 	RefusedReplay          Refusal = "replay"           // sequence not growing, or a boot that was replaced
 	RefusedStale           Refusal = "stale"            // the newest probe is older than two rounds, or the message was held back
@@ -28,9 +29,10 @@ const (
 )
 
 // ClockBound is how far the wall clock of a vantage may be from ours. It is
-// the only place where the two are compared, and only to bound from outside
-// what a receiver that was just restarted would take: it has no sequence to
-// compare with yet. Ages, not clocks, say how old a vote is.
+// the only place where the two are compared, and an outer bound only: what is
+// a replay says the challenge, how old a vote is say the ages. It limits how
+// long the very first message of a boot can be held back on its way, when
+// there is no other to compare its travel with.
 const ClockBound = 5 * time.Minute
 
 // ReceiverConfig is who may report what.
@@ -77,7 +79,10 @@ func (c ReceiverConfig) Validate() []Fault {
 // Receiver takes the reports of all vantages; mount it at ReportPath. A
 // message is taken as a whole or refused as a whole; only a stale report or
 // one of an instance that is not configured here is dropped alone. It answers
-// 204, or 200 with a line per dropped report.
+// 204, or 200 with a line per dropped report. Every answer to a known vantage
+// bears the challenge that its next message must echo, inside what it signs: a
+// message for one receiver is worth nothing at another, and what was captured
+// before a restart is worth nothing after it.
 type Receiver struct {
 	config ReceiverConfig
 	peers  map[failover.VantageName]*peer
@@ -103,7 +108,7 @@ func NewReceiver(c ReceiverConfig) (*Receiver, error) {
 	}
 	r := &Receiver{config: c, peers: map[failover.VantageName]*peer{}, refused: map[Refusal]uint64{}}
 	for v := range c.Vantages {
-		r.peers[v] = &peer{}
+		r.peers[v] = &peer{draw: newNonce, challenge: newNonce()}
 	}
 	return r, nil
 }
@@ -148,6 +153,9 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	// Not every ResponseWriter can; then the server's own limits hold.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(r.config.BodyTime))
 	dropped, err := r.take(w, req)
+	if from := r.peers[failover.VantageName(req.Header.Get(vantageHeader))]; from != nil {
+		w.Header().Set(challengeHeader, from.asks())
+	}
 	if bad, ok := errors.AsType[*refusal](err); ok {
 		r.tally(bad.why)
 		http.Error(w, bad.Error(), bad.status)

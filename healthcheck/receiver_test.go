@@ -45,6 +45,9 @@ func newDesk(t testing.TB) *desk {
 		t.Fatal(err)
 	}
 	d.Receiver = r
+	for _, p := range r.peers {
+		p.draw, p.challenge = func() string { return always }, always
+	}
 	return d
 }
 
@@ -94,6 +97,8 @@ func TestEachKindOfBadMessageIsRefusedAndCounted(t *testing.T) {
 		"garbage, signed":           {func(d *desk) (int, string) { return d.post("van-1", keyOne, []byte("garbage")) }, RefusedMalformed, 400},
 		"too large":                 {func(d *desk) (int, string) { return d.post("van-1", keyOne, make([]byte, 64<<10+1)) }, RefusedTooLarge, 413},
 		"two votes for one cluster": {func(d *desk) (int, string) { return d.post("van-1", keyOne, double(t)) }, RefusedDouble, 400},
+		"first contact":             {func(d *desk) (int, string) { return d.post("van-1", keyOne, asked(t, "")) }, RefusedChallenge, 409},
+		"for another receiver":      {func(d *desk) (int, string) { return d.post("van-1", keyOne, asked(t, newNonce())) }, RefusedChallenge, 409},
 		"sent an hour ago":          {func(d *desk) (int, string) { return d.post("van-1", keyOne, sentAt(t, -time.Hour)) }, RefusedClock, 409},
 		"sent in an hour":           {func(d *desk) (int, string) { return d.post("van-1", keyOne, sentAt(t, time.Hour)) }, RefusedClock, 409},
 		"a GET": {func(d *desk) (int, string) {
@@ -126,6 +131,12 @@ func double(t testing.TB) []byte {
 	r := twoVotes()
 	r.Clusters = append(r.Clusters, r.Clusters[0])
 	return encoded(t, envelope(1, r))
+}
+
+func asked(t testing.TB, challenge string) []byte {
+	m := envelope(1, twoVotes())
+	m.Challenge = challenge
+	return encoded(t, m)
 }
 
 func sentAt(t testing.TB, d time.Duration) []byte {
@@ -169,17 +180,23 @@ func TestReplayedMessagesAreRefused(t *testing.T) {
 	d.expect(t, "replays", map[Refusal]uint64{RefusedReplay: 2}, 3)
 }
 
+// real gives a desk challenges as they are outside of tests.
+func (d *desk) real() *desk {
+	for _, p := range d.peers {
+		p.draw, p.challenge = newNonce, newNonce()
+	}
+	return d
+}
+
 func TestAVantageStartedAgainIsTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, start := newDesk(t), time.Now()
+		d, start := newDesk(t).real(), time.Now()
 		boot := func(b string, seq uint64) []byte {
 			m := envelope(seq, twoVotes())
-			m.Boot = strings.Repeat(b, bootSize)
+			m.Boot, m.Challenge = strings.Repeat(b, nonceSize), d.peers["van-1"].asks()
 			m.Uptime = time.Since(start)
 			return encoded(t, m)
 		}
-		early := boot("0e", 1) // captured, never delivered
-		time.Sleep(time.Second)
 		post := func(body []byte, want int) {
 			t.Helper()
 			if code, text := d.post("van-1", keyOne, body); code != want {
@@ -187,14 +204,61 @@ func TestAVantageStartedAgainIsTaken(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
+		early := boot("0e", 1) // captured, never delivered
 		post(boot("0a", 9), 204)
+		held := boot("0a", 10)   // captured, never delivered
 		post(boot("0b", 1), 204) // started again
-		post(boot("0a", 10), 409)
+		post(held, 409)
+		post(boot("0a", 11), 409) // still alive: two under one name
 		post(boot("0b", 2), 204)
-		post(early, 409) // a boot unknown so far, but sent before what we have
+		post(early, 409) // a boot unknown so far, but of an earlier challenge
 		post(boot("0b", 3), 204)
-		d.expect(t, "boots", map[Refusal]uint64{RefusedReplay: 2}, 4)
+		d.expect(t, "boots", map[Refusal]uint64{RefusedChallenge: 2, RefusedReplay: 1}, 4)
 	})
+}
+
+// Its clock was put right, backwards, while it was down.
+func TestAVantageStartedAgainNeedsNoGrowingClock(t *testing.T) {
+	d := newDesk(t)
+	for i, ahead := range []time.Duration{4 * time.Minute, 0} {
+		m := envelope(1, twoVotes())
+		m.Boot, m.SentMS = strings.Repeat([]string{"0a", "0b"}[i], nonceSize), time.Now().Add(ahead).UnixMilli()
+		if code, text := d.post("van-1", keyOne, encoded(t, m)); code != 204 {
+			t.Errorf("boot %d: %d %s", i, code, text)
+		}
+	}
+}
+
+// Whatever one captured message is and whenever it is replayed: it is refused,
+// or the genuine vantage is taken again with its next message.
+func TestNoReplaySilencesTheGenuineBoot(t *testing.T) {
+	d := newDesk(t).real()
+	seq := uint64(0)
+	sign := func(boot string) []byte {
+		seq++
+		m := envelope(seq, twoVotes())
+		m.Boot, m.Challenge = boot, d.peers["van-1"].asks()
+		return encoded(t, m)
+	}
+	var captured [][]byte
+	for _, boot := range []string{"0a", "0b", "0c"} {
+		boot = strings.Repeat(boot, nonceSize)
+		for range 3 {
+			captured = append(captured, sign(boot)) // one that is held back
+			genuine := sign(boot)
+			captured = append(captured, genuine)
+			d.post("van-1", keyOne, genuine)
+			for i, c := range captured {
+				d.post("van-1", keyOne, c)
+				if code, text := d.post("van-1", keyOne, sign(boot)); code != 204 {
+					t.Fatalf("after replay %d the genuine vantage got %d %s", i, code, text)
+				}
+			}
+		}
+	}
+	if st := d.Stats().Refused; st[RefusedChallenge]+st[RefusedReplay] < 90 {
+		t.Errorf("refused %v of the replays", st)
+	}
 }
 
 // Two processes under one name: the newer one votes, the older one is refused.
@@ -203,10 +267,7 @@ func TestOneVantageHasOneVoice(t *testing.T) {
 	for seq := uint64(1); seq <= 100; seq++ {
 		for _, b := range []string{"0a", "0b"} {
 			m := envelope(seq, twoVotes())
-			m.Boot, m.SentMS = strings.Repeat(b, bootSize), m.SentMS+int64(seq)
-			if b == "0b" {
-				m.SentMS++
-			}
+			m.Boot = strings.Repeat(b, nonceSize)
 			d.post("van-1", keyOne, encoded(t, m))
 		}
 	}

@@ -3,6 +3,7 @@ package healthcheck
 import (
 	"bytes"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -119,8 +120,12 @@ func (r InstanceReport) newest() (age time.Duration, ok bool) {
 type message struct {
 	Version int                  `json:"v"`
 	Vantage failover.VantageName `json:"vantage"`
-	Boot    string               `json:"boot"` // 32 hex digits, random at each start of the vantage
-	Seq     uint64               `json:"seq"`  // grows with each message of a boot
+	// Challenge is the random number that the receiver asked for in its last
+	// answer, so that no message counts at another receiver or at a later
+	// process of the same. It is empty at first contact, which is refused.
+	Challenge string `json:"challenge,omitempty"`
+	Boot      string `json:"boot"` // 32 hex digits, random at each start of the vantage, the same for all receivers
+	Seq       uint64 `json:"seq"`  // grows with each message of a boot, whoever it is for
 	// SentMS is the wall clock of the vantage in Unix milliseconds. It is only
 	// an outer bound against replays: see ClockBound.
 	SentMS int64 `json:"sent_unix_ms"`
@@ -134,6 +139,7 @@ const (
 	wireVersion     = 1
 	vantageHeader   = "Pointsman-Vantage"
 	signatureHeader = "Pointsman-Signature"
+	challengeHeader = "Pointsman-Challenge" // of every answer to a known vantage
 
 	maxBatch    = 256     // reports in a message
 	maxClusters = 8       // in a report
@@ -171,12 +177,13 @@ func decodeMessage(body []byte) (*message, error) {
 var errDouble = errors.New("votes twice")
 
 func (m *message) check() error {
-	boot, err := hex.DecodeString(m.Boot)
 	switch {
 	case m.Version != wireVersion:
 		return fmt.Errorf("version %d, this receiver knows %d", m.Version, wireVersion)
-	case err != nil || len(boot) != bootSize:
-		return fmt.Errorf("boot is not %d hex digits", 2*bootSize)
+	case !isNonce(m.Boot):
+		return fmt.Errorf("boot is not %d hex digits", 2*nonceSize)
+	case m.Challenge != "" && !isNonce(m.Challenge):
+		return fmt.Errorf("challenge is not %d hex digits", 2*nonceSize)
 	case m.Seq == 0 || m.SentMS <= 0 || m.Uptime < 0 || m.Uptime > maxAge:
 		return errors.New("sequence, send time or uptime is out of range")
 	case len(m.Reports) == 0 || len(m.Reports) > maxBatch:
@@ -257,6 +264,20 @@ func (c *ClusterReport) check() error {
 }
 
 func isName(s string) bool { return s != "" && len(s) <= maxText && clean(s, maxText) == s }
+
+const nonceSize = 16 // bytes
+
+// newNonce is a random number that nobody can guess or get twice.
+func newNonce() string {
+	var b [nonceSize]byte
+	rand.Read(b[:]) // never fails: see crypto/rand
+	return hex.EncodeToString(b[:])
+}
+
+func isNonce(s string) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && len(b) == nonceSize
+}
 
 // sign is HMAC-SHA256 (RFC 2104) over the bytes of the body, which name the
 // vantage, so that a key which two vantages share by mistake cannot be used

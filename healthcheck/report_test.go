@@ -33,10 +33,13 @@ func twoVotes() InstanceReport {
 	}
 }
 
+// always is the challenge of receivers in tests that are about other things.
+var always = strings.Repeat("c4", nonceSize)
+
 // envelope is a message with the given reports.
 func envelope(seq uint64, reports ...InstanceReport) *message {
 	return &message{
-		Version: wireVersion, Vantage: "van-1", Boot: strings.Repeat("0a", bootSize), Seq: seq,
+		Version: wireVersion, Vantage: "van-1", Challenge: always, Boot: strings.Repeat("0a", nonceSize), Seq: seq,
 		SentMS: time.Now().UnixMilli(), Uptime: time.Duration(seq) * time.Second, Reports: reports,
 	}
 }

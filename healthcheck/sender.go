@@ -3,10 +3,8 @@ package healthcheck
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"net/http"
@@ -67,8 +65,6 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
-const bootSize = 16 // bytes
-
 // Sender posts reports to every controller. Each controller has a queue of
 // its own that holds the latest report per instance, so one that is dead or
 // slow delays no other and costs no more memory than the instances there are.
@@ -76,7 +72,38 @@ const bootSize = 16 // bytes
 // a newer one takes its place. NewSender makes it; Run sends.
 type Sender struct {
 	config SenderConfig
+	life   life
 	lines  []*line
+}
+
+// life is one boot of the vantage. All lines share it: a message that somebody
+// carries over to another controller is then at worst one of this boot with a
+// lower number than the next one has, and never a boot of its own that would
+// replace the genuine one.
+type life struct {
+	mu      sync.Mutex
+	boot    string
+	started time.Time
+	last    clocks // at the newest message
+	seq     uint64
+}
+
+// begin starts a boot: the sequence and the uptime start anew.
+func (v *life) begin(now time.Time) {
+	v.boot, v.started, v.last, v.seq = newNonce(), now, look(now), 0
+}
+
+// stamp puts boot, sequence and times on a message. A suspend ends the boot:
+// the uptime lacks the sleep.
+func (v *life) stamp(m *message, now time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if slept(v.last, look(now)) > 0 {
+		v.begin(now)
+	}
+	v.last = look(now)
+	v.seq++
+	m.Boot, m.Seq, m.SentMS, m.Uptime = v.boot, v.seq, now.UnixMilli(), max(now.Sub(v.started), 0)
 }
 
 // line is the way to one controller.
@@ -86,10 +113,8 @@ type line struct {
 	wake   chan struct{}
 
 	// Of the goroutine that sends.
-	boot    string
-	started time.Time // of the boot
-	last    clocks    // at the newest post
-	seq     uint64
+	last      clocks // at the newest post
+	challenge string // that the controller asked for in its newest answer
 
 	mu      sync.Mutex
 	pending map[failover.InstanceName]InstanceReport
@@ -107,7 +132,7 @@ type LineStats struct {
 	LastOK     time.Time // when the newest success came
 }
 
-// NewSender makes a sender; each of its lines has a boot id of its own.
+// NewSender makes a sender, with a new boot id.
 func NewSender(c SenderConfig) (*Sender, error) {
 	if f := c.Validate(); len(f) > 0 {
 		return nil, joinFaults(f)
@@ -118,14 +143,15 @@ func NewSender(c SenderConfig) (*Sender, error) {
 	if c.Retry <= 0 {
 		c.Retry = 200 * time.Millisecond
 	}
+	now := time.Now()
 	s := &Sender{config: c}
+	s.life.begin(now)
 	for _, u := range c.Controllers {
 		l := &line{
 			url: strings.TrimSuffix(u, "/") + ReportPath, client: newClient(c),
 			wake: make(chan struct{}, 1), pending: map[failover.InstanceName]InstanceReport{},
-			stats: LineStats{Controller: u},
+			stats: LineStats{Controller: u}, last: look(now),
 		}
-		l.restart(time.Now())
 		s.lines = append(s.lines, l)
 	}
 	return s, nil
@@ -245,13 +271,6 @@ func (l *line) account(err error) {
 	l.stats.LastError, l.stats.LastOK = "", time.Now()
 }
 
-// restart begins a new boot: the sequence and the uptime start anew.
-func (l *line) restart(now time.Time) {
-	var boot [bootSize]byte
-	rand.Read(boot[:]) // never fails: see crypto/rand
-	l.boot, l.started, l.last, l.seq = hex.EncodeToString(boot[:]), now, look(now), 0
-}
-
 // clocks is one look at both clocks.
 type clocks struct{ wall, mono time.Time }
 
@@ -268,21 +287,30 @@ func slept(before, after clocks) time.Duration {
 	return gap
 }
 
-// post sends one message. Whether an unanswered one arrived does not matter:
-// the next bears a higher number and says it all again.
+// post sends a batch, once more at once when the controller asks for another
+// challenge: at first contact, and after either side was started again.
 func (s *Sender) post(ctx context.Context, l *line, batch []InstanceReport) error {
 	now := time.Now()
-	if slept(l.last, look(now)) > 0 {
+	asleep := slept(l.last, look(now)) > 0
+	l.last = look(now)
+	if asleep {
 		// The ages lack the sleep. The next round says it anew.
-		l.restart(now)
 		return nil
 	}
-	l.last = look(now)
-	l.seq++
-	m := message{
-		Version: wireVersion, Vantage: s.config.Vantage, Boot: l.boot, Seq: l.seq,
-		SentMS: now.UnixMilli(), Uptime: now.Sub(l.started), Reports: make([]InstanceReport, len(batch)),
+	challenge := l.challenge
+	err := s.try(ctx, l, batch)
+	if err != nil && l.challenge != challenge {
+		err = s.try(ctx, l, batch)
 	}
+	return err
+}
+
+// try sends one message. Whether an unanswered one arrived does not matter:
+// the next bears a higher number and says it all again.
+func (s *Sender) try(ctx context.Context, l *line, batch []InstanceReport) error {
+	now := time.Now()
+	m := message{Version: wireVersion, Vantage: s.config.Vantage, Challenge: l.challenge, Reports: make([]InstanceReport, len(batch))}
+	s.life.stamp(&m, now)
 	for i, r := range batch {
 		m.Reports[i] = r.Aged(now)
 	}
@@ -303,6 +331,9 @@ func (s *Sender) post(ctx context.Context, l *line, batch []InstanceReport) erro
 	}
 	defer resp.Body.Close()
 	answer, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // to the end, so that the connection lives on
+	if asked := resp.Header.Get(challengeHeader); isNonce(asked) {
+		l.challenge = asked
+	}
 	if resp.StatusCode/100 != 2 {
 		return fmt.Errorf("report to %s: %s: %s", l.url, resp.Status, clean(strings.TrimSpace(string(answer)), 200))
 	}

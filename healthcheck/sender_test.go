@@ -1,7 +1,9 @@
 package healthcheck
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -152,7 +154,7 @@ func TestAfterAnOutageTheLatestReportArrivesAged(t *testing.T) {
 	if got := *r.Clusters[0].LastProbe; got < 100*time.Millisecond+waited {
 		t.Errorf("after waiting %s the last probe is %s old", waited, got)
 	}
-	if st := b.rec.Stats(); len(st.Refused) != 0 {
+	if st := b.rec.Stats(); len(st.Refused) != 1 || st.Refused[RefusedChallenge] != 1 { // first contact
 		t.Errorf("refused %v", st.Refused)
 	}
 }
@@ -182,7 +184,7 @@ func TestSeveralInstancesTravelInOneMessageOverOneConnection(t *testing.T) {
 	eventually(t, "three reports", func() bool { _, n := b.last(); return n == 3 })
 	mu.Lock()
 	defer mu.Unlock()
-	if posts != 2 || len(conns) != 1 {
+	if posts != 3 || len(conns) != 1 { // the first contact is repeated
 		t.Errorf("%d posts over %d connections", posts, len(conns))
 	}
 }
@@ -209,22 +211,21 @@ func TestASuspendStartsANewBoot(t *testing.T) {
 	}
 	l := s.lines[0]
 	defer l.client.CloseIdleConnections()
-	boot := l.boot
+	boot := s.life.boot
 	if err := s.post(t.Context(), l, []InstanceReport{made(1)}); err != nil {
 		t.Fatal(err)
 	}
 	// An hour passed by the wall clock, nothing by the other one.
 	l.last.wall = l.last.wall.Add(-time.Hour)
+	s.life.last.wall = s.life.last.wall.Add(-time.Hour)
 	if err := s.post(t.Context(), l, []InstanceReport{made(9)}); err != nil {
 		t.Fatal(err)
 	}
-	if l.boot == boot || l.seq != 0 {
-		t.Error("no new boot")
-	}
-	first := time.Now().UnixMilli()
-	eventually(t, "the next millisecond", func() bool { return time.Now().UnixMilli() > first })
 	if err := s.post(t.Context(), l, []InstanceReport{made(2)}); err != nil {
 		t.Fatal(err)
+	}
+	if s.life.boot == boot {
+		t.Error("no new boot")
 	}
 	if r, n := b.last(); n != 2 || r.Clusters[0].Misses != 2 {
 		t.Errorf("%d delivered: refused %v", n, b.rec.Stats().Refused)
@@ -245,5 +246,142 @@ func TestSenderConfigNamesEveryFault(t *testing.T) {
 	}, "\n")
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+// recorder keeps what passes through it, as one who listens on the wire would.
+type recorder struct {
+	mu   sync.Mutex
+	seen []*http.Request
+	text [][]byte
+}
+
+func (c *recorder) wrap(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		c.mu.Lock()
+		c.seen, c.text = append(c.seen, r), append(c.text, body)
+		c.mu.Unlock()
+		h.ServeHTTP(w, r)
+	})
+}
+
+// replay sends everything again to another controller and counts the answers
+// of success.
+func (c *recorder) replay(t *testing.T, to string) (sent, taken int) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, r := range c.seen {
+		if carry(t, r, c.text[i], to, httptest.NewRecorder()) == http.StatusNoContent {
+			taken++
+		}
+	}
+	return len(c.seen), taken
+}
+
+// carry hands a message and its answer on.
+func carry(t *testing.T, r *http.Request, body []byte, to string, w http.ResponseWriter) int {
+	req, err := http.NewRequest(http.MethodPost, to+ReportPath, bytes.NewReader(body))
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	for _, h := range []string{vantageHeader, signatureHeader} {
+		req.Header.Set(h, r.Header.Get(h))
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	defer resp.Body.Close()
+	w.Header().Set(challengeHeader, resp.Header.Get(challengeHeader))
+	w.WriteHeader(resp.StatusCode)
+	return resp.StatusCode
+}
+
+func TestAMessageForOneControllerIsRefusedByAnother(t *testing.T) {
+	var wire recorder
+	one, two := newBox(t, wire.wrap), newBox(t, asIs)
+	s := startSender(t, SenderConfig{Controllers: []string{one.url, two.url}})
+	for n := 1; n <= 5; n++ {
+		s.Send(made(n))
+		for _, b := range []*box{one, two} {
+			eventually(t, "delivery", func() bool { r, got := b.last(); return got > 0 && r.Clusters[0].Misses == n })
+		}
+		_, before := two.last()
+		sent, taken := wire.replay(t, two.url)
+		if _, after := two.last(); taken != 0 || after != before {
+			t.Fatalf("%d of %d messages were taken by the other controller", taken, sent)
+		}
+	}
+	s.Send(made(9))
+	eventually(t, "the genuine one", func() bool { r, _ := two.last(); return r.Clusters[0].Misses == 9 })
+	if st := two.rec.Stats(); st.Refused[RefusedReplay] != 0 {
+		t.Errorf("refused %v", st.Refused)
+	}
+}
+
+// Who sits on the way to one controller can carry messages and challenges over
+// to the other. What he brings there is genuine and fresh, and the vantage is
+// heard on its own way all the same.
+func TestARelaySilencesNobody(t *testing.T) {
+	genuine := newBox(t, asIs)
+	var wire recorder
+	relay := newBox(t, func(http.Handler) http.Handler {
+		return wire.wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			carry(t, r, body, genuine.url, w)
+		}))
+	})
+	s := startSender(t, SenderConfig{Controllers: []string{relay.url, genuine.url}, Retry: 10 * time.Millisecond})
+	for n := 1; n <= 20; n++ {
+		s.Send(made(n))
+		eventually(t, "answers of success on the own way and on the relayed one", func() bool {
+			st := s.Stats()
+			return st[0].Posts >= uint64(n) && st[1].Posts >= uint64(n) && st[0].Waiting+st[1].Waiting == 0
+		})
+		if _, taken := wire.replay(t, genuine.url); taken != 0 {
+			t.Fatalf("%d replays were taken", taken)
+		}
+	}
+	if boots := genuine.rec.peers["van-1"].retired; len(boots) != 0 {
+		t.Errorf("boots were replaced: %v", boots)
+	}
+}
+
+// The receiver is started again: what was captured before, though fresh by
+// every clock, is worth nothing, and the vantage is heard at once.
+func TestAReceiverStartedAgainTakesNoCapturedMessage(t *testing.T) {
+	var wire recorder
+	var mu sync.Mutex
+	var now http.Handler
+	b := newBox(t, func(h http.Handler) http.Handler {
+		now = h
+		return wire.wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			h := now
+			mu.Unlock()
+			h.ServeHTTP(w, r)
+		}))
+	})
+	s := startSender(t, SenderConfig{Controllers: []string{b.url}, Retry: time.Hour})
+	s.Send(made(1))
+	eventually(t, "delivery", func() bool { _, n := b.last(); return n == 1 })
+
+	fresh := newBox(t, asIs)
+	mu.Lock()
+	now = fresh.rec
+	mu.Unlock()
+	if sent, taken := wire.replay(t, fresh.url); sent < 2 || taken != 0 {
+		t.Errorf("%d of %d captured messages were taken", taken, sent)
+	}
+	s.Send(made(2))
+	eventually(t, "the vantage to be heard", func() bool { r, n := fresh.last(); return n == 1 && r.Clusters[0].Misses == 2 })
+	if st := s.Stats()[0]; st.Failures != 0 {
+		t.Errorf("%d failures", st.Failures)
 	}
 }
