@@ -78,6 +78,9 @@ func driftGuard(a *ask) (string, string) {
 		return st.Why, fmt.Sprintf("pointsman adopt %s or pointsman restore %s", a.p.Instance, a.p.Instance)
 	}
 	for _, n := range a.s.rec.Names {
+		if f := a.s.names[n.Name]; !n.Embedded && n.Want == nil && f.fresh && f.read.Err == "" && !showsRecord(&n, f.read) {
+			return fmt.Sprintf("%s shows CNAME %s with mark %q, the record says CNAME %s", n.Name, f.read.Value, f.read.Mark, n.Value), "look again in a moment"
+		}
 		if n.Want != nil {
 			why := fmt.Sprintf("a write to %s (%s) is not proved yet", n.Name, n.Want.Why)
 			if err := a.s.names[n.Name].err; err != "" {

@@ -14,8 +14,11 @@ func (t *turn) commands() {
 			return // one change per commit; the next turn takes it
 		}
 		c := t.s.queue[0]
-		if c.Do == DoAdopt && !t.readAfresh() {
-			return // what was read some time ago is not what it shows
+		switch c.Do {
+		case DoAdopt, DoFailover, DoSwitchover, DoRestore:
+			if !t.readAfresh() {
+				return // what was read some time ago is not what it shows
+			}
 		}
 		t.s.queue = t.s.queue[1:]
 		t.command(c)

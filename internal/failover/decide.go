@@ -161,6 +161,7 @@ func (t *turn) idle() {
 	a := s.ask(t.p, Failover, to, true, t.now)
 	refused := a.refusals()
 	switch {
+	case len(refused) == 0 && !t.namesFresh():
 	case len(refused) == 0 && !s.floodLeave(t.p, t.now):
 		t.do("flood", AskFlood{})
 	case len(refused) == 0:

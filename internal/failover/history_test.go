@@ -213,7 +213,7 @@ func (h *history) opEnded(before, r *Record) {
 	h.lastOps[op.ID] = r.LastOp.Outcome
 	switch r.LastOp.Outcome {
 	case Settled:
-		h.settled = append(h.settled, h.now)
+		h.settled = append(h.settled, r.LastOp.At)
 		if r.Active != op.To {
 			h.fail("%s settled and %s is active", op.ID, r.Active)
 		}

@@ -115,6 +115,25 @@ func (t *turn) readName(n NameRecord) {
 	t.do("name:"+string(n.Name), ReadName{Name: n})
 }
 
+// namesFresh says whether every name that lives elsewhere was read just now,
+// and has it read where it was not: a point of no return is not passed over an
+// edit that stands there already.
+func (t *turn) namesFresh() bool {
+	ok := true
+	for _, n := range t.rec.Names {
+		f := t.s.names[n.Name]
+		if n.Embedded || f.fresh && t.now.Sub(f.readAt) <= max(t.p.Round, time.Second) {
+			continue
+		}
+		ok = false
+		if f.fresh {
+			f.fresh = false
+			t.s.names[n.Name] = f
+		}
+	}
+	return ok
+}
+
 func (t *turn) nameRead(e NameRead) {
 	s := t.s
 	delete(s.busy, "name:"+string(e.Name))
@@ -214,8 +233,7 @@ func (t *turn) newer(mark string) bool {
 // watchName compares a name at rest with the record.
 func (t *turn) watchName(i int, seen NameRead) {
 	n := &t.rec.Names[i]
-	same := !seen.Absent && seen.Value == n.Value && seen.Mark == markText(n.Mark)
-	if same {
+	if showsRecord(n, seen) {
 		t.liftDrift(n.Name, t.p.By, "the name shows the record again")
 		n = &t.rec.Names[i]
 		armed := !t.s.shadow(t.p) || t.rec.Op != nil && !t.p.ForceShadow
@@ -229,6 +247,11 @@ func (t *turn) watchName(i int, seen NameRead) {
 		return
 	}
 	t.drift(n, seen)
+}
+
+// showsRecord says whether a name at rest is what the record says.
+func showsRecord(n *NameRecord, seen NameRead) bool {
+	return !seen.Absent && seen.Value == n.Value && seen.Mark == markText(n.Mark)
 }
 
 func markText(m Mark) string {

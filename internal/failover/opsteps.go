@@ -193,6 +193,9 @@ func (t *turn) lastLook(op *Op) (verdictOn, string, Guard) {
 	if t.now.Equal(op.Since) {
 		return pass, "", ""
 	}
+	if !t.namesFresh() {
+		return stay, "", ""
+	}
 	a := t.worldAsk(op, op.Kind)
 	for _, r := range a.worldRefusals() {
 		if r.Guard == GuardExposure || r.Guard == GuardFence {

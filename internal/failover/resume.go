@@ -18,6 +18,9 @@ func (t *turn) resume() bool {
 		return true
 	}
 	if !t.claimedNames() {
+		if st := t.rec.Stop(StopDrift); st != nil {
+			t.hold("resumed, and "+st.Why, GuardDrift)
+		}
 		return false
 	}
 	if !s.adopted {

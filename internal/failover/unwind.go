@@ -34,7 +34,7 @@ func (t *turn) unwindStep() {
 	}
 	d := t.edit()
 	op = d.Op
-	if slices.Contains(op.Notes, noteUnproven) {
+	if slices.Contains(op.Notes, noteUnproven) && (op.OpenAt.IsZero() || d.Gates[op.To].Seen == GateClosed) {
 		d.Divergence = "" // the name never moved, and new is closed
 	}
 	t.note("unwind", fmt.Sprintf("%s from %s to %s ended before the move: %s", op.Kind, op.From, op.To, op.UnwindWhy))
@@ -113,7 +113,9 @@ func (t *turn) unopen(op *Op) bool {
 		return false
 	}
 	if !slices.Contains(op.Notes, why) {
-		t.edit().Op.Notes = append(slices.Clone(op.Notes), why)
+		d := t.edit()
+		d.Op.Notes = append(slices.Clone(op.Notes), why)
+		d.Divergence = fmt.Sprintf("open since %s: %s", op.OpenAt.UTC().Format(time.RFC3339), why)
 		t.note("unwind", why+"; old is reopened all the same")
 		t.page("unwind", why)
 	}

@@ -322,6 +322,9 @@ func (w *world) write(a WriteName) Event {
 	if f == "refused" {
 		return NameWritten{Name: a.Name.Name, Outcome: WriteRefused, Err: "REFUSED: the key may not write this name"}
 	}
+	if f == "ignored" { // NOERROR, and nothing was changed
+		return NameWritten{Name: a.Name.Name, Outcome: WriteDone}
+	}
 	if f == "dropped" {
 		return NameWritten{Name: a.Name.Name, Outcome: WriteUnknown, Err: "no answer"}
 	}
