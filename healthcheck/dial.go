@@ -37,40 +37,8 @@ func newDialer(t Target, c ProbeConfig) *dialer {
 	return d
 }
 
-// forbidden is where credentials of the machine can be fetched: link-local
-// (RFC 3927, RFC 4291 section 2.5.6) and the metadata services of clouds that
-// live elsewhere (100.100.100.200 Alibaba Cloud, fd00:ec2::254 AWS).
-var forbidden = []netip.Prefix{
-	netip.MustParsePrefix("169.254.0.0/16"),
-	netip.MustParsePrefix("fe80::/10"),
-	netip.MustParsePrefix("100.100.100.200/32"),
-	netip.MustParsePrefix("fd00:ec2::254/128"),
-}
-
-// nat64 carries an IPv4 address in its last four bytes (RFC 6052 section 2.1).
-var nat64 = netip.MustParsePrefix("64:ff9b::/96")
-
-func (d *dialer) check(a netip.Addr) error {
-	a = a.Unmap().WithZone("")
-	if nat64.Contains(a) {
-		b := a.As16()
-		a = netip.AddrFrom4([4]byte(b[12:]))
-	}
-	for _, p := range d.allow {
-		if p.Contains(a) {
-			return nil
-		}
-	}
-	if a.IsUnspecified() || a.IsMulticast() {
-		return fmt.Errorf("%s: %w", a, ErrForbidden)
-	}
-	for _, p := range forbidden {
-		if p.Contains(a) {
-			return fmt.Errorf("%s: %w (link-local or metadata; allow it by name if it is meant)", a, ErrForbidden)
-		}
-	}
-	return nil
-}
+// check refuses what [Forbidden] names.
+func (d *dialer) check(a netip.Addr) error { return Forbidden(a, d.allow) }
 
 // checkLiteral refuses a forbidden address before the first probe.
 func (d *dialer) checkLiteral() error {

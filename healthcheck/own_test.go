@@ -154,7 +154,12 @@ func TestAProbeThatWeEndIsOurOwn(t *testing.T) {
 }
 
 func TestMetadataAndLinkLocalAreRefusedAtDial(t *testing.T) {
-	for _, addr := range []string{"169.254.169.254", "100.100.100.200", "fe80::1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "fd00:ec2::254"} {
+	for _, addr := range []string{
+		"169.254.169.254", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fe80::1", "fd00:ec2::254", "fd20:ce::254",
+		"::ffff:169.254.169.254", "::169.254.169.254", "64:ff9b::a9fe:a9fe", "64:ff9b::168.63.129.16",
+		"64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:a9:fe:a9fe::", "64:ff9b:1:0:a9:fea9:fe00:0", "64:ff9b:1::169.254.169.254",
+		"2002:a9fe:a9fe::1", "2002:c000:c0:1::1", "2001:0:a9fe:a9fe::1", "2001:0:c000:201:0:1234:5601:5601",
+	} {
 		a := netip.MustParseAddr(addr)
 		t.Run(addr, func(t *testing.T) {
 			if _, err := NewProbe(target(HTTP, net.JoinHostPort(addr, "80")), ProbeConfig{}); !errors.Is(err, ErrForbidden) {
@@ -177,5 +182,29 @@ func TestARefusedAddressCanBeAllowedByName(t *testing.T) {
 	}
 	if _, err := NewProbe(target(TCP, "169.254.169.254:80"), c); !errors.Is(err, ErrForbidden) {
 		t.Errorf("its neighbour got through: %v", err)
+	}
+}
+
+func TestOrdinaryAddressesAreNotRefused(t *testing.T) {
+	for _, addr := range []string{
+		"127.0.0.1", "::1", "10.0.0.1", "192.0.2.1", "192.0.0.193", "168.63.129.17", "2001:db8::1", "fd00::1",
+		"64:ff9b::192.0.2.1", "64:ff9b:1::192.0.2.1", "2002:c000:201::1", "2001:0:c000:201:0:1234:3fff:fdfe",
+	} {
+		if err := Forbidden(netip.MustParseAddr(addr), nil); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestAWrappedAddressIsAllowedByEitherForm(t *testing.T) {
+	a := netip.MustParseAddr("2002:a9fe:a9fe::1")
+	for _, allow := range []string{"169.254.169.254/32", "2002:a9fe:a9fe::/48"} {
+		if err := Forbidden(a, []netip.Prefix{netip.MustParsePrefix(allow)}); err != nil {
+			t.Errorf("allow %s: %v", allow, err)
+		}
+	}
+	err := Forbidden(a, []netip.Prefix{netip.MustParsePrefix("169.254.169.0/25")})
+	if !errors.Is(err, ErrForbidden) || !strings.HasPrefix(err.Error(), "2002:a9fe:a9fe::1 leads to 169.254.169.254: ") {
+		t.Errorf("got %v", err)
 	}
 }
