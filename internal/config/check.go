@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -169,8 +170,25 @@ func (c *compiler) probed(clientName string, p *failover.Policy, doc *checkDoc, 
 		for _, f := range t.Validate() {
 			c.probeFault(cl, doc, f)
 		}
+		c.reachable(cl)
 	}
 	return targets
+}
+
+// reachable notes an address that one of the vantages would refuse to probe,
+// by the same rule that it applies when it starts.
+func (c *compiler) reachable(cl probedCluster) {
+	a, ok := literal(cl.doc.Address.v)
+	if !ok {
+		return
+	}
+	for _, e := range c.eyes {
+		who := ""
+		if len(c.eyes) > 1 {
+			who = fmt.Sprintf(" at the vantage %s", e.name)
+		}
+		c.forbidden(cl.doc.Address.at, healthcheck.Forbidden(a, e.allow), who)
+	}
 }
 
 func (c *compiler) address(cl probedCluster, clientName string, seen map[string]pos) {

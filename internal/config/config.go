@@ -153,8 +153,16 @@ type compiler struct {
 	dir  string
 	read func(string) ([]byte, error) // of CA files; nil reads none
 
+	eyes     []eye                         // who probes
 	names    map[failover.RecordName]owner // every managed name, and who has it
 	zonesFor map[string]pos                // paths inside the authority's config to places in instances
+}
+
+// eye is a vantage, with the networks that it may reach although they are
+// refused otherwise.
+type eye struct {
+	name  failover.VantageName
+	allow []netip.Prefix
 }
 
 type owner struct {

@@ -62,7 +62,12 @@ func (c *compiler) secretPath(key string, x val[string]) {
 func (c *compiler) vantages(cfg *Config) {
 	doc := cfg.doc
 	own := &doc.Vantage
-	cfg.Self = Vantage{Name: failover.VantageName(own.Name.or(doc.Controller.Name.v)), Domain: failover.DomainName(own.Domain.v), Controls: c.controls(own.Controls), Allow: c.allowed(own.Allow)}
+	allow := c.allowed(own.Allow)
+	cfg.Self = Vantage{
+		Name: failover.VantageName(own.Name.or(doc.Controller.Name.v)), Domain: failover.DomainName(own.Domain.v),
+		Controls: c.controls(own.Controls, allow), Allow: allow,
+	}
+	c.eyes = append(c.eyes, eye{cfg.Self.Name, allow})
 	names, keys := map[string]pos{}, map[string]pos{}
 	if own.Name.set {
 		c.word("a vantage", own.Name.v, own.Name.at)
@@ -88,9 +93,11 @@ func (c *compiler) vantages(cfg *Config) {
 			}
 			keys[c.path(v.KeyFile.v)] = v.KeyFile.at
 		}
+		allow := c.allowed(v.Allow)
+		c.eyes = append(c.eyes, eye{failover.VantageName(v.Name.v), allow})
 		cfg.Vantages = append(cfg.Vantages, Vantage{
 			Name: failover.VantageName(v.Name.v), Domain: failover.DomainName(v.Domain.v),
-			KeyFile: c.path(v.KeyFile.v), Controls: c.controls(v.Controls), Allow: c.allowed(v.Allow),
+			KeyFile: c.path(v.KeyFile.v), Controls: c.controls(v.Controls, allow), Allow: allow,
 		})
 	}
 	if len(doc.Vantages) > 0 && !doc.Controller.Listen.set {

@@ -17,9 +17,11 @@ func compileVantageFile(name string, data []byte, read func(string) ([]byte, err
 		c.word("a vantage", doc.Name.v, doc.Name.at)
 	}
 	c.secretPath("key_file", doc.KeyFile)
+	allow := c.allowed(doc.Allow)
 	v := &VantageFile{
-		File: name, Name: failover.VantageName(doc.Name.v), KeyFile: c.path(doc.KeyFile.v), Controls: c.controls(doc.Controls), Allow: c.allowed(doc.Allow),
+		File: name, Name: failover.VantageName(doc.Name.v), KeyFile: c.path(doc.KeyFile.v), Controls: c.controls(doc.Controls, allow), Allow: allow,
 	}
+	c.eyes = []eye{{v.Name, allow}}
 	seen := map[string]pos{}
 	for _, x := range doc.Controllers {
 		if x.set && !c.twice(seen, "controller", x) {

@@ -122,7 +122,7 @@ func (c *compiler) serverURL(x val[string]) {
 }
 
 // controls are addresses that answer whenever the vantage's own network works.
-func (c *compiler) controls(xs []val[string]) []healthcheck.Control {
+func (c *compiler) controls(xs []val[string], allow []netip.Prefix) []healthcheck.Control {
 	var out []healthcheck.Control
 	seen := map[string]pos{}
 	for _, x := range xs {
@@ -134,9 +134,29 @@ func (c *compiler) controls(xs []val[string]) []healthcheck.Control {
 			c.fault(x.at, "write it like tcp://192.0.2.1:22", "%v", err)
 			continue
 		}
+		if a, ok := literal(ctl.Address); ok {
+			c.forbidden(x.at, healthcheck.Forbidden(a, allow), "")
+		}
 		out = append(out, ctl)
 	}
 	return out
+}
+
+// literal is the address in what is dialled, false when that is a host name.
+func literal(dialled string) (netip.Addr, bool) {
+	host, _, err := net.SplitHostPort(dialled)
+	if err != nil {
+		host = strings.Trim(dialled, "[]")
+	}
+	a, err := netip.ParseAddr(host)
+	return a, err == nil
+}
+
+// forbidden notes an address that the probers would refuse when they start.
+func (c *compiler) forbidden(at pos, err error, who string) {
+	if err != nil && !c.has(at) {
+		c.fault(at, "write another address, or name its network under the allow of the vantage if it is meant", "%v%s", err, who)
+	}
 }
 
 // allowed are networks that probes may reach although they are link-local or
