@@ -338,9 +338,10 @@ func bindShadow(t *testing.T) {
 	w.until(t, "the wish", func(v failover.View) bool { return v.Wants != "" && len(v.Refused) == 1 })
 	wantIn(t, w.verb(t, exitOK, "explain", "orders"), "a is down, and a failover to b is refused by shadow", "started with --shadow")
 	wantIn(t, w.verb(t, exitOK, "status", "orders"), "SHADOW", "wants: failover from a to b", bindA)
-	for _, verb := range [][]string{{"failover", "--to", "b", "--yes"}, {"arm", "--mode", "auto", "--yes"}, {"restore", "--yes"}, {"pause", "--reason", "x"}} {
+	for _, verb := range [][]string{{"failover", "--to", "b", "--yes"}, {"arm", "--mode", "auto", "--yes"}, {"restore", "--yes"}} {
 		wantIn(t, w.verb(t, exitRefused, append([]string{verb[0], "orders"}, verb[1:]...)...), "refused by shadow")
 	}
+	w.verb(t, exitOK, "pause", "orders", "--reason", "before it goes live") // made safe before a live start
 	w.verb(t, exitRefused, "plan", "failover", "orders", "--to", "b")
 	bind.point(t, bindB) // nor does it answer an edit
 	w.until(t, "drift", drifts)
