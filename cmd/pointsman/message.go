@@ -74,11 +74,39 @@ func report(stderr io.Writer, err error) int {
 		return int(status)
 	}
 	f := explainFailure(err)
-	fmt.Fprintf(stderr, "pointsman: %s\n", clean(f.err.Error()))
+	text, _ := splitHint(f.err)
+	fmt.Fprintf(stderr, "pointsman: %s\n", clean(text))
 	if f.hint != "" {
-		fmt.Fprintf(stderr, "hint: %s\n", clean(f.hint))
+		fmt.Fprintf(stderr, "hint: %s\n", clean(strings.ReplaceAll(f.hint, "\n", " ")))
 	}
 	return f.code
+}
+
+// splitHint takes the hint out of an error that carries one in its words,
+// because an error has one line of it, in one place. A hint of a failure goes
+// before those in words, which know less of what was asked for.
+func splitHint(err error) (text, hint string) {
+	var lines []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if h, ok := strings.CutPrefix(line, hintMark); ok {
+			hint = orElse(hint, h)
+			continue
+		}
+		lines = append(lines, line)
+	}
+	var f *failure
+	if errors.As(err, &f) {
+		hint = orElse(f.hint, hint)
+	}
+	return strings.Join(lines, "\n"), hint
+}
+
+const hintMark = "hint: "
+
+// hintOf is the hint that an error carries, or empty.
+func hintOf(err error) string {
+	_, hint := splitHint(err)
+	return hint
 }
 
 // explainFailure finds the hint for errors that were made where nobody knew
@@ -86,9 +114,9 @@ func report(stderr io.Writer, err error) int {
 func explainFailure(err error) *failure {
 	var f *failure
 	if errors.As(err, &f) {
-		return f
+		return &failure{f.code, err, orElse(f.hint, hintOf(err))}
 	}
-	f = &failure{code: exitError, err: err, hint: "run the command with --help, or look at the log of the controller"}
+	f = &failure{code: exitError, err: err, hint: orElse(hintOf(err), "run the command with --help, or look at the log of the controller")}
 	var p *api.Problem
 	switch {
 	case errors.As(err, &p):
@@ -175,9 +203,23 @@ func replyError(r api.Reply, verb string) error {
 	case failover.ReplyStale:
 		return &failure{exitRefused, fmt.Errorf("refused by stale: %s", r.Text), orElse(r.Hint, "look at 'pointsman status' and plan again")}
 	case failover.ReplyNotLeading:
-		return &failure{exitNotLeading, fmt.Errorf("not leading: %s", r.Text), orElse(r.Hint, "ask the controller that leads: its /leader answers 200")}
+		return &failure{exitNotLeading, fmt.Errorf("not leading: %s", r.Text), notLeadingHint(r)}
 	default:
 		return &failure{exitError, errors.New(r.Text), orElse(r.Hint, fmt.Sprintf("see 'pointsman %s --help'", verb))}
+	}
+}
+
+// notLeadingHint tells a process that could lead and may not write from one
+// that leaves the lead to another.
+func notLeadingHint(r api.Reply) string {
+	has := func(word string) bool { return strings.Contains(r.Text, word) }
+	switch {
+	case has("degraded"):
+		return "mend what the log of the controller names, then restart the controller"
+	case has("ledger") || has("disk") || has("poisoned") || has("term could not"):
+		return "free or mend the disk of controller.data, then restart the controller"
+	default:
+		return orElse(r.Hint, "ask the controller that leads: its /leader answers 200")
 	}
 }
 

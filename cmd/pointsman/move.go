@@ -88,5 +88,6 @@ func (a *app) move(ctx context.Context, name string, r api.CommandRequest, w wai
 	if err != nil {
 		return err
 	}
+	w.before = lastOpID(v)
 	return a.finish(ctx, c, v.Instance, rep, w, string(r.Verb))
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -55,6 +56,9 @@ func (a *app) planKind(kind failover.OpKind) *cobra.Command {
 			return failed("give one of them", "both -o %s and --out %s name a file", out, file)
 		case out != "":
 			file = out
+		}
+		if err := checkPlanFile(file); err != nil {
+			return err
 		}
 		r, err := m.request(a, cmd, failover.Verb(kind))
 		if err != nil {
@@ -118,14 +122,75 @@ func savePlan(file string, p failover.Plan) error {
 	if err != nil {
 		return fmt.Errorf("marshal plan: %w", err)
 	}
-	if err := os.WriteFile(file, append(data, '\n'), 0o600); err != nil {
-		return failed("give --out a file in a directory that can be written", "save plan: %w", err)
+	if err := replaceFile(file, append(data, '\n')); err != nil {
+		return failed("give --out a file in a directory that can be written", "save plan %s: %w", file, plainError(err))
+	}
+	return nil
+}
+
+// plainError takes operation and path out of an error of a file: the path is
+// said once, and not that of a temporary file.
+func plainError(err error) error {
+	var pe *os.PathError
+	var le *os.LinkError
+	switch {
+	case errors.As(err, &pe):
+		return pe.Err
+	case errors.As(err, &le):
+		return le.Err
+	default:
+		return err
+	}
+}
+
+// replaceFile writes the whole file or leaves what was there.
+func replaceFile(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".plan-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// checkPlanFile refuses a name that was meant as a form of the output, and a
+// file that holds anything but an older plan.
+func checkPlanFile(file string) error {
+	if file == "" {
+		return nil
+	}
+	if !strings.ContainsAny(file, "./") {
+		for _, form := range []string{string(outputTable), string(outputJSON), string(outputYAML)} {
+			if distance(strings.ToLower(file), form) <= 2 {
+				return failed(fmt.Sprintf("did you mean -o %s? a file of that name is ./%s", form, file), "-o %q is none of table, json, yaml", file)
+			}
+		}
+	}
+	fi, err := os.Lstat(file)
+	if err != nil {
+		return nil //nolint:nilerr // nothing stands there, or the write will say why not
+	}
+	if !fi.Mode().IsRegular() {
+		return failed("choose another name", "save plan: %s is no plain file", file)
+	}
+	if _, err := readPlan(file); err != nil && fi.Size() > 0 {
+		return failed("choose another name, or remove that file first", "save plan: %s exists and is no plan", file)
 	}
 	return nil
 }
 
 func (a *app) planTable(w io.Writer, p failover.Plan) {
-	fmt.Fprintf(w, "%s of %s from %s to %s, made at epoch %d", p.Kind, p.Instance, p.From, p.To, p.Epoch)
+	if p.From == p.To {
+		fmt.Fprintf(w, "%s of %s: it is at %s already, made at epoch %d", p.Kind, p.Instance, p.To, p.Epoch)
+	} else {
+		fmt.Fprintf(w, "%s of %s from %s to %s, made at epoch %d", p.Kind, p.Instance, p.From, p.To, p.Epoch)
+	}
 	if p.Mode != "" {
 		fmt.Fprintf(w, ", mode %s", p.Mode)
 	}
@@ -238,6 +303,7 @@ longer those that the plan was made for.
 		if err != nil {
 			return err
 		}
+		w.before = lastOpID(v)
 		return a.finish(cmd.Context(), c, p.Instance, rep, w, "apply")
 	}
 	return cmd
@@ -246,12 +312,12 @@ longer those that the plan was made for.
 func readPlan(file string) (failover.Plan, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return failover.Plan{}, failed("save one by: pointsman plan failover INSTANCE -o FILE", "read plan: %w", errors.Unwrap(err))
+		return failover.Plan{}, failed("save one by: pointsman plan failover INSTANCE -o FILE", "read plan %s: %w", file, plainError(err))
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, api.MaxBody+1))
 	if err != nil {
-		return failover.Plan{}, failed("check the file", "read plan: %w", err)
+		return failover.Plan{}, failed("check the file", "read plan %s: %w", file, plainError(err))
 	}
 	p, err := api.ParsePlan(data)
 	if err != nil {

@@ -39,7 +39,10 @@ decided and nothing is done. No credential that could write is read.`,
 			if err != nil {
 				return startError(err, cfg.File)
 			}
-			return p.Run(cmd.Context())
+			if err := p.Run(cmd.Context()); err != nil {
+				return startError(err, cfg.File)
+			}
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&shadow, "shadow", false, "decide everything, do nothing, hold no credential that could write")
@@ -52,7 +55,7 @@ func startError(err error, file string) error {
 	if f := (*failure)(nil); errors.As(err, &f) {
 		return err
 	}
-	hint := fmt.Sprintf("check %s and the lines above", file)
+	hint := orElse(hintOf(err), fmt.Sprintf("check %s and the lines above", file))
 	switch {
 	case errors.Is(err, ledger.ErrLocked):
 		hint = "end that process first, or give this one a controller.data of its own"

@@ -19,6 +19,8 @@ var described = []struct {
 }{
 	{"pointsman_leading", "1 while this process may decide for the instance.", []string{"instance"}},
 	{"pointsman_poisoned", "1 when the ledger cannot be written any more.", nil},
+	{"pointsman_degraded", "1 when a part is missing and only DNS goes on, until a restart.", nil},
+	{"pointsman_api_refused_total", "Requests to the API over TCP that were turned away.", []string{"reason"}},
 	{"pointsman_active", "1 for the cluster that the record says the name points at.", []string{"instance", "cluster"}},
 	{"pointsman_verdict", "1 for what the quorum says of the cluster.", []string{"instance", "cluster", "verdict"}},
 	{"pointsman_vote", "What the vantage says of the cluster: 1 up, 0 unknown, -1 down.", []string{"instance", "cluster", "vantage"}},
@@ -69,7 +71,7 @@ func (s *scrape) Describe(out chan<- *prometheus.Desc) {
 func (s *scrape) Collect(out chan<- prometheus.Metric) {
 	r := reading{s.descs, out}
 	for _, i := range s.p.ctl.Instances() {
-		if v, ok := view(s.p.ctl, i); ok {
+		if v, ok := s.p.view(i); ok {
 			r.instance(v)
 		}
 	}
@@ -157,13 +159,22 @@ func (r reading) rooms(p *process) {
 	r.count("commits_total", st.Commits)
 	r.count("commit_conflicts_total", st.Conflicts)
 	r.gauge("audit_entries", float64(st.Audit))
-	r.count("history_dropped_total", p.past.Stats().Dropped)
-
-	pr := p.prober.Stats()
-	r.count("probes_total", pr.Successes, "success")
-	r.count("probes_total", pr.Misses, "miss")
-	r.count("probes_total", pr.OwnFaults, "own-fault")
-	r.count("probes_late_total", pr.Late)
+	r.gauge("degraded", one(p.trouble.err() != nil))
+	if p.api != nil {
+		for why, n := range p.api.Refused() {
+			r.count("api_refused_total", n, why)
+		}
+	}
+	if p.past != nil {
+		r.count("history_dropped_total", p.past.Stats().Dropped)
+	}
+	if p.prober != nil {
+		pr := p.prober.Stats()
+		r.count("probes_total", pr.Successes, "success")
+		r.count("probes_total", pr.Misses, "miss")
+		r.count("probes_total", pr.OwnFaults, "own-fault")
+		r.count("probes_late_total", pr.Late)
+	}
 	if p.receiver != nil {
 		rs := p.receiver.Stats()
 		r.count("reports_total", rs.Accepted)

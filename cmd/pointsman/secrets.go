@@ -18,37 +18,60 @@ type secrets struct {
 }
 
 // readSecrets opens the files of secrets. In shadow the files of those that
-// could write are not even opened.
-func readSecrets(cfg *config.Config, shadow bool) (*secrets, error) {
+// could write are not even opened. What could not be read is missing in the
+// result, and each has its error.
+func readSecrets(cfg *config.Config, shadow bool) (*secrets, []error) {
 	s := &secrets{vantages: make(map[failover.VantageName][]healthcheck.Key), providers: make(map[string]dnsctl.Secret)}
+	var faults []error
 	if cfg.Controller.Listen != "" {
-		token, err := config.ReadSecretFile(cfg.Controller.TokenFile)
+		token, err := readToken(cfg.Controller.TokenFile)
 		if err != nil {
-			return nil, failed("make one by: (umask 077; openssl rand -hex 32 > "+cfg.Controller.TokenFile+")", "read token: %w", err)
-		}
-		if len(token) < api.MinToken {
-			return nil, failed("make one by: (umask 077; openssl rand -hex 32 > "+cfg.Controller.TokenFile+")", "token %s: shorter than %d bytes", cfg.Controller.TokenFile, api.MinToken)
+			faults = append(faults, err)
 		}
 		s.token = token
 	}
 	for _, v := range cfg.Vantages {
 		key, err := readKey(v.KeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("vantage %s: %w", v.Name, err)
+			faults = append(faults, fmt.Errorf("vantage %s: %w", v.Name, err))
+			continue
 		}
 		s.vantages[v.Name] = []healthcheck.Key{key}
 	}
 	if shadow {
-		return s, nil
+		return s, faults
 	}
 	for _, p := range cfg.Providers {
-		text, err := config.ReadSecretFile(p.SecretFile)
+		secret, err := readProviderSecret(p.SecretFile)
 		if err != nil {
-			return nil, failed("write the secret of the key into that file, mode 0600; to look without one, add --shadow", "provider %s: read secret: %w", p.Name, err)
+			faults = append(faults, fmt.Errorf("provider %s: %w", p.Name, err))
+			continue
 		}
-		if s.providers[p.Name], err = dnsctl.ParseSecret(string(text)); err != nil {
-			return nil, failed("the file holds the secret alone, in base64, as tsig-keygen prints it", "provider %s: %s: %w", p.Name, p.SecretFile, err)
-		}
+		s.providers[p.Name] = secret
 	}
-	return s, nil
+	return s, faults
+}
+
+func readToken(path string) ([]byte, error) {
+	hint := "make one by: (umask 077; openssl rand -hex 32 > " + path + ")"
+	token, err := config.ReadSecretFile(path)
+	if err != nil {
+		return nil, failed(orElse(hintOf(err), hint), "read token: %w", err)
+	}
+	if len(token) < api.MinToken {
+		return nil, failed(hint, "token %s: shorter than %d bytes", path, api.MinToken)
+	}
+	return token, nil
+}
+
+func readProviderSecret(path string) (dnsctl.Secret, error) {
+	text, err := config.ReadSecretFile(path)
+	if err != nil {
+		return dnsctl.Secret{}, failed(orElse(hintOf(err), "write the secret of the key into that file, mode 0600; to look without one, add --shadow"), "read secret: %w", err)
+	}
+	secret, err := dnsctl.ParseSecret(string(text))
+	if err != nil {
+		return dnsctl.Secret{}, failed("the file holds the secret alone, in base64, as tsig-keygen prints it", "%s: %w", path, err)
+	}
+	return secret, nil
 }

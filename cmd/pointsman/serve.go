@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -18,16 +19,15 @@ import (
 // news gives the API its views and tells it of every transition, which it
 // also counts and remembers. Make one by newNews; Run owns its goroutine.
 type news struct {
-	ctl     *controller.Controller
-	past    *ledger.History
+	p       *process
 	metrics *metrics
 
 	mu      sync.Mutex
 	changed chan struct{}
 }
 
-func newNews(ctl *controller.Controller, past *ledger.History, m *metrics) *news {
-	return &news{ctl: ctl, past: past, metrics: m, changed: make(chan struct{})}
+func newNews(p *process, m *metrics) *news {
+	return &news{p: p, metrics: m, changed: make(chan struct{})}
 }
 
 // Run follows the transitions until ctx ends.
@@ -43,7 +43,7 @@ func (n *news) Run(ctx context.Context) error {
 
 // follow reads one subscription to its end; the error is that of ctx.
 func (n *news) follow(ctx context.Context) error {
-	sub := n.ctl.Subscribe()
+	sub := n.p.ctl.Subscribe()
 	defer sub.Close()
 	for {
 		select {
@@ -54,7 +54,7 @@ func (n *news) follow(ctx context.Context) error {
 		ts, more := sub.Take()
 		for _, t := range ts {
 			n.metrics.transitions.WithLabelValues(string(t.Instance), string(t.Kind)).Inc()
-			_ = n.past.Add(ctx, sampleOf(t.Instance, string(t.Kind), t)) // it counts its own losses
+			n.p.remember(t.Instance, string(t.Kind), t)
 		}
 		if len(ts) > 0 {
 			n.tell()
@@ -83,16 +83,21 @@ func (n *news) Changed() <-chan struct{} {
 	return n.changed
 }
 
-func (n *news) Names() []failover.InstanceName { return n.ctl.Instances() }
+func (n *news) Names() []failover.InstanceName { return n.p.ctl.Instances() }
 
-func (n *news) View(i failover.InstanceName) (failover.View, bool) { return view(n.ctl, i) }
+func (n *news) View(i failover.InstanceName) (failover.View, bool) { return n.p.view(i) }
 
-func view(ctl *controller.Controller, i failover.InstanceName) (failover.View, bool) {
-	s, ok := ctl.Snapshot(i)
+func (p *process) view(i failover.InstanceName) (failover.View, bool) {
+	s, ok := p.ctl.Snapshot(i)
 	if !ok {
 		return failover.View{}, false
 	}
-	return failover.Look(&s.State, s.Policy, time.Now()), true
+	v := failover.Look(&s.State, s.Policy, time.Now())
+	if why := p.trouble.why(); why != "" {
+		// A controller that died cannot say it itself.
+		v.Leading, v.LeadWhy = false, why
+	}
+	return v, true
 }
 
 // decisions asks the controller on behalf of the API.
@@ -148,10 +153,13 @@ func (a audited) Audit(ctx context.Context, q api.Query) ([]api.AuditLine, error
 func (a audited) VerifyChain(ctx context.Context) error { return a.store.VerifyChain(ctx) }
 
 // past is the measured history as the API wants it.
-type past struct{ history *ledger.History }
+type past struct{ p *process }
 
 func (p past) History(ctx context.Context, q api.Query) ([]api.Sample, error) {
-	ss, err := p.history.List(ctx, ledger.HistoryFilter{Instance: q.Instance, Since: q.Since, Limit: q.Limit})
+	if p.p.past == nil {
+		return nil, errors.New("there is no history, see the log of the controller")
+	}
+	ss, err := p.p.past.List(ctx, ledger.HistoryFilter{Instance: q.Instance, Since: q.Since, Limit: q.Limit})
 	if err != nil {
 		return nil, err
 	}
@@ -162,13 +170,17 @@ func (p past) History(ctx context.Context, q api.Query) ([]api.Sample, error) {
 	return out, nil
 }
 
-// probed lists the probes of our own vantage.
+// probed lists the probes of our own vantage, which a degraded process may
+// not have.
 type probed struct {
 	prober *healthcheck.Prober
 	cfg    *config.Config
 }
 
 func (p probed) Probes(_ context.Context, q api.Query) ([]api.ProbeLine, error) {
+	if p.prober == nil {
+		return nil, errors.New("there is no vantage of our own, see the log of the controller")
+	}
 	var out []api.ProbeLine
 	for _, i := range p.cfg.Instances {
 		if q.Instance != "" && q.Instance != i.Policy.Instance {
@@ -207,6 +219,9 @@ type health struct{ p *process }
 func stuck(round time.Duration) time.Duration { return max(10*round, 30*time.Second) }
 
 func (h health) Live() error {
+	if h.p.trouble.err() != nil {
+		return nil // a restart for this would cost the DNS that still answers
+	}
 	for _, i := range h.p.ctl.Instances() {
 		s, ok := h.p.ctl.Snapshot(i)
 		if !ok {
@@ -237,6 +252,11 @@ func (h health) Ready() []api.Condition {
 		}
 	}
 	cs = append(cs, records)
+	rooms := api.Condition{Name: "rooms", OK: true}
+	if why := h.p.trouble.why(); why != "" {
+		rooms.OK, rooms.Why = false, why
+	}
+	cs = append(cs, rooms)
 	if h.p.authority != nil {
 		c := api.Condition{Name: "authority", OK: true}
 		if names := h.p.authority.Stats().Unpublished; len(names) > 0 {

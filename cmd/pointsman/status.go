@@ -181,6 +181,21 @@ func until(t time.Time) string {
 	return "until " + stamp(t)
 }
 
+// untilWhen says what ends a stop.
+func untilWhen(s failover.Stop) string {
+	if !s.Until.IsZero() {
+		return until(s.Until)
+	}
+	switch s.Kind {
+	case failover.StopDrift:
+		return "until adopted or restored"
+	case failover.StopUnacknowledged:
+		return "until acknowledged"
+	default:
+		return until(s.Until)
+	}
+}
+
 func doing(v failover.View) string {
 	switch {
 	case v.Op != nil:
@@ -241,13 +256,13 @@ func (a *app) statusDetail(w io.Writer, v failover.View) {
 	fmt.Fprintln(w)
 	a.votesTable(w, v.Clusters)
 	if v.Op != nil {
-		fmt.Fprintf(w, "\noperation %s: %s of %s to %s by %s: %s\n", v.Op.ID, v.Op.Kind, v.Op.From, v.Op.To, clean(v.Op.By), clean(v.Op.Reason))
+		fmt.Fprintf(w, "\noperation %s: %s from %s to %s by %s: %s\n", v.Op.ID, v.Op.Kind, v.Op.From, v.Op.To, clean(v.Op.By), clean(v.Op.Reason))
 		if s := v.Step; s != nil {
 			fmt.Fprintf(w, "  step %s for %s: %s\n", s.Step, age(v.At.Sub(s.Since)), clean(s.Doing))
 		}
 	}
 	if l := v.LastOp; l != nil {
-		fmt.Fprintf(w, "\nlast operation %s: %s of %s to %s %s at %s %s\n", l.Op.ID, l.Op.Kind, l.Op.From, l.Op.To, l.Outcome, stamp(l.At), clean(l.Why))
+		fmt.Fprintf(w, "\nlast operation %s: %s from %s to %s %s at %s %s\n", l.Op.ID, l.Op.Kind, l.Op.From, l.Op.To, l.Outcome, stamp(l.At), clean(l.Why))
 	}
 	writeList(w, "wants", v.Wants)
 	for _, r := range v.Refused {
@@ -256,7 +271,7 @@ func (a *app) statusDetail(w io.Writer, v failover.View) {
 	writeList(w, "missing", v.Missing...)
 	writeList(w, "notice", v.Notices...)
 	for _, s := range v.Stops {
-		writeList(w, "stop", fmt.Sprintf("%s by %s: %s, %s", s.Kind, s.By, s.Why, until(s.Until)))
+		writeList(w, "stop", fmt.Sprintf("%s by %s: %s, %s", s.Kind, s.By, s.Why, untilWhen(s)))
 	}
 }
 

@@ -114,7 +114,7 @@ func setUp(env *testscript.Env) error {
 	env.Setenv("USER", "alice")
 	r := strings.NewReplacer("$DNS", env.Getenv("DNS"), "$API", env.Getenv("API"), "$CONTROL", env.Getenv("CONTROL"),
 		"$A", env.Getenv("A"), "$B", env.Getenv("B"))
-	for name, text := range map[string]string{"pointsman.yaml": storyConfig, "listen.yaml": listenConfig(), "shadow.yaml": shadowConfig, "three.yaml": threeConfig(), "disk.yaml": diskConfig()} {
+	for name, text := range map[string]string{"pointsman.yaml": storyConfig, "listen.yaml": listenConfig(), "taken.yaml": strings.Replace(listenConfig(), "$API", "$A", 1), "shadow.yaml": shadowConfig, "three.yaml": threeConfig(), "disk.yaml": diskConfig()} {
 		if err := os.WriteFile(filepath.Join(env.WorkDir, name), []byte(r.Replace(text)), 0o600); err != nil {
 			return err
 		}

@@ -17,6 +17,16 @@ import (
 type waitFlags struct {
 	wait, noWait bool
 	timeout      time.Duration
+
+	before string // id of the last operation before the command; empty when there was none
+}
+
+// lastOpID is what a command finds as the last operation.
+func lastOpID(v failover.View) string {
+	if v.LastOp == nil {
+		return ""
+	}
+	return v.LastOp.Op.ID
 }
 
 func (f *waitFlags) register(cmd *cobra.Command) {
@@ -50,6 +60,13 @@ func (a *app) finish(ctx context.Context, c *api.Client, name failover.InstanceN
 	if rep.Code != failover.ReplyStarted || w.noWait || !w.wait {
 		return a.print(res, func(out io.Writer) { fmt.Fprintln(out, clean(rep.Text)) })
 	}
+	if rep.OpID == "" {
+		var err error
+		if rep.OpID, err = startedSince(ctx, c, name, w.before); err != nil {
+			return err
+		}
+		res.Reply = rep
+	}
 	last, err := a.waitForOp(ctx, c, name, rep.OpID, w.timeout)
 	if err != nil {
 		return err
@@ -71,10 +88,29 @@ func (a *app) finish(ctx context.Context, c *api.Client, name failover.InstanceN
 	}
 }
 
+// startedSince finds the operation that a command started, where the reply does
+// not name it: the one in hand, or the last one when that is new.
+func startedSince(ctx context.Context, c *api.Client, name failover.InstanceName, before string) (string, error) {
+	v, err := c.View(ctx, name)
+	switch {
+	case err != nil:
+		return "", err
+	case v.Op != nil && v.Op.ID != "":
+		return v.Op.ID, nil
+	case lastOpID(v) != before:
+		return lastOpID(v), nil
+	default:
+		return "", failed(fmt.Sprintf("see 'pointsman status %s' and 'pointsman audit %s'", name, name), "the controller started an operation and does not say which")
+	}
+}
+
 // waitForOp follows the views until the operation is the last one. A
 // controller that restarts meanwhile resumes the operation, so a lost
 // connection is tried again until the time is up.
 func (a *app) waitForOp(ctx context.Context, c *api.Client, name failover.InstanceName, op string, timeout time.Duration) (failover.View, error) {
+	if op == "" {
+		return failover.View{}, failed(fmt.Sprintf("see 'pointsman status %s'", name), "there is no operation to wait for")
+	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var last failover.View

@@ -276,3 +276,33 @@ func (g *growing) Write(p []byte) (int, error) {
 func (g *growing) text() string { g.mu.Lock(); defer g.mu.Unlock(); return g.b.String() }
 
 func (g *growing) has(s string) bool { return strings.Contains(g.text(), s) }
+
+func TestAnOperationThatTheReplyDoesNotNameIsFoundOrAnError(t *testing.T) {
+	d := newDesk(t)
+	d.reply.OpID = ""
+	d.open(t)
+	began := time.Now()
+	status, _, errs := d.order(t.Context(), "switchover", "orders", "--yes")
+	if status != exitError || !strings.Contains(errs, "does not say which") || !strings.Contains(errs, "\nhint: ") || time.Since(began) > time.Minute {
+		t.Errorf("nothing was started: %d %q after %s", status, errs, time.Since(began))
+	}
+	a := &app{stderr: &bytes.Buffer{}}
+	if _, err := a.waitForOp(t.Context(), nil, "orders", "", time.Hour); err == nil {
+		t.Error("it waited for an operation without an id")
+	}
+	c, err := api.NewClient(api.ClientConfig{Socket: d.socket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.show(ended(failover.Settled))
+	if id, err := startedSince(t.Context(), c, "orders", ""); id != "op-1" || err != nil {
+		t.Errorf("ended within the turn: %q, %v", id, err)
+	}
+	if id, err := startedSince(t.Context(), c, "orders", "op-1"); err == nil {
+		t.Errorf("an operation of before was taken for the new one: %q", id)
+	}
+	d.show(func(v *failover.View) { v.Op = opAt(failover.StepConfirm); v.Op.ID = "op-2" })
+	if id, err := startedSince(t.Context(), c, "orders", "op-1"); id != "op-2" || err != nil {
+		t.Errorf("in hand: %q, %v", id, err)
+	}
+}

@@ -35,21 +35,26 @@ type processConfig struct {
 type process struct {
 	log       *slog.Logger
 	store     *ledger.Store
-	past      *ledger.History
 	authority *authority.Server // nil without one
-	prober    *healthcheck.Prober
-	receiver  *healthcheck.Receiver // nil without vantages elsewhere
-	ctl       *controller.Controller
-	news      *news
-	api       *api.Server
+	trouble   trouble
+
+	// Each of these is nil when it could not be had and DNS goes on without.
+	past     *ledger.History
+	prober   *healthcheck.Prober
+	receiver *healthcheck.Receiver // also nil without vantages elsewhere
+	ctl      *controller.Controller
+	news     *news
+	api      *api.Server
 }
 
 // farAway is the end of a lease that the file lock is.
 const farAway = 100 * 365 * 24 * time.Hour
 
 // newProcess builds a process. The embedded authority comes first and already
-// listens when this returns, with the last commit to show; with an error
-// everything that was opened is closed again.
+// listens when this returns, with the last commit to show. From then on nothing
+// that fails ends it: the process is degraded (degraded.go). With an error,
+// which without an authority comes from any room, everything that was opened is
+// closed again.
 func newProcess(ctx context.Context, pc processConfig) (_ *process, err error) {
 	cfg := pc.Config
 	p := &process{log: pc.Log}
@@ -64,26 +69,43 @@ func newProcess(ctx context.Context, pc processConfig) (_ *process, err error) {
 	if err := p.openAuthority(ctx, cfg); err != nil {
 		return nil, err
 	}
-	secrets, err := readSecrets(cfg, pc.Shadow)
-	if err != nil {
-		return nil, err
+	secrets, faults := readSecrets(cfg, pc.Shadow)
+	for _, err := range faults {
+		if err := p.degrade("secrets", err); err != nil {
+			return nil, err
+		}
 	}
-	if p.past, err = ledger.OpenHistory(ctx, cfg.Controller.Data); err != nil {
+	if err := p.degrade("history", p.openHistory(ctx, cfg)); err != nil {
 		return nil, err
 	}
 	m := newMetrics(pc.Version)
-	if err := p.openController(pc, secrets, m); err != nil {
+	if err := p.degrade("controller", p.openController(pc, secrets, m)); err != nil {
 		return nil, err
 	}
-	if err := p.openEyes(cfg, secrets); err != nil {
+	if p.ctl == nil {
+		return p, nil // nothing to feed, and nothing to tell
+	}
+	if err := p.degrade("vantage", p.openEyes(cfg, secrets)); err != nil {
 		return nil, err
 	}
-	p.news = newNews(p.ctl, p.past, m)
+	p.news = newNews(p, m)
 	m.watch(p)
-	if err := p.openAPI(pc, secrets, m); err != nil {
+	if err := p.degrade("api", p.openAPI(pc, secrets, m)); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// openHistory says what became of a file that could not be used: the history
+// is then another one, or shorter.
+func (p *process) openHistory(ctx context.Context, cfg *config.Config) (err error) {
+	if p.past, err = ledger.OpenHistory(ctx, cfg.Controller.Data); err != nil {
+		return err
+	}
+	if why := p.past.Stats().Trouble; why != nil {
+		p.log.Warn("history begins anew", "reason", why)
+	}
+	return nil
 }
 
 func (p *process) openAuthority(ctx context.Context, cfg *config.Config) error {
@@ -133,12 +155,19 @@ func (p *process) openController(pc processConfig, s *secrets, m *metrics) error
 	for _, pr := range cfg.Providers {
 		c := pr.Config
 		c.ReadOnly = pc.Shadow
-		if !pc.Shadow {
-			c.Key.Secret = s.providers[pr.Name]
+		if secret, ok := s.providers[pr.Name]; ok {
+			c.Key.Secret = secret
+		} else {
+			c.ReadOnly = true
 		}
 		provider, err := dnsctl.NewRFC2136(c)
 		if err != nil {
-			return fmt.Errorf("provider %s: %w", pr.Name, err)
+			err = fmt.Errorf("provider %s: %w", pr.Name, err)
+			if err := p.degrade("provider", err); err != nil {
+				return err
+			}
+			names[pr.Name] = unusable{err}
+			continue
 		}
 		names[pr.Name] = provided{provider}
 		look.providers[pr.Name] = authoritiesOf(c)
@@ -154,7 +183,9 @@ func (p *process) openController(pc processConfig, s *secrets, m *metrics) error
 		policies = append(policies, pol)
 	}
 	l := lead(p.store, time.Now())
-	if !l.Leading {
+	if why := p.trouble.why(); why != "" {
+		l = failover.Lead{Term: l.Term, Why: why}
+	} else if !l.Leading {
 		p.log.Error("serving only: no decision and no change is made", "reason", l.Why)
 	}
 	var err error
@@ -177,6 +208,9 @@ func (p *process) openController(pc processConfig, s *secrets, m *metrics) error
 // remember adds to the measured history; a sample that does not fit is
 // dropped and counted there.
 func (p *process) remember(i failover.InstanceName, kind string, what any) {
+	if p.past == nil {
+		return
+	}
 	if err := p.past.Add(context.Background(), sampleOf(i, kind, what)); err != nil {
 		p.log.Debug("history took no sample", "instance", i, "kind", kind, "reason", err)
 	}
@@ -196,24 +230,25 @@ func (p *process) openEyes(cfg *config.Config, s *secrets) error {
 		// Unknown instances and vantages are counted by who refuses them.
 		_ = p.ctl.Deliver(r.Instance, r.Event(received, want[r.Instance]))
 	}
-	var err error
-	p.prober, err = healthcheck.NewProber(healthcheck.Config{
+	prober, err := healthcheck.NewProber(healthcheck.Config{
 		Vantage: cfg.Self.Name, Targets: targets, Controls: cfg.Self.Controls, Allow: cfg.Self.Allow,
 		OnReport: func(r healthcheck.InstanceReport) { deliver(r, time.Now()) },
 	})
 	if err != nil {
 		return fmt.Errorf("own vantage: %w", err)
 	}
-	if len(cfg.Vantages) == 0 {
+	p.prober = prober
+	if len(s.vantages) == 0 {
 		return nil
 	}
-	p.receiver, err = healthcheck.NewReceiver(healthcheck.ReceiverConfig{
+	receiver, err := healthcheck.NewReceiver(healthcheck.ReceiverConfig{
 		Vantages: s.vantages, Instances: rounds,
 		Deliver: func(_ failover.VantageName, r healthcheck.InstanceReport, received time.Time) { deliver(r, received) },
 	})
 	if err != nil {
 		return fmt.Errorf("reports of vantages: %w", err)
 	}
+	p.receiver = receiver
 	return nil
 }
 
@@ -223,14 +258,26 @@ func (p *process) openAPI(pc processConfig, s *secrets, m *metrics) error {
 	v.Name, v.Shadow = cfg.Controller.Name, pc.Shadow
 	ac := api.Config{
 		Socket: cfg.Controller.Socket, Listen: cfg.Controller.Listen, Token: s.token,
-		Instances: p.news, Decisions: decisions{p.ctl, m}, Audit: audited{p.store}, History: past{p.past},
+		Instances: p.news, Decisions: decisions{p.ctl, m}, Audit: audited{p.store}, History: past{p},
 		Probes: probed{p.prober, cfg}, Health: health{p}, Version: v,
 		Metrics: m.handler(), ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+		OnWrongToken: func(n uint64) {
+			p.log.Warn("wrong tokens at the API", "count", n)
+		},
 	}
 	if p.receiver != nil {
 		ac.Report = p.receiver
 	}
+	if s.token == nil {
+		ac.Listen = "" // without a token only the socket is safe to open
+	}
 	srv, err := api.New(ac)
+	if err != nil && ac.Listen != "" && p.authority != nil {
+		// The socket alone still lets people look.
+		_ = p.degrade("api", err)
+		ac.Listen = ""
+		srv, err = api.New(ac)
+	}
 	if err != nil {
 		return err
 	}
@@ -239,31 +286,47 @@ func (p *process) openAPI(pc processConfig, s *secrets, m *metrics) error {
 	return nil
 }
 
-// Run runs every room until ctx ends or one of them fails, and returns when
-// all have ended and the ledger is closed.
+// Run runs every room until ctx ends, and returns when all have ended and the
+// ledger is closed. Without an authority the first room that fails ends all.
+// With one only the authority's own end does; any other leaves the process
+// degraded, which is an error once ctx ended it.
 func (p *process) Run(ctx context.Context) error {
 	defer p.close()
 	g, ctx := errgroup.WithContext(ctx)
 	room := func(name string, run func(context.Context) error) {
 		g.Go(func() error {
-			if err := run(ctx); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
+			err := run(ctx)
+			switch {
+			case err == nil && ctx.Err() == nil:
+				err = errEndedEarly
+			case err == nil, errors.Is(err, context.Canceled) && ctx.Err() != nil:
+				return nil
 			}
-			return nil
+			err = fmt.Errorf("%s: %w", name, err)
+			if name == "authority" || ctx.Err() != nil {
+				return err
+			}
+			return p.degrade(name, err)
 		})
 	}
 	if p.authority != nil {
 		room("authority", p.authority.Run)
 	}
-	room("controller", p.ctl.Run)
-	room("vantage", p.prober.Run)
-	room("news", p.news.Run)
-	room("api", p.api.Run)
-	p.log.Info("controller starts", "instances", len(p.ctl.Instances()))
+	if p.ctl != nil {
+		room("controller", p.ctl.Run)
+		room("news", p.news.Run)
+	}
+	if p.prober != nil {
+		room("vantage", p.prober.Run)
+	}
+	if p.api != nil {
+		room("api", p.api.Run)
+	}
+	p.log.Info("controller starts")
 	err := g.Wait()
 	p.log.Info("controller ends")
-	if errors.Is(err, context.Canceled) {
-		err = nil
+	if err == nil {
+		err = p.trouble.err()
 	}
 	return err
 }

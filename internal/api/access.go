@@ -56,14 +56,21 @@ func (s *Server) guardTCP(next http.Handler) http.Handler {
 			return
 		}
 		if !s.hostAllowed(r.Host) {
+			s.door.refuse(RefusedHost)
 			writeProblem(w, Problem{Status: http.StatusForbidden, Message: "host is not served here"})
 			return
 		}
 		if err := cross.Check(r); err != nil || r.Header.Get("Origin") != "" {
+			s.door.refuse(RefusedOrigin)
 			writeProblem(w, Problem{Status: http.StatusForbidden, Message: "requests of web pages are refused"})
 			return
 		}
 		if strings.HasPrefix(r.URL.Path, "/v1/") && !s.tokenRight(r) {
+			if !s.door.wrongToken(r.Context()) {
+				w.Header().Set("Retry-After", "60")
+				writeProblem(w, Problem{Status: http.StatusTooManyRequests, Message: "too many wrong tokens", Hint: "check --token-file, and try again in a minute"})
+				return
+			}
 			w.Header().Set("WWW-Authenticate", `Bearer realm="pointsman"`)
 			writeProblem(w, Problem{
 				Status: http.StatusUnauthorized, Message: "token is missing or wrong",

@@ -138,10 +138,16 @@ func (w *world) config(t *testing.T) Config {
 // serve runs a server for the test and returns it.
 func serveTest(t *testing.T, cfg Config) *Server {
 	t.Helper()
+	return serveChanged(t, cfg, func(s *Server) { s.door.delay = 0 })
+}
+
+func serveChanged(t *testing.T, cfg Config, change func(*Server)) *Server {
+	t.Helper()
 	s, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
+	change(s)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()

@@ -17,7 +17,7 @@ import (
 )
 
 // Config says where the server listens and whom it asks. Everything but
-// Listen, Token, Metrics, Report and ErrorLog is needed.
+// Listen, Token, Metrics, Report, ErrorLog and OnWrongToken is needed.
 type Config struct {
 	Socket string // path of the Unix socket, at most 107 bytes (unix(7))
 	Listen string // host:port on loopback, or empty; port 0 is any
@@ -34,6 +34,10 @@ type Config struct {
 	Metrics  http.Handler // mounted at /metrics
 	Report   http.Handler // mounted at /v1/report; authenticates every message itself
 	ErrorLog *log.Logger  // faults of connections; nil drops them
+
+	// OnWrongToken is told how many wrong tokens came over TCP since it was
+	// told last: at the first and then at most once a minute. It must not block.
+	OnWrongToken func(wrong uint64)
 }
 
 const (
@@ -53,6 +57,7 @@ type Server struct {
 	tcp     net.Listener
 	addr    string // of the TCP listener
 	closing chan struct{}
+	door    *door
 }
 
 // New binds the socket and, where configured, the TCP address. On success the
@@ -66,7 +71,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.ErrorLog == nil {
 		cfg.ErrorLog = log.New(nowhere{}, "", 0)
 	}
-	s := &Server{cfg: cfg, closing: make(chan struct{})}
+	s := &Server{cfg: cfg, closing: make(chan struct{}), door: newDoor(cfg.OnWrongToken)}
 	if cfg.Listen != "" {
 		if err := checkListen(cfg.Listen); err != nil {
 			return nil, err
@@ -91,6 +96,9 @@ func New(cfg Config) (*Server, error) {
 
 // Addr is the TCP address with its real port, or empty.
 func (s *Server) Addr() string { return s.addr }
+
+// Refused counts the requests over TCP that were turned away, by reason.
+func (s *Server) Refused() map[string]uint64 { return s.door.stats() }
 
 // Run serves until ctx ends, gives requests in hand a moment, and returns
 // after everything it started has ended. The error is nil when ctx ended it.

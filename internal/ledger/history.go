@@ -124,11 +124,7 @@ func openHistoryFile(dir string) (_ *disk, trouble error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.Close(); err != nil {
+	if err := touchPrivate(path); err != nil {
 		return nil, err
 	}
 	d, err := openHistoryDisk(path, url.Values{"mode": {"rw"}})
@@ -139,13 +135,23 @@ func openHistoryFile(dir string) (_ *disk, trouble error) {
 		return nil, err
 	}
 	// Samples are worth less than a start: begin anew beside the old file.
-	if err := errors.Join(os.Rename(path, path+".damaged"), removeAll(path+walSuffix, path+"-journal")); err != nil {
+	if err := errors.Join(os.Rename(path, path+".damaged"), removeAll(path+walSuffix, path+"-journal"), touchPrivate(path)); err != nil {
 		return nil, err
 	}
-	if d, again := openHistoryDisk(path, url.Values{"mode": {"rwc"}}); again == nil {
+	if d, again := openHistoryDisk(path, url.Values{"mode": {"rw"}}); again == nil {
 		return d, fmt.Errorf("%s was damaged and is now %s.damaged: %w", path, historyFile, err)
 	}
 	return nil, err
+}
+
+// touchPrivate makes an empty file that is the owner's alone; SQLite would give
+// a new one, and its log, what the umask leaves.
+func touchPrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 func removeAll(paths ...string) error {

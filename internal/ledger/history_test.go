@@ -181,6 +181,11 @@ func TestADamagedHistoryIsPutAside(t *testing.T) {
 	if got := listed(t, h, HistoryFilter{}); got != "1" || h.Stats().Trouble == nil {
 		t.Fatalf("%q, trouble %v", got, h.Stats().Trouble)
 	}
+	for _, f := range []string{historyFile, historyFile + walSuffix} {
+		if fi, err := os.Stat(filepath.Join(dir, f)); err != nil || fi.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", f, fi.Mode(), err)
+		}
+	}
 	if b, err := os.ReadFile(filepath.Join(dir, historyFile+".damaged")); err != nil || !strings.HasPrefix(string(b), "no history") {
 		t.Fatal(err)
 	}

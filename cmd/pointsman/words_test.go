@@ -1,0 +1,73 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"pointsman/internal/api"
+	"pointsman/internal/failover"
+)
+
+func TestAnErrorHasOneHintAlsoWhenItCarriesOneInItsWords(t *testing.T) {
+	inner := errors.New("read secret k: others may read it\nhint: chmod 600 k")
+	for name, c := range map[string]struct {
+		err  error
+		want string
+	}{
+		"plain":      {fmt.Errorf("vantage v: %w", inner), "pointsman: vantage v: read secret k: others may read it\nhint: chmod 600 k\n"},
+		"at start":   {startError(inner, "f.yaml"), "pointsman: read secret k: others may read it\nhint: chmod 600 k\n"},
+		"with other": {fmt.Errorf("p: %w", failed("make one", "%w", inner)), "pointsman: p: read secret k: others may read it\nhint: make one\n"},
+	} {
+		var b bytes.Buffer
+		report(&b, c.err)
+		if b.String() != c.want {
+			t.Errorf("%s: %q, want %q", name, b.String(), c.want)
+		}
+	}
+}
+
+func TestWhoDoesNotLeadIsToldWhatHelps(t *testing.T) {
+	for text, want := range map[string]string{
+		"raise the term: ledger takes no more writes until a restart: disk is full": "disk of controller.data, then restart",
+		"degraded: api: address already in use":                                     "then restart the controller",
+		"another process leads":                                                     "/leader answers 200",
+	} {
+		r := api.Reply{Code: failover.ReplyNotLeading, Text: text, Hint: "ask the leading controller: its /leader answers 200"}
+		var b bytes.Buffer
+		if code := report(&b, replyError(r, "ack")); code != exitNotLeading || !strings.Contains(b.String(), want) {
+			t.Errorf("%s: %d %q", text, code, b.String())
+		}
+	}
+}
+
+func TestAStopSaysWhatEndsIt(t *testing.T) {
+	for kind, want := range map[failover.StopKind]string{
+		failover.StopDrift: "until adopted or restored", failover.StopPause: "until resumed",
+		failover.StopUnacknowledged: "until acknowledged",
+	} {
+		if got := untilWhen(failover.Stop{Kind: kind}); got != want {
+			t.Errorf("%s: %q, want %q", kind, got, want)
+		}
+	}
+	if got := untilWhen(failover.Stop{Kind: failover.StopDrift, Until: time.Now()}); !strings.HasPrefix(got, "until 2") {
+		t.Errorf("with an end: %q", got)
+	}
+}
+
+func TestAPlanThatMovesNothingNamesOneCluster(t *testing.T) {
+	for to, want := range map[failover.ClusterName]string{
+		"a": "switchover of orders: it is at a already, made at epoch 3\n",
+		"b": "switchover of orders from a to b, made at epoch 3\n",
+	} {
+		var b bytes.Buffer
+		a, _ := atTerminal("")
+		a.planTable(&b, failover.Plan{Kind: failover.Switchover, Instance: "orders", From: "a", To: to, Epoch: 3})
+		if !strings.HasPrefix(b.String(), want) {
+			t.Errorf("to %s: %q", to, b.String())
+		}
+	}
+}
