@@ -49,7 +49,8 @@ func (d *dialer) checkLiteral() error {
 }
 
 // resolve returns the addresses to try, at most four. Failure is our own: it
-// is our resolver that is asked, clients use their own.
+// is our resolver that is asked, clients use their own. For a name that does
+// not exist see disputed.
 func (d *dialer) resolve(ctx context.Context, tr *Trace) ([]netip.Addr, error) {
 	if d.literal.IsValid() {
 		return []netip.Addr{d.literal}, nil
@@ -88,8 +89,9 @@ func (d *dialer) connect(ctx context.Context, tr *Trace) (*net.TCPConn, error) {
 			return conn, nil
 		}
 		// A fault of our own on one address (no IPv6 here, say) does not
-		// excuse the cluster on another.
-		if failed == nil || isOwn(failed) {
+		// excuse the cluster on another, and one that is certainly ours is
+		// not hidden by one that may be the cluster's.
+		if failed == nil || isOwn(failed) && (disputed(failed) || !disputed(err)) {
 			failed = err
 		}
 		if ctx.Err() != nil {

@@ -16,8 +16,11 @@
 // of its own, and they are counted in the order of their sending.
 //
 // Three things keep a sick vantage from voting others dead. A fault of our own
-// (resolver, local ports, file descriptors, no route, a panic, lateness) is
-// [ErrOwn]: the count stays as it was and the vote is unknown. A vantage that
+// (resolver, local ports, file descriptors, a panic, lateness) is [ErrOwn]: the
+// count stays as it was and the vote is unknown. An unreachable network and a
+// name that does not exist may be the cluster's fault or ours: they are misses
+// only at a vantage that reaches a control, and our own otherwise. Controls
+// should therefore stand where the way to the clusters leads. A vantage that
 // finds none of its controls reachable abstains from everything, and no down
 // vote leaves it before a control was reached after the first miss. A prober
 // that is late on its own schedule abstains until a round went by on time.

@@ -38,12 +38,28 @@ func (e ownError) Unwrap() error        { return e.error }
 func (e ownError) Is(target error) bool { return target == ErrOwn }
 
 // ownErrnos are the ways in which the kernel says that this machine, not the
-// cluster, is in trouble. ENETUNREACH may also come from a router, but a
-// missing route of ours looks just the same; a dead host says EHOSTUNREACH.
+// cluster, is in trouble. For ENETUNREACH see disputed.
 var ownErrnos = []syscall.Errno{
 	syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
 	syscall.EADDRNOTAVAIL, syscall.EADDRINUSE, syscall.ENETUNREACH, syscall.ENETDOWN,
 	syscall.EACCES, syscall.EPERM, syscall.EAFNOSUPPORT, syscall.EINVAL,
+}
+
+// disputed says whether err, a fault of our own by its kind, may as well be the
+// cluster's. Its network is unreachable: a router says so of a subnet that was
+// withdrawn, and our own missing route looks just the same. Or a resolver that
+// works answers that its name does not exist or has no address (NXDOMAIN or
+// NODATA): clients meet that too, and so does a machine whose resolver has a
+// partial view. The [Prober] counts it as a miss while a control is reachable,
+// so that no down vote leaves before one was reached after the first miss;
+// without controls it stays our own. All other trouble of the resolver (no
+// answer, SERVFAIL, REFUSED) always is, and EHOSTUNREACH, which also a dead
+// host in our own subnet says, never is.
+func disputed(err error) bool {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return dns.IsNotFound && !dns.IsTemporary && !dns.IsTimeout
+	}
+	return errors.Is(err, syscall.ENETUNREACH)
 }
 
 // isOwn says whether err is a fault of our own by its kind.

@@ -96,6 +96,10 @@ func (p *Prober) observe(o outcome) {
 		p.extra--
 	}
 	before := p.controls.sick()
+	doubt := o.kind == OwnFault && w.instance != nil && disputed(o.err)
+	if doubt && before == "" && len(p.controls.watches) > 0 {
+		o.kind = Miss // if a control is reached after it: see vote
+	}
 	if o.kind == Miss && w.instance != nil && before != "" {
 		// Whose fault it is cannot be known.
 		o.kind, o.err = OwnFault, Own(fmt.Errorf("unproven, since %s: %w", before, o.err))
@@ -104,7 +108,7 @@ func (p *Prober) observe(o outcome) {
 	now := time.Now()
 	for _, o := range ripe {
 		p.tally(o)
-		if w.instance != nil && w.firstMiss() {
+		if w.instance != nil && (w.firstMiss() || o.kind == Miss && disputed(o.err)) {
 			for _, c := range p.controls.want(w.sent) {
 				p.queue.put(c, now)
 			}

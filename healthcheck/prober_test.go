@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -483,6 +486,63 @@ func TestAnErrorOfTheKernelFromAnyProbeIsOurOwn(t *testing.T) {
 			t.Errorf("%s after %d misses", c.Vote, c.Misses)
 		}
 	})
+}
+
+// A subnet that was withdrawn and a name that was removed are down where a
+// control is reachable; where none is, or none is configured, it may be us.
+func TestAWithdrawnClusterIsDownOnlyBesideAReachableControl(t *testing.T) {
+	unreachable := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ENETUNREACH)}
+	gone := &net.DNSError{Err: "no such host", Name: "a.lab.test", IsNotFound: true}
+	control := []Control{{"192.0.2.9:22"}}
+	for name, tc := range map[string]struct {
+		meets    error
+		controls []Control
+		control  error
+		want     failover.Vote
+		reason   string
+	}{
+		"no network, a control answers":      {unreachable, control, nil, failover.Down, "network is unreachable"},
+		"no network, the control is gone":    {unreachable, control, errDead, failover.Unknown, "network is unreachable"},
+		"no network, no way to the control":  {unreachable, control, Own(unreachable), failover.Unknown, "network is unreachable"},
+		"no network, no controls":            {unreachable, nil, nil, failover.Unknown, "network is unreachable"},
+		"no such name, a control answers":    {gone, control, nil, failover.Down, "no such host"},
+		"no such name, the control is gone":  {gone, control, errDead, failover.Unknown, "no such host"},
+		"no such name, no controls":          {gone, nil, nil, failover.Unknown, "no such host"},
+		"the resolver fails":                 {&net.DNSError{Err: "server misbehaving", IsTemporary: true}, control, nil, failover.Unknown, "server misbehaving"},
+		"the resolver is silent":             {&net.DNSError{Err: "i/o timeout", IsTimeout: true}, control, nil, failover.Unknown, "i/o timeout"},
+		"the resolver's network is gone":     {&net.DNSError{Err: "dial", UnwrapErr: unreachable}, control, nil, failover.Unknown, "dial"},
+		"no local ports, a control answers":  {os.NewSyscallError("connect", syscall.EADDRNOTAVAIL), control, nil, failover.Unknown, "cannot assign"},
+		"a dead host, a control answers":     {os.NewSyscallError("connect", syscall.EHOSTUNREACH), control, nil, failover.Down, "no route to host"},
+		"a dead host, the control is gone":   {os.NewSyscallError("connect", syscall.EHOSTUNREACH), control, errDead, failover.Unknown, "no route to host"},
+		"a dead host and no controls to ask": {os.NewSyscallError("connect", syscall.EHOSTUNREACH), nil, nil, failover.Down, "no route to host"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ts, first := single()
+				died := first + 3*time.Second
+				w := world{answer: func(ctx context.Context, tg Target, at time.Duration) error {
+					switch {
+					case at < died:
+						return nil
+					case tg.Instance == controlInstance:
+						return tc.control
+					default:
+						return classify(ctx, fmt.Errorf("connect: %w", tc.meets))
+					}
+				}}
+				w.run(t, Config{Targets: ts, Controls: tc.controls}, died+5*time.Second)
+				for _, r := range w.reports {
+					if c := r.Clusters[0]; tc.want == failover.Unknown && c.Vote == failover.Down && r.Sick == "" {
+						t.Fatalf("down at %s: %s", r.at-died, c.Reason)
+					}
+				}
+				c := w.reports[len(w.reports)-1].Clusters[0]
+				if c.Vote != tc.want && w.reports[len(w.reports)-1].Sick == "" || !strings.Contains(c.Reason, tc.reason) {
+					t.Errorf("%s: %s", c.Vote, c.Reason)
+				}
+			})
+		})
+	}
 }
 
 func TestAVantageWithoutItsControlsAbstainsFromEverything(t *testing.T) {
