@@ -2,7 +2,7 @@
 
 GO       ?= go
 BIN      := bin
-LIVES    ?= 20000
+LIVES    ?= 17000
 FUZZTIME ?= 20s
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
@@ -39,7 +39,7 @@ test: deps ## all tests; names what it had to leave out
 	if ! command -v named >/dev/null && ! [ -x /usr/sbin/named ]; then \
 		skip='-skip ^TestBIND'; echo "left out: tests against a real BIND (TestBIND...): install $(DEBS)"; fi; \
 	echo "$(GO) test ./... $$skip"; $(GO) test -timeout 15m $$skip ./...; \
-	echo "5 x $(LIVES) random lives of an instance"; \
+	echo "6 x $(LIVES) random lives of an instance"; \
 	$(GO) test -timeout 20m ./internal/failover -run 'TestHistories|TestQuorum|TestMeta' -rapid.checks=$(LIVES) -rapid.nofailfile
 
 check: ## vet, staticcheck, gofumpt, tests under the race detector
@@ -66,7 +66,7 @@ mutate: ## take each guard out once and see a test fail
 	./internal/failover/mutate.sh
 
 soak: mutate ## long runs: a million lives, every action at every failpoint, every fuzz target for two minutes
-	POINTSMAN_CRASH=all $(MAKE) LIVES=200000 test
+	POINTSMAN_CRASH=all $(MAKE) LIVES=170000 test
 	$(MAKE) FUZZTIME=2m fuzz
 
 clean: ## remove what was built and what the lab left
