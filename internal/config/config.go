@@ -98,11 +98,15 @@ type VantageFile struct {
 // that checks name, and nothing else: secrets are read by [ReadSecretFile].
 // A file with mistakes gives [Faults].
 func Load(path string) (*Config, error) {
-	data, err := readFile(path)
+	data, loose, err := readConfig(path)
 	if err != nil {
 		return nil, err
 	}
-	return compileFile(path, data, readFile)
+	cfg, err := compileFile(path, data, readFile)
+	if err == nil {
+		cfg.Warnings = append(loose, cfg.Warnings...)
+	}
+	return cfg, err
 }
 
 // Parse checks the text of a pointsman.yaml and opens no file: a CA that a
@@ -112,11 +116,15 @@ func Parse(name string, data []byte) (*Config, error) { return compileFile(name,
 
 // LoadVantage reads and checks vantage.yaml, as Load does for pointsman.yaml.
 func LoadVantage(path string) (*VantageFile, error) {
-	data, err := readFile(path)
+	data, loose, err := readConfig(path)
 	if err != nil {
 		return nil, err
 	}
-	return compileVantageFile(path, data, readFile)
+	v, err := compileVantageFile(path, data, readFile)
+	if err == nil {
+		v.Warnings = append(loose, v.Warnings...)
+	}
+	return v, err
 }
 
 // ParseVantage checks the text of a vantage.yaml and opens no file.
@@ -132,9 +140,13 @@ func readFile(path string) ([]byte, error) {
 		return nil, Fault{File: path, Message: plainErr(err), Hint: "give the path of the config with -c"}
 	}
 	defer f.Close()
+	return readOpen(f)
+}
+
+func readOpen(f *os.File) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return nil, Fault{File: path, Message: plainErr(err)}
+		return nil, Fault{File: f.Name(), Message: plainErr(err)}
 	}
 	return data, nil
 }
@@ -179,10 +191,10 @@ func newCompiler(name string, data []byte, read func(string) ([]byte, error)) *c
 
 // decode reads the text into one of the two file structs and says whether it
 // got so far.
-func (c *compiler) decode(data []byte, doc any) bool {
+func (c *compiler) decode(data []byte, doc any, wanted fileKind) bool {
 	d := &decoder{c.notes}
 	root := d.parse(data)
-	if root == nil {
+	if root == nil || c.otherKind(root, wanted) {
 		return false
 	}
 	d.value(root, place(root), reflect.ValueOf(doc).Elem())
@@ -208,7 +220,7 @@ func (c *compiler) version(v val[int]) {
 
 func compileFile(name string, data []byte, read func(string) ([]byte, error)) (*Config, error) {
 	c, doc := newCompiler(name, data, read), &fileDoc{}
-	if !c.decode(data, doc) {
+	if !c.decode(data, doc, controllerKind) {
 		return nil, c.err()
 	}
 	cfg := &Config{File: name, doc: doc}

@@ -320,7 +320,7 @@ func TestPathsOfRoomsFindTheirPlace(t *testing.T) {
 	// One host's name is the beginning of the other's.
 	text := strings.Replace(full, "b.lab.test.: [127.0.1.2", "b.lab: [127.0.1.9], b.lab.test.: [127.0.1.2", 1)
 	c, doc := newCompiler("x", []byte(text), nil), &fileDoc{}
-	if !c.decode([]byte(text), doc) {
+	if !c.decode([]byte(text), doc, controllerKind) {
 		t.Fatal(c.err())
 	}
 	lines := strings.Split(text, "\n")

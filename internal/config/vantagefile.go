@@ -9,7 +9,7 @@ import (
 
 func compileVantageFile(name string, data []byte, read func(string) ([]byte, error)) (*VantageFile, error) {
 	c, doc := newCompiler(name, data, read), &vantageFileDoc{}
-	if !c.decode(data, doc) {
+	if !c.decode(data, doc, vantageKind) {
 		return nil, c.err()
 	}
 	c.version(doc.Version)
