@@ -38,6 +38,11 @@ func (m *moveFlags) register(a *app, cmd *cobra.Command, kind failover.OpKind) {
 	} else {
 		f.StringVar(&m.acceptLoss, "accept-loss", "", "accept the loss of at most this `DURATION` of writes, or \"unknown\"")
 	}
+	for _, name := range []string{"to", "from", "expect-active"} {
+		if f.Lookup(name) != nil {
+			_ = cmd.RegisterFlagCompletionFunc(name, a.completeClusters)
+		}
+	}
 	_ = cmd.RegisterFlagCompletionFunc("override", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return guardNames(), cobra.ShellCompDirectiveNoFileComp
 	})

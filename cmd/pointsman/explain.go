@@ -31,8 +31,11 @@ func (a *app) explainCommand() *cobra.Command {
 				for _, l := range e.Lines {
 					fmt.Fprintf(w, "  %s\n", clean(l))
 				}
-				fmt.Fprintln(w)
-				a.guards(w, e.Verdicts)
+				if len(e.Verdicts) > 0 {
+					// Nobody may have asked for one: the guards are about what if.
+					fmt.Fprintln(w, "\na failover now would be:")
+					a.guards(w, e.Verdicts)
+				}
 			})
 		},
 	}

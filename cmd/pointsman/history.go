@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"pointsman/internal/api"
+	"pointsman/internal/controller"
 	"pointsman/internal/failover"
 )
 
@@ -105,21 +107,32 @@ func sampleWords(s api.Sample) string {
 	if s.Kind == "outcome" && json.Unmarshal(x.Op, &op) == nil {
 		return fmt.Sprintf("%s %s from %s to %s %s: %s", op.Kind, op.ID, op.From, op.To, x.Outcome, op.Reason)
 	}
+	var id string
+	_ = json.Unmarshal(x.Op, &id) // in transitions
 	change := x.To
 	if x.From != "" {
 		change = x.From + " -> " + x.To
 	}
-	var parts []string
-	for _, p := range []string{x.Cluster, change, x.Text} {
-		if p != "" {
-			parts = append(parts, p)
-		}
+	subject := x.Cluster
+	switch controller.Kind(s.Kind) {
+	case controller.KindActive:
+		subject = "" // it is what the change says
+	case controller.KindOperation:
+		// From is the kind of one that ended, To how it did; else To says it all.
+		subject, change = "", strings.Join(words(x.From, id, x.To), " ")
+	case controller.KindStep, controller.KindHeld:
+		subject = id
 	}
-	line := strings.Join(parts, " ")
+	line := strings.Join(words(subject, change, x.Text), " ")
 	if x.Reason != "" {
 		line += ": " + x.Reason
 	}
 	return line
+}
+
+// words leaves out the empty ones.
+func words(ws ...string) []string {
+	return slices.DeleteFunc(ws, func(w string) bool { return w == "" })
 }
 
 func probesTable(w io.Writer, ps []api.ProbeLine) {

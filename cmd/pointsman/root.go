@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"pointsman/internal/failover"
 )
 
 func (a *app) rootCommand() *cobra.Command {
@@ -91,6 +93,25 @@ func atMost(n int) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// completeClusters offers the clusters of the instance that is on the line.
+func (a *app) completeClusters(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	c, err := a.client()
+	if err != nil || len(args) == 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
+	defer cancel()
+	v, err := c.View(ctx, failover.InstanceName(args[0]))
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, cl := range v.Clusters {
+		names = append(names, string(cl.Name))
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeInstances offers the names that the running controller knows.

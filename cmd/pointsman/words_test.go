@@ -71,3 +71,20 @@ func TestAPlanThatMovesNothingNamesOneCluster(t *testing.T) {
 		}
 	}
 }
+
+func TestHistoryReadsNaturallyAndSaysNothingTwice(t *testing.T) {
+	for _, c := range []struct{ kind, data, want string }{
+		{"active", `{"cluster":"a","to":"a"}`, "a"},
+		{"active", `{"cluster":"b","from":"a","to":"b"}`, "a -> b"},
+		{"operation", `{"cluster":"b","to":"failover started","op":"orders-1.1","reason":"a is down"}`, "orders-1.1 failover started: a is down"},
+		{"operation", `{"cluster":"b","from":"failover","to":"settled","op":"orders-1.1"}`, "failover orders-1.1 settled"},
+		{"step", `{"cluster":"b","to":"move","op":"orders-1.1"}`, "orders-1.1 move"},
+		{"verdict", `{"cluster":"b","from":"up","to":"down","reason":"quorum"}`, "b up -> down: quorum"},
+		{"page", `{"kind":"x","text":"come"}`, "come"},
+		{"outcome", `{"op":{"id":"o-1","kind":"failover","from":"a","to":"b","reason":"r"},"outcome":"settled"}`, "failover o-1 from a to b settled: r"},
+	} {
+		if got := sampleWords(api.Sample{Kind: c.kind, Data: []byte(c.data)}); got != c.want {
+			t.Errorf("%s %s: %q, want %q", c.kind, c.data, got, c.want)
+		}
+	}
+}
