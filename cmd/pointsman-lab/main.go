@@ -83,7 +83,29 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.PersistentFlags().StringVar(&a.dir, "dir", "", "work `FOLDER` of the lab (run and the verbs: "+lab.DefaultDir+"; demo: a temporary one)")
 	root.AddCommand(a.runCommand(), a.demoCommand(), a.benchCommand(), a.clusterCommand())
 	root.AddCommand(a.verbCommands()...)
+	hintUsage(root)
 	return root
+}
+
+// hintUsage lets every command answer a mistake on its line by how it is
+// written, in one line.
+func hintUsage(cmd *cobra.Command) {
+	hinted := func(c *cobra.Command, err error) error {
+		if err == nil {
+			return nil
+		}
+		if !c.HasParent() {
+			return fmt.Errorf("%w\nhint: see '%s --help'", err, c.CommandPath())
+		}
+		return fmt.Errorf("%w\nhint: usage: %s", err, c.UseLine())
+	}
+	cmd.SetFlagErrorFunc(hinted)
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(c *cobra.Command, args []string) error { return hinted(c, check(c, args)) }
+	}
+	for _, c := range cmd.Commands() {
+		hintUsage(c)
+	}
 }
 
 // labFlags are the flags of the commands that start a lab.

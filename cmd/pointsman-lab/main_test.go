@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -217,4 +218,17 @@ func pids(t *testing.T, tool, dir string) map[string]int {
 		m[p.Name] = p.PID
 	}
 	return m
+}
+
+func TestAMistakeOnTheLineIsAnsweredByHowItIsWritten(t *testing.T) {
+	for _, line := range []string{"slow a", "slow", "flap a b c", "kill", "status x", "status --nothing", "nonsense"} {
+		err := run(t.Context(), strings.Fields(line), io.Discard, io.Discard)
+		if err == nil || strings.Count(err.Error(), "\nhint: ") != 1 {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	err := run(t.Context(), []string{"slow", "a"}, io.Discard, io.Discard)
+	if err == nil || !strings.HasSuffix(err.Error(), "hint: usage: pointsman-lab slow CLUSTER DELAY [flags]") {
+		t.Errorf("slow a: %v", err)
+	}
 }

@@ -91,10 +91,10 @@ func (a *app) knobCommand(use, short string, turn func(*lab.Knobs, string) error
 					}
 				}
 			} else if err := turn(&k, args[len(args)-1]); err != nil {
-				return fmt.Errorf("%s: %w", args[len(args)-1], err)
+				return fmt.Errorf("%s: %w\nhint: usage: %s", args[len(args)-1], err, cmd.UseLine())
 			}
 			if err := k.Validate(); err != nil {
-				return err
+				return fmt.Errorf("%w\nhint: see '%s --help'", err, cmd.CommandPath())
 			}
 			return a.order(cmd, lab.Order{Verb: "knobs", Part: args[0], Knobs: &k})
 		},
