@@ -46,10 +46,13 @@ type Receipt struct {
 // Ledger keeps the records. Its methods are called from many goroutines; they
 // must not change what they are given.
 type Ledger interface {
-	// Load returns the record of an instance, and false when there is none.
+	// Load returns the record of an instance, and false when there is none. It
+	// comes after every Commit of the instance that was called before it, also
+	// after one whose caller has gone.
 	Load(ctx context.Context, i failover.InstanceName) (failover.Record, bool, error)
 	// Commit replaces the record whose revision is r.Rev (0: there must be
-	// none) and adds the audit, durably, in one transaction. An error that is
+	// none) and adds the audit, durably, in one transaction. It may take as long
+	// as it takes: nothing is decided for the instance meanwhile. An error that is
 	// ErrConflict or ErrPoisoned (by errors.Is) means what these say; an error
 	// of the context means that the outcome is unknown; every other error means
 	// that nothing was written.
@@ -123,7 +126,10 @@ func (c Core) filled() Core {
 // Limits bounds single calls; a zero field takes its default. Reads and writes
 // of names and orders to gates are bounded by the policy's LongestCall.
 type Limits struct {
-	Commit time.Duration // 5 s; also of a load
+	// Commit is no bound of a commit, which is waited for: from here on people
+	// are told that it is slow. It bounds a load, and what is left to a commit
+	// that the ledger has not begun when the process ends. 5 s.
+	Commit time.Duration
 	Verify time.Duration // 5 s
 	Drain  time.Duration // 30 s
 	Cut    time.Duration // 10 s

@@ -25,6 +25,9 @@ type Snapshot struct {
 	Policy   *failover.Policy
 	At       time.Time
 	Serials  map[failover.RecordName]uint32 // of embedded zones, as last raised by this process
+	Writing  time.Time                      // since when the ledger works on a commit; zero: on none. Nothing is decided meanwhile.
+	Lapse    string                         // why the instance gave up the lead that the process has; empty: it did not
+	Again    time.Time                      // when it tries to lead again; zero: not before the term rises
 }
 
 // Stats counts what was dropped or went wrong since the start.

@@ -53,7 +53,10 @@ func (o *owner) start(ctx context.Context, a failover.Action) {
 		return
 	}
 	e := o.prepare(a)
-	until := o.c.now().Add(e.limit)
+	var until time.Time
+	if e.limit > 0 {
+		until = o.c.now().Add(e.limit)
+	}
 	if e.outward {
 		if o.life.work == nil {
 			o.answerNow(e.refused(ErrNotLeading))
@@ -66,7 +69,7 @@ func (o *owner) start(ctx context.Context, a failover.Action) {
 	}
 	id := o.carry(ctx, e, until)
 	if c, ok := a.(failover.Commit); ok {
-		o.life.commit, o.life.recording = id, c.Record
+		o.life.commit, o.life.recording, o.life.writing = id, c.Record, o.c.now()
 	}
 }
 
@@ -88,7 +91,7 @@ func (o *owner) settle(ctx context.Context, a answer) {
 	l := &o.life
 	e, ok := l.open[a.id]
 	if !ok {
-		o.c.count.lateAnswers.Add(1)
+		o.late(ctx, a)
 		return
 	}
 	delete(l.open, a.id)
@@ -106,6 +109,9 @@ func (o *owner) settle(ctx context.Context, a answer) {
 		o.c.poison(a.poisoned)
 		o.setLead(ctx, l.lead)
 	}
+	if f, ok := a.event.(failover.CommitFailed); ok && !f.Conflict && a.poisoned == nil {
+		o.lapse(f.Err)
+	}
 	if a.reload {
 		o.load(ctx)
 	}
@@ -117,6 +123,7 @@ func (o *owner) commitDone(ctx context.Context, a answer) {
 	l := &o.life
 	held, agreed := l.held, l.agreed
 	l.commit, l.held, l.agreed = 0, nil, nil
+	o.written()
 
 	if failed, ok := a.event.(failover.CommitFailed); ok {
 		o.c.count.commitsFailed.Add(1)
@@ -128,7 +135,17 @@ func (o *owner) commitDone(ctx context.Context, a answer) {
 		for _, h := range held {
 			o.refuse(h, errors.New("the commit before it failed"))
 		}
+		if l.stale && !a.reload {
+			o.load(ctx)
+		}
+		l.stale = false
 		return
+	}
+
+	// It was built on what the ledger held, so nothing had been missed.
+	l.stale = false
+	if a.receipt != nil {
+		l.rev = a.receipt.Record.Rev
 	}
 
 	o.c.count.commits.Add(1)
@@ -205,6 +222,11 @@ func (o *owner) setLead(ctx context.Context, lead failover.Lead) {
 	if l.yielded != "" && lead.Leading && lead.Term <= l.yieldAt {
 		lead = failover.Lead{Leading: false, Term: lead.Term, Why: l.yielded}
 	}
+	if l.lapsed.why != "" && lead.Leading && lead.Term <= l.lead.Term {
+		l.lead = lead // what to try again with
+		return
+	}
+	l.lapsed = l.lapsed.over(o.c.now())
 	if l.work != nil && (!lead.Leading || lead.Term != l.lead.Term) {
 		l.dismiss(ErrNotLeading)
 		l.work = nil

@@ -15,6 +15,12 @@
 //     said to be unknown; it is never guessed. The owner keeps the list of open
 //     errands and answers overdue ones itself; an answer that arrives later
 //     finds its errand gone and is dropped and counted.
+//   - A commit is never overdue: while the ledger works on it the instance is
+//     held, and people are told. The answer to a commit of a former life makes
+//     the record be read again.
+//   - A commit that the ledger refused for a reason of its own (no conflict, no
+//     poison) costs the lead of the instance, which is tried again after a
+//     pause that grows.
 //   - Between a Commit and its answer nothing else is begun outside. The core
 //     promises never to ask for it; the shell holds such an action back all the
 //     same, and refuses it when the commit failed.

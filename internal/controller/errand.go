@@ -15,10 +15,10 @@ const grace = 250 * time.Millisecond
 
 // errand is one action on its way.
 type errand struct {
-	name    string // of its failpoints
-	limit   time.Duration
-	outward bool // changes the world outside: only while leading
-	finish  bool // is let finish when the process is told to stop
+	name    string        // of its failpoints
+	limit   time.Duration // 0: it is waited for
+	outward bool          // changes the world outside: only while leading
+	finish  bool          // is let finish when the process is told to stop
 
 	// call does it. It may panic, err or hang.
 	call func(context.Context) answer
@@ -58,9 +58,9 @@ func simple(e errand, failed func(string) failover.Event) errand {
 }
 
 func (o *owner) commitErrand(a failover.Commit) errand {
-	ledger, limit := o.c.cfg.Ledger, o.c.cfg.Limits.Commit
+	ledger := o.c.cfg.Ledger
 	return errand{
-		name: errandCommit, limit: limit, finish: true,
+		name: errandCommit, finish: true,
 		call: func(ctx context.Context) answer {
 			r, err := ledger.Commit(ctx, a.Record, a.Audit)
 			switch {
@@ -234,8 +234,10 @@ func (o *owner) longestCall() time.Duration {
 }
 
 // carry starts an errand and returns its id. Its answer comes back through the
-// inbox; the owner answers itself when none came in time.
+// inbox; the owner answers itself when none came in time. An until that is zero
+// is never.
 func (o *owner) carry(ctx context.Context, e errand, until time.Time) uint64 {
+	life := ctx
 	if e.finish {
 		ctx = context.WithoutCancel(ctx)
 	}
@@ -243,11 +245,24 @@ func (o *owner) carry(ctx context.Context, e errand, until time.Time) uint64 {
 	now := o.c.now()
 	o.lastID++
 	id := o.lastID
-	o.life.open[id] = open{errand: e, due: now.Add(e.limit + grace), cancel: cancel}
+	en := open{errand: e, cancel: cancel}
+	if e.limit > 0 {
+		en.due = now.Add(e.limit + grace)
+	}
+	o.life.open[id] = en
 	o.life.group.Go(func() error {
 		defer cancel()
-		ctx, stop := context.WithTimeout(ctx, until.Sub(now))
-		defer stop()
+		if e.finish {
+			last := o.c.cfg.Limits.Commit
+			stop := context.AfterFunc(life, func() { time.AfterFunc(last, cancel) })
+			defer stop()
+		}
+		ctx := ctx
+		if !until.IsZero() {
+			var stop context.CancelFunc
+			ctx, stop = context.WithTimeout(ctx, until.Sub(now))
+			defer stop()
+		}
 		a := o.perform(ctx, e, until)
 		a.id = id
 		o.inbox.putAnswer(a)
@@ -269,7 +284,7 @@ func (o *owner) perform(ctx context.Context, e errand, until time.Time) (a answe
 	}
 	// A process that was stopped in between would otherwise begin what nobody
 	// waits for any more, perhaps under a lease that has ended.
-	if !o.c.now().Before(until) {
+	if !until.IsZero() && !o.c.now().Before(until) {
 		return e.refused(errors.New("its time was over before it was begun"))
 	}
 	if ctx.Err() != nil {

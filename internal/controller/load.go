@@ -59,9 +59,15 @@ func (o *owner) loadDone(ctx context.Context, a answer) {
 		o.tell(slog.LevelInfo, Transition{Kind: KindFault, From: "record unreadable", To: "record read"})
 		l.loadWait = 0
 	}
+	if l.commit != 0 {
+		l.stale = true // what was read may be from before the commit in hand
+		return
+	}
 	loaded := a.event.(failover.Loaded)
 	o.abandon(ctx, errReload)
+	l.rev = loaded.Record.Rev
 	o.noteOp(loaded.Record.LastOp)
 	l.loaded = true
 	o.feed(ctx, loaded)
+	o.regain(ctx)
 }

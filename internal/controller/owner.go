@@ -24,7 +24,7 @@ const (
 // open is an errand that was not answered yet.
 type open struct {
 	errand
-	due    time.Time // when the owner answers it itself
+	due    time.Time // when the owner answers it itself; zero: never
 	cancel context.CancelFunc
 }
 
@@ -60,6 +60,11 @@ type life struct {
 	held      []failover.Action
 	agreed    []failover.Reply // to be given when the commit is durable
 	recording failover.Record  // of the commit in hand
+	writing   time.Time        // since when the ledger works on it; zero: there is none
+	slow      bool             // people were told that it is slow
+	rev       uint64           // of the record, as far as it was read or committed
+	stale     bool             // the ledger may hold something newer; read it after the commit in hand
+	lapsed    lapse
 
 	loadWait time.Duration // before the next try to read the ledger
 	lastOp   string        // id and outcome of the newest finished operation
@@ -166,12 +171,13 @@ func (o *owner) turn(ctx context.Context) {
 	}
 	now := o.c.now()
 	for _, id := range slices.Sorted(maps.Keys(l.open)) {
-		if e, ok := l.open[id]; ok && !now.Before(e.due) {
+		if e, ok := l.open[id]; ok && !e.due.IsZero() && !now.Before(e.due) {
 			a := e.lost(fmt.Errorf("no answer within %s", e.limit))
 			a.id = id
 			o.settle(ctx, a)
 		}
 	}
+	o.attend(ctx, now)
 	if l.loaded && !now.Before(l.tickDue) {
 		l.lastTick = now
 		o.feed(ctx, failover.Tick{})
@@ -242,9 +248,12 @@ func (o *owner) schedule() {
 		l.due = l.tickDue
 	}
 	for _, e := range l.open {
-		if e.due.Before(l.due) {
+		if !e.due.IsZero() && e.due.Before(l.due) {
 			l.due = e.due
 		}
+	}
+	if next := o.attention(); !next.IsZero() && next.Before(l.due) {
+		l.due = next
 	}
 }
 
@@ -253,7 +262,10 @@ func (o *owner) schedule() {
 func (o *owner) publish() {
 	l := &o.life
 	now := o.c.now()
-	o.snap.Store(&Snapshot{Instance: o.policy.Instance, State: l.state, Policy: o.policy, At: now, Serials: l.serials})
+	o.snap.Store(&Snapshot{
+		Instance: o.policy.Instance, State: l.state, Policy: o.policy, At: now, Serials: l.serials,
+		Writing: l.writing, Lapse: orYielded(l.lapsed.why, l.yielded), Again: l.lapsed.again,
+	})
 	if !l.look {
 		return
 	}

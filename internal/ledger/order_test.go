@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -90,7 +91,7 @@ func TestALoadDoesNotWaitForAWithdrawnCommit(t *testing.T) {
 func (s *Store) waiting() []*request {
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
-	return s.queue.unshown
+	return slices.Clone(s.queue.unshown)
 }
 
 // What nobody can know the outcome of must not be given out as committed, and
@@ -116,8 +117,19 @@ func TestAPanicInACommitPoisonsTheStoreAndBlocksNobody(t *testing.T) {
 		_, err = s.Commit(ctx, named(id, rev), nil)
 		return err
 	}
-	if err := commit("orders", 1); err == nil {
-		t.Error("the commit with the fault was acknowledged")
+	<-s.turn // both wait for one turn
+	got := make(chan error, 2)
+	for _, id := range []failover.InstanceName{"orders", "shop"} {
+		go func() { got <- commit(id, map[failover.InstanceName]uint64{"orders": 1}[id]) }()
+	}
+	for len(s.waiting()) < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	s.endTurn()
+	for range 2 {
+		if err := <-got; err == nil {
+			t.Error("a commit of the batch with the fault was acknowledged")
+		}
 	}
 	if err := commit("billing", 0); !errors.Is(err, ErrPoisoned) {
 		t.Errorf("the next commit: %v", err)
