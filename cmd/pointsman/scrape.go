@@ -1,8 +1,11 @@
 package main
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pointsman/internal/controller"
 	"pointsman/internal/failover"
 )
 
@@ -18,6 +21,8 @@ var described = []struct {
 	labels     []string
 }{
 	{"pointsman_leading", "1 while this process may decide for the instance.", []string{"instance"}},
+	{"pointsman_lapsed", "1 while the instance gave up the lead that the process has.", []string{"instance"}},
+	{"pointsman_commit_open_seconds", "How long the ledger has been working on the commit in hand; 0 without one.", []string{"instance"}},
 	{"pointsman_poisoned", "1 when the ledger cannot be written any more.", nil},
 	{"pointsman_degraded", "1 when a part is missing and only DNS goes on, until a restart.", nil},
 	{"pointsman_api_refused_total", "Requests to the API over TCP that were turned away.", []string{"reason"}},
@@ -73,6 +78,9 @@ func (s *scrape) Collect(out chan<- prometheus.Metric) {
 	for _, i := range s.p.ctl.Instances() {
 		if v, ok := s.p.view(i); ok {
 			r.instance(v)
+		}
+		if sn, ok := s.p.ctl.Snapshot(i); ok {
+			r.holds(sn)
 		}
 	}
 	r.rooms(s.p)
@@ -151,6 +159,17 @@ func (r reading) instance(v failover.View) {
 	for vantage, sec := range ages {
 		r.gauge("report_age_seconds", sec, name, string(vantage))
 	}
+}
+
+// holds is what keeps the instance from deciding.
+func (r reading) holds(s controller.Snapshot) {
+	name := string(s.Instance)
+	r.gauge("lapsed", one(s.Lapse != ""), name)
+	open := 0.0
+	if !s.Writing.IsZero() {
+		open = time.Since(s.Writing).Seconds()
+	}
+	r.gauge("commit_open_seconds", open, name)
 }
 
 func (r reading) rooms(p *process) {

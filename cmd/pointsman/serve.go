@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -92,7 +93,9 @@ func (p *process) view(i failover.InstanceName) (failover.View, bool) {
 	if !ok {
 		return failover.View{}, false
 	}
-	v := failover.Look(&s.State, s.Policy, time.Now())
+	now := time.Now()
+	v := failover.Look(&s.State, s.Policy, now)
+	v.Notices = append(v.Notices, holdups(s, now)...)
 	if why := p.trouble.why(); why != "" {
 		// A controller that died cannot say it itself.
 		v.Leading, v.LeadWhy = false, why
@@ -234,24 +237,39 @@ func (h health) Live() error {
 	return nil
 }
 
+// stored says which instances have a record. It reads memory: it neither waits
+// nor fails.
+func (h health) stored() map[failover.InstanceName]bool {
+	all, _ := h.p.store.All(context.Background())
+	has := make(map[failover.InstanceName]bool, len(all))
+	for _, r := range all {
+		has[r.Instance] = true
+	}
+	return has
+}
+
 func (h health) Ready() []api.Condition {
 	cs := []api.Condition{{Name: "ledger", OK: true}}
 	if err := h.p.store.Poisoned(); err != nil {
 		cs[0].OK, cs[0].Why = false, err.Error()
 	}
 	records := api.Condition{Name: "records", OK: true}
+	deciding := api.Condition{Name: "deciding", OK: true}
+	stored := h.stored()
 	for _, i := range h.p.ctl.Instances() {
 		s, ok := h.p.ctl.Snapshot(i)
 		if !ok {
 			continue
 		}
 		_, shown := s.State.Record()
-		// The store reads memory: it neither waits nor fails.
-		if _, stored, _ := h.p.store.Load(context.Background(), i); stored && !shown {
+		if stored[i] && !shown {
 			records.OK, records.Why = false, fmt.Sprintf("the record of %s is being read", i)
 		}
+		if why := holdups(s, time.Now()); len(why) > 0 && deciding.OK {
+			deciding.OK, deciding.Why = false, fmt.Sprintf("%s: %s", i, strings.Join(why, "; "))
+		}
 	}
-	cs = append(cs, records)
+	cs = append(cs, records, deciding)
 	rooms := api.Condition{Name: "rooms", OK: true}
 	if why := h.p.trouble.why(); why != "" {
 		rooms.OK, rooms.Why = false, why
