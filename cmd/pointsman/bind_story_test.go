@@ -95,7 +95,7 @@ func bindFirstHour(t *testing.T) {
 	if m := bind.mark(t); m.Token != (failover.Token{Term: 1, Epoch: 1}) || m.Op != "orders-1.1" {
 		t.Errorf("mark %s", m)
 	}
-	wantIn(t, w.verb(t, exitOK, "status", "orders"), "2 of 2", "failover of a to b settled", "idle")
+	wantIn(t, w.verb(t, exitOK, "status", "orders"), "2 of 2", "failover from a to b settled", "idle")
 	wantIn(t, w.verb(t, exitRefused, "apply", "plan.json", "--yes"), "refused by stale: ")
 	if got := bind.serial(t); got != serial+2 {
 		t.Errorf("mark and move took %d serials", got-serial)
