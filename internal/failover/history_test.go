@@ -288,7 +288,8 @@ func (h *history) checkWrite(w WriteName) {
 	}
 }
 
-func foreign(f *Foreign) string { return fmt.Sprint(f.Value, f.Mark, f.Absent) }
+// foreign is what a person names: the value, not the mark.
+func foreign(f *Foreign) string { return fmt.Sprint(f.Value, f.Absent) }
 
 // naiveVerdict is a second, plain implementation of the quorum, on what the
 // vantages were told to say.
