@@ -16,6 +16,7 @@ func (t *turn) take(e Event) {
 		t.loaded(e)
 	case Lead:
 		if e.Leading && (!s.lead.Leading || e.Term != s.lead.Term) {
+			t.unpage("ledger")
 			t.adoptAnew()
 		}
 		s.lead = e
