@@ -157,6 +157,8 @@ func TestOverrides(t *testing.T) {
 			t.Errorf("overridable(%s) = %v", g, Overridable(g))
 		}
 		w := ready()
+		w.queued, w.manual, w.s.busy = nil, false, map[string]time.Time{}
+		w.s.rec.Mode = ModePropose // only a person moves it
 		r := w.command(Command{Do: DoFailover, To: "b", Override: []Guard{g}, Reason: "x"})
 		if !want[g] && r.Code != ReplyBad {
 			t.Errorf("override of %s: %v", g, r)
