@@ -100,10 +100,17 @@ func (p *RFC2136) readOnce(s *session, n failover.RecordName) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	if !slices.Equal(before.texts, after.texts) || before.value != after.value {
+	if !sameTexts(before.texts, after.texts) || before.value != after.value {
 		return State{}, ErrUnstable
 	}
 	return state(cname, all, after)
+}
+
+// sameTexts compares two answers as sets: a server may shuffle the records of
+// an RRset from answer to answer (BIND's rrset-order, RFC 1035 §3.6: no order
+// is significant).
+func sameTexts(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
 // everything finds what stands at the name besides the CNAME. A server may

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -510,5 +511,29 @@ func TestReadStaysInItsZone(t *testing.T) {
 		if _, err := p.Read(t.Context(), n); !errors.Is(err, ErrForbidden) {
 			t.Errorf("%q: %v", n, err)
 		}
+	}
+}
+
+// A server may give the records of a set in another order each time (BIND does
+// by chance): that is no change of the name.
+func TestReadTakesAShuffledSetForTheSameSet(t *testing.T) {
+	asked := 0
+	s := startStranger(t, func(q []byte) []byte {
+		return answered(t, q, func(r *dns.Msg) {
+			switch r.Question[0].Qtype {
+			case dns.TypeCNAME, dns.TypeANY:
+				r.Answer = []dns.RR{rr(t, "orders.lab.test. 30 IN CNAME a.lab.test.")}
+			case dns.TypeTXT:
+				r.Answer = []dns.RR{rr(t, `_pointsman.orders.lab.test. 30 IN TXT "one"`), rr(t, `_pointsman.orders.lab.test. 30 IN TXT "two"`)}
+				if asked++; asked%2 == 0 {
+					slices.Reverse(r.Answer)
+				}
+			}
+		})
+	})
+	c := testConfig(t, s.addr.String())
+	c.ReadOnly = true
+	if _, err := mustProvider(t, c).Read(t.Context(), orders); !errors.Is(err, ErrSeveral) {
+		t.Errorf("two marks, shuffled: %v", err)
 	}
 }
