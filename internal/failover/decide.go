@@ -169,6 +169,7 @@ func (t *turn) idle() {
 	case len(refused) == 1 && refused[0].Guard == GuardApproval:
 		t.pageOnce("proposal", string(to), fmt.Sprintf("%s is %s; to move it: pointsman failover %s --to %s", r.Active, old.words(), t.p.Instance, to))
 	case s.correlated:
+	case len(refused) == 1 && refused[0].Guard == GuardMaintenance && t.p.maintenanceWords(r.Active, t.now) != "": // somebody works on it and knows
 	default:
 		t.pageOnce("refused", string(refused[0].Guard), fmt.Sprintf("%s: a failover from %s to %s is wanted and refused by %s: %s", t.p.Instance, r.Active, to, refused[0].Guard, refused[0].Why))
 	}
@@ -189,6 +190,9 @@ func (t *turn) publication() {
 
 // NextWake is the next moment at which a Tick may change a decision.
 func NextWake(s *State, p *Policy, now time.Time) time.Time {
+	if s.calm(p) {
+		return now.Add(max(p.Round, 10*time.Millisecond))
+	}
 	every := min(max(p.Round/2, 50*time.Millisecond), time.Second)
 	if s.rec.Op != nil || s.pending != nil {
 		every = min(every, p.VerifyEvery/2, 100*time.Millisecond)

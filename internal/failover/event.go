@@ -35,7 +35,18 @@ type (
 		Want       string // hash that the controller expects
 		Sick       string // why the vantage abstains from everything, or empty
 		Clusters   map[ClusterName]Sighting
+		// Arrived is when the shell got it, on the clock of Step's now; zero
+		// is now. A report that waited grew older meanwhile.
+		Arrived time.Time
 	}
+
+	// Reports are several reports at once, in the order of their arrival.
+	Reports []Report
+
+	// PolicyChanged says that the policy given to Step is another one from now
+	// on. What was seen through the old one and has no place in the new one is
+	// forgotten; the record is not touched.
+	PolicyChanged struct{}
 
 	// Committed answers Commit: the ledger holds the record with this rev.
 	Committed struct {
@@ -157,6 +168,8 @@ func (Tick) event()           {}
 func (Loaded) event()         {}
 func (Lead) event()           {}
 func (Report) event()         {}
+func (Reports) event()        {}
+func (PolicyChanged) event()  {}
 func (Committed) event()      {}
 func (CommitFailed) event()   {}
 func (NameRead) event()       {}

@@ -21,9 +21,13 @@ func (t *turn) take(e Event) {
 		}
 		s.lead = e
 	case Report:
-		if slices.ContainsFunc(t.p.Vantages, func(v VantagePolicy) bool { return v.Name == e.Vantage }) {
-			s.sights[e.Vantage] = sight{Report: e, at: t.now}
+		t.report(e)
+	case Reports:
+		for _, r := range e {
+			t.report(r)
 		}
+	case PolicyChanged:
+		t.policyChanged()
 	case Committed:
 		t.committed(e)
 	case CommitFailed:

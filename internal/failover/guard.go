@@ -62,6 +62,7 @@ var guards = []guardDef{
 	{GuardContradicted, true, true, false, contradictedGuard},
 	{GuardPaused, false, false, true, pausedGuard},
 	{GuardFreeze, false, false, true, freezeGuard},
+	{GuardMaintenance, false, false, true, maintenanceGuard},
 	{GuardCooldown, true, false, false, cooldownGuard},
 	{GuardUnacknowledged, true, false, false, unacknowledgedGuard},
 	{GuardLockout, true, false, false, lockoutGuard},

@@ -31,6 +31,7 @@ const (
 	GuardPinned         Guard = "pinned-clients"
 	GuardShadow         Guard = "shadow"
 	GuardApproval       Guard = "approval"
+	GuardMaintenance    Guard = "maintenance"
 )
 
 // Refusal is one guard's no, in words.

@@ -53,17 +53,20 @@ var alone = map[Guard]struct {
 		w.all("a", "down", "refused")
 		w.all("b", "up", "200")
 	}},
-	GuardDomains:        {policy: func(p *Policy) { p.Vantages = p.Vantages[:1] }},
-	GuardSource:         {kind: Switchover, manual: true},
-	GuardTarget:         {policy: func(p *Policy) { p.MinUp = 48 * time.Hour }},
-	GuardMoveProof:      {world: func(w *world) { w.s.rec.Proofs = nil; w.all("b", "up", "anonymous") }},
-	GuardStandby:        {world: func(w *world) { w.s.rec.Standby = Standby{State: StandbyInvalidated} }},
-	GuardExposure:       {policy: replicated, world: func(w *world) { w.s.exposure.Lag = time.Hour }},
-	GuardStreamGap:      {policy: func(p *Policy) { replicated(p); p.RPO = RPO{Kind: RPONone} }, world: func(w *world) { w.s.exposure.Gap = "the stream was re-created" }},
-	GuardCorrelated:     {world: func(w *world) { w.s.correlated = true }},
-	GuardContradicted:   {policy: replicated, world: func(w *world) { w.s.exposure.FromOld = w.now }},
-	GuardPaused:         {world: stopped(StopPause)},
-	GuardFreeze:         {world: stopped(StopFreeze)},
+	GuardDomains:      {policy: func(p *Policy) { p.Vantages = p.Vantages[:1] }},
+	GuardSource:       {kind: Switchover, manual: true},
+	GuardTarget:       {policy: func(p *Policy) { p.MinUp = 48 * time.Hour }},
+	GuardMoveProof:    {world: func(w *world) { w.s.rec.Proofs = nil; w.all("b", "up", "anonymous") }},
+	GuardStandby:      {world: func(w *world) { w.s.rec.Standby = Standby{State: StandbyInvalidated} }},
+	GuardExposure:     {policy: replicated, world: func(w *world) { w.s.exposure.Lag = time.Hour }},
+	GuardStreamGap:    {policy: func(p *Policy) { replicated(p); p.RPO = RPO{Kind: RPONone} }, world: func(w *world) { w.s.exposure.Gap = "the stream was re-created" }},
+	GuardCorrelated:   {world: func(w *world) { w.s.correlated = true }},
+	GuardContradicted: {policy: replicated, world: func(w *world) { w.s.exposure.FromOld = w.now }},
+	GuardPaused:       {world: stopped(StopPause)},
+	GuardFreeze:       {world: stopped(StopFreeze)},
+	GuardMaintenance: {policy: func(p *Policy) {
+		p.Maintenance = []Window{{Cluster: "b", From: time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC), To: time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC), Reason: "new disks"}}
+	}},
 	GuardCooldown:       {world: stopped(StopCooldown)},
 	GuardUnacknowledged: {world: stopped(StopUnacknowledged)},
 	GuardLockout:        {world: stopped(StopLockout)},
@@ -151,6 +154,7 @@ func TestOverrides(t *testing.T) {
 	want := map[Guard]bool{
 		GuardMoveProof: true, GuardStreamGap: true, GuardCorrelated: true,
 		GuardPaused: true, GuardFreeze: true, GuardWritePath: true, GuardSettling: true, GuardFence: true, GuardPinned: true,
+		GuardMaintenance: true,
 	}
 	for _, g := range Guards() {
 		if Overridable(g) != want[g] {

@@ -76,6 +76,14 @@ func (s *State) notices(p *Policy, now time.Time) []string {
 			}
 		}
 	}
+	for _, n := range s.rec.LeftOver {
+		out = append(out, fmt.Sprintf("%s left the config and goes on showing %s until its zone lists it under retired", n.Name, n.Value))
+	}
+	for _, c := range p.Clusters {
+		if words := p.maintenanceWords(c, now); words != "" {
+			out = append(out, fmt.Sprintf("%s is %s; automation does not move", c, words))
+		}
+	}
 	for _, n := range p.Names {
 		if a, ok := s.published[n.Name]; ok && !a.Agree && len(a.Dissent) > 0 {
 			out = append(out, fmt.Sprintf("%s is not shown by every authority: %s", n.Name, strings.Join(a.Dissent, ", ")))
@@ -104,7 +112,7 @@ func (s *State) clusterView(p *Policy, c ClusterName, now time.Time) ClusterView
 	case c == s.rec.Active:
 		role = "active"
 	}
-	v := ClusterView{Name: c, Role: role, Verdict: t.verdict, Why: t.words(), DownSince: t.downSince, UpSince: t.upSince}
+	v := ClusterView{Name: c, Role: role, Verdict: t.verdict, Why: t.words(), Working: p.maintenanceWords(c, now), DownSince: t.downSince, UpSince: t.upSince}
 	for _, d := range t.domains {
 		v.Domains = append(v.Domains, DomainView{Domain: d.domain, Vote: d.vote, Why: d.why()})
 	}

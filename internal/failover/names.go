@@ -26,6 +26,7 @@ func (t *turn) found(active ClusterName) *Record {
 		Version: RecordVersion, Instance: t.p.Instance, Term: t.term(), Active: active,
 		Standby: Standby{State: StandbyPlain}, ConfigHash: t.p.Expected,
 		TermBase: t.s.rec.TermBase,
+		LeftOver: slices.DeleteFunc(slices.Clone(t.s.rec.LeftOver), func(n NameRecord) bool { return t.p.Name(n.Name) != nil }),
 	}
 	for _, np := range t.p.Names {
 		n := NameRecord{Name: np.Name, Provider: np.Provider, Zone: np.Zone, Embedded: np.Embedded, Value: np.Targets[active], TTL: t.p.TTL}
@@ -52,7 +53,14 @@ func (t *turn) configNames() {
 		n := NameRecord{Name: np.Name, Provider: np.Provider, Zone: np.Zone, Embedded: np.Embedded, Value: np.Targets[t.rec.Active], TTL: t.p.TTL}
 		if np.Embedded {
 			n.Mark = t.mark("create")
-			t.edit().Names = append(slices.Clone(t.rec.Names), n)
+			// One that comes back keeps what it shows, unless that is the standby.
+			i := slices.IndexFunc(t.rec.LeftOver, func(x NameRecord) bool { return x.Name == n.Name })
+			if i >= 0 && np.Holder(t.rec.LeftOver[i].Value) != t.p.Other(t.rec.Active) {
+				n.Value = t.rec.LeftOver[i].Value
+			}
+			d := t.edit()
+			d.Names = append(slices.Clone(d.Names), n)
+			d.LeftOver = slices.DeleteFunc(slices.Clone(d.LeftOver), func(x NameRecord) bool { return x.Name == n.Name })
 			t.note("write", fmt.Sprintf("%s CNAME %s: the name is new in the config", n.Name, n.Value))
 			continue
 		}
@@ -75,6 +83,9 @@ func (t *turn) configNames() {
 		if t.p.Name(n.Name) == nil {
 			d := t.edit()
 			d.Names = slices.DeleteFunc(slices.Clone(d.Names), func(x NameRecord) bool { return x.Name == n.Name })
+			if n.Embedded {
+				d.LeftOver = append(slices.Clone(d.LeftOver), n)
+			}
 			t.note("config", fmt.Sprintf("%s left the config and stays at %s", n.Name, n.Value))
 			t.liftDrift(n.Name, t.p.By, "the name left the config")
 		}

@@ -50,6 +50,7 @@ type Policy struct {
 	VerifyEvery time.Duration // between two rounds of asking every authority
 	ReadEvery   time.Duration // between two reads of the name in Idle
 	Approvals   int           // people needed besides the requester
+	Maintenance []Window      `json:",omitempty"` // when somebody works on a cluster
 }
 
 // NamePolicy is one DNS name of the instance. Names of one instance move
@@ -289,6 +290,7 @@ func (p *Policy) Validate() []error {
 	if p.Fence.strength() > 0 && !p.Gated {
 		bad("fence: %s needs a gate driver; without one say none", p.Fence)
 	}
+	p.validateWindows(bad)
 	if p.Preset == PresetFastLab && p.Replicated {
 		bad("preset: fast-lab is for demos and benchmarks and is refused with replication")
 	}

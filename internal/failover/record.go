@@ -19,7 +19,12 @@ type Record struct {
 	Active   ClusterName  `json:"active"`
 	Mode     Mode         `json:"mode"` // what it was armed to; empty is shadow
 
-	Names   []NameRecord          `json:"names"`
+	Names []NameRecord `json:"names"`
+	// LeftOver are embedded names that left the config. The authority goes on
+	// showing what was committed last: a slip in a template must not empty a
+	// name. They move with nothing.
+	LeftOver []NameRecord `json:"left_over,omitempty"`
+
 	Op      *Op                   `json:"op,omitempty"`
 	Gates   map[ClusterName]Gate  `json:"gates,omitempty"`
 	Standby Standby               `json:"standby"`
@@ -261,7 +266,7 @@ type AuditEntry struct {
 
 // Clone returns a deep copy.
 func (r Record) Clone() Record {
-	r.Names = slices.Clone(r.Names)
+	r.Names, r.LeftOver = slices.Clone(r.Names), slices.Clone(r.LeftOver)
 	for i := range r.Names {
 		if w := r.Names[i].Want; w != nil {
 			c := *w
@@ -306,6 +311,17 @@ func (o Op) clone() Op {
 	o.Stragglers = slices.Clone(o.Stragglers)
 	o.Notes = slices.Clone(o.Notes)
 	return o
+}
+
+// Shown are the names that our own authority shows from this record.
+func (r *Record) Shown() []NameRecord {
+	out := make([]NameRecord, 0, len(r.Names)+len(r.LeftOver))
+	for _, n := range r.Names {
+		if n.Embedded {
+			out = append(out, n)
+		}
+	}
+	return append(out, r.LeftOver...)
 }
 
 // Name returns the record of one name, or nil.

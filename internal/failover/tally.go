@@ -57,6 +57,7 @@ func (s *State) effective(p *Policy, v VantagePolicy, c ClusterName, now time.Ti
 	}
 	seen, has := r.Clusters[c]
 	if has {
+		p.maintained(&seen, c, now)
 		out.seen, out.has = &seen, has
 		out.canary = seen.Canary == CanaryOK && now.Sub(seen.CanaryAt) <= p.Stale()
 	}

@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -246,6 +247,13 @@ func (w *world) policyLine(args []string) error {
 			p.Approvals, err = n, nerr
 		case "shadow":
 			p.ForceShadow = v == "forced"
+		case "maintenance": // cluster/minutes after 03:00/length/reason
+			x := strings.Split(v, "/")
+			from, ferr := time.ParseDuration(x[1])
+			length, lerr := time.ParseDuration(x[2])
+			t0 := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
+			p.Maintenance = append(p.Maintenance, Window{Cluster: ClusterName(x[0]), From: t0.Add(from), To: t0.Add(from + length), Reason: strings.ReplaceAll(x[3], "_", " ")})
+			err = cmp.Or(ferr, lerr)
 		case "expected":
 			p.Expected = v
 		default:
@@ -260,6 +268,7 @@ func (w *world) policyLine(args []string) error {
 	}
 	if w.ledger != nil { // a changed config under a living instance
 		w.p = p
+		w.feed(PolicyChanged{})
 		return nil
 	}
 	said := w.out.String()

@@ -46,6 +46,7 @@ type ClusterView struct {
 	Role      string        `json:"role"` // active or standby
 	Verdict   Vote          `json:"verdict"`
 	Why       string        `json:"why"`
+	Working   string        `json:"maintenance,omitempty"` // until when somebody works on it, and why
 	DownSince time.Time     `json:"down_since,omitzero"`
 	UpSince   time.Time     `json:"up_since,omitzero"`
 	Domains   []DomainView  `json:"domains"`

@@ -407,7 +407,10 @@ func (w *world) vote(v VantageName, c ClusterName, word, reason string) {
 	w.said[v][c] = n
 }
 
-func (w *world) report(v VantageName) {
+func (w *world) report(v VantageName) { w.feed(w.reportOf(v)) }
+
+// reportOf is what the vantage says now.
+func (w *world) reportOf(v VantageName) Report {
 	cl := map[ClusterName]Sighting{}
 	for c, s := range w.said[v] {
 		s.LastProbe = w.now
@@ -429,7 +432,7 @@ func (w *world) report(v VantageName) {
 	if gen == "" {
 		gen = "cfg1"
 	}
-	w.feed(Report{Vantage: v, Generation: gen, Want: "cfg1", Sick: w.sick[v], Clusters: cl})
+	return Report{Vantage: v, Generation: gen, Want: "cfg1", Sick: w.sick[v], Clusters: cl}
 }
 
 func (w *world) command(c Command) Reply {

@@ -1,0 +1,147 @@
+package failover
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Window is a time in which work is done on one cluster. Its probes go on and
+// are shown, but automation neither leaves a cluster nor goes to one on which
+// somebody works; a person may leave it as always, and go there only by
+// overriding the guard by name. An outage that outlasts its window counts from
+// the end of the window.
+//
+// A window is either one stretch, From to To, or comes again on some days of
+// the week: at Start on the wall of Location, for Length. It is read on the
+// controller's wall clock; the clocks of vantages do not matter.
+type Window struct {
+	Cluster ClusterName
+	Reason  string // for people
+
+	From, To time.Time // one stretch
+
+	Days     []time.Weekday // comes again; empty is one stretch
+	Start    time.Duration  // since midnight, below 24 h
+	Length   time.Duration  // above 0, at most a week
+	Zone     string         // its name, for people and for the hash of a policy
+	Location *time.Location `json:"-"` // nil is UTC
+}
+
+// At returns the stretch that holds the moment, or ok false. from is included,
+// to is not.
+func (w *Window) At(now time.Time) (from, to time.Time, ok bool) {
+	if len(w.Days) == 0 {
+		return w.From, w.To, !now.Before(w.From) && now.Before(w.To)
+	}
+	w.each(now, func(f, t time.Time) {
+		if !now.Before(f) && now.Before(t) && (!ok || t.After(to)) {
+			from, to, ok = f, t, true
+		}
+	})
+	return from, to, ok
+}
+
+// ended returns the newest end at or before the moment, or zero.
+func (w *Window) ended(now time.Time) (end time.Time) {
+	see := func(_, t time.Time) {
+		if !t.After(now) && t.After(end) {
+			end = t
+		}
+	}
+	if len(w.Days) == 0 {
+		see(w.From, w.To)
+	} else {
+		w.each(now, see)
+	}
+	return end
+}
+
+// each goes over the stretches that began within the last two weeks: no
+// younger one has begun, and every older one ended before one of these did.
+func (w *Window) each(now time.Time, see func(from, to time.Time)) {
+	loc := w.Location
+	if loc == nil {
+		loc = time.UTC
+	}
+	y, m, d := now.In(loc).Date()
+	for back := range 15 {
+		// Where the clocks are put forward, time.Date takes the hour that is
+		// left out for the one after it, and the stretch is as long as ever.
+		from := time.Date(y, m, d-back, 0, int(w.Start/time.Minute), 0, 0, loc)
+		if slices.Contains(w.Days, from.Weekday()) {
+			see(from, from.Add(w.Length))
+		}
+	}
+}
+
+// maintenance says whether somebody works on the cluster, until when, and why.
+func (p *Policy) maintenance(c ClusterName, now time.Time) (until time.Time, why string, on bool) {
+	for i := range p.Maintenance {
+		w := &p.Maintenance[i]
+		if w.Cluster != c {
+			continue
+		}
+		if _, to, ok := w.At(now); ok && (!on || to.After(until)) {
+			until, why, on = to, w.Reason, true
+		}
+	}
+	return until, why, on
+}
+
+// maintenanceWords is what people read of it; empty outside every window.
+func (p *Policy) maintenanceWords(c ClusterName, now time.Time) string {
+	until, why, on := p.maintenance(c, now)
+	if !on {
+		return ""
+	}
+	out := "in maintenance until " + until.Format("2006-01-02 15:04 MST")
+	if why != "" {
+		out += ": " + why
+	}
+	return out
+}
+
+// maintained moves the beginning of an outage to the end of the window that it
+// began in: what was allowed to be down did not count, and ride_out begins now.
+func (p *Policy) maintained(seen *Sighting, c ClusterName, now time.Time) {
+	if seen.FirstMiss.IsZero() {
+		return
+	}
+	for i := range p.Maintenance {
+		if w := &p.Maintenance[i]; w.Cluster == c {
+			if end := w.ended(now); end.After(seen.FirstMiss) {
+				seen.FirstMiss = end
+			}
+		}
+	}
+}
+
+func maintenanceGuard(a *ask) (string, string) {
+	hint := "wait for its end, or change the window in the config"
+	if words := a.p.maintenanceWords(a.to, a.now); words != "" {
+		return fmt.Sprintf("%s is %s", a.to, words), hint
+	}
+	if words := a.p.maintenanceWords(a.from, a.now); words != "" && a.auto {
+		return fmt.Sprintf("%s is %s", a.from, words), hint + fmt.Sprintf("; a person may leave it: pointsman failover %s --to %s", a.p.Instance, a.to)
+	}
+	return "", ""
+}
+
+// validateWindows returns every fault of the windows.
+func (p *Policy) validateWindows(bad func(string, ...any)) {
+	for i := range p.Maintenance {
+		w := &p.Maintenance[i]
+		at := fmt.Sprintf("clusters.%s.maintenance", w.Cluster)
+		switch {
+		case !p.Has(w.Cluster):
+			bad("%s: there is no such cluster", at)
+		case len(w.Days) == 0 && !w.To.After(w.From):
+			bad("%s: to %s is not after from %s", at, w.To.Format(time.RFC3339), w.From.Format(time.RFC3339))
+		case len(w.Days) > 0 && (w.Start < 0 || w.Start >= 24*time.Hour):
+			bad("%s: at %s is outside 00:00 to 23:59", at, w.Start)
+		case len(w.Days) > 0 && (w.Length <= 0 || w.Length > 7*24*time.Hour):
+			bad("%s: for %s is outside 0 (excluded) to 7 days", at, w.Length)
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package failover
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// calm says that nothing is under way and nothing is missing: the next Tick may
+// wait a whole round. It looks at the tallies of the last Step.
+func (s *State) calm(p *Policy) bool {
+	if !s.found || !s.adopted || s.rec.Op != nil || s.pending != nil || len(s.queue) > 0 || s.correlated || s.kept == nil || !s.adoptAt.IsZero() {
+		return false
+	}
+	for _, c := range p.Clusters {
+		if t, ok := s.kept.tallies[c]; !ok || t.verdict != Up || t.downs > 0 {
+			return false
+		}
+	}
+	for _, n := range s.rec.Names {
+		if n.Want != nil || !n.Embedded && (!s.names[n.Name].fresh || s.names[n.Name].read.Err != "") {
+			return false
+		}
+	}
+	return true
+}
+
+// Quiet says that a report tells nothing new in a time when nothing is under
+// way: the same vantage says again that both clusters are up. Such a report may
+// wait for the next Tick, with its Arrived set, and be fed in one Step with
+// others ([Reports]); no decision comes later for it. With thousands of
+// instances that is most of all reports.
+func (s *State) Quiet(p *Policy, r Report, now time.Time) bool {
+	last, ok := s.sights[r.Vantage]
+	if !ok || !s.calm(p) || r.Sick != "" || last.Sick != "" ||
+		r.Generation != last.Generation || r.Want != last.Want || r.Generation != r.Want ||
+		!s.tiltAt.IsZero() && !last.at.After(s.tiltAt) || now.Sub(last.at) > p.Stale() {
+		return false
+	}
+	for _, c := range p.Clusters {
+		was, had := last.Clusters[c]
+		is, has := r.Clusters[c]
+		if !had || !has || was.Vote != Up || is.Vote != Up || is.Misses > 0 || was.Misses > 0 || is.Failed > was.Failed ||
+			is.Identity != was.Identity || is.Canary != was.Canary || is.Client != was.Client || !slices.Equal(is.Warnings, was.Warnings) {
+			return false
+		}
+	}
+	return true
+}
+
+// report takes the word of one vantage. One that waited counts from its
+// arrival, and never replaces a newer one.
+func (t *turn) report(e Report) {
+	s := t.s
+	if !slices.ContainsFunc(t.p.Vantages, func(v VantagePolicy) bool { return v.Name == e.Vantage }) {
+		return
+	}
+	at := t.now
+	if !e.Arrived.IsZero() && e.Arrived.Before(at) {
+		at = e.Arrived
+	}
+	if last, ok := s.sights[e.Vantage]; ok && last.at.After(at) {
+		return
+	}
+	s.sights[e.Vantage] = sight{Report: e, at: at}
+}
+
+// policyChanged forgets what has no place in the new policy. Votes for other
+// targets do not need it: they bear another generation and count as unknown.
+func (t *turn) policyChanged() {
+	s, p := t.s, t.p
+	maps.DeleteFunc(s.sights, func(v VantageName, _ sight) bool {
+		return !slices.ContainsFunc(p.Vantages, func(x VantagePolicy) bool { return x.Name == v })
+	})
+	domains := p.Domains()
+	maps.DeleteFunc(s.clocks, func(k clockKey, _ clock) bool { return !p.Has(k.cluster) || !slices.Contains(domains, k.domain) })
+	gone := func(n RecordName) bool { return p.Name(n) == nil && s.rec.Name(n) == nil }
+	maps.DeleteFunc(s.names, func(n RecordName, _ nameFact) bool { return gone(n) })
+	maps.DeleteFunc(s.published, func(n RecordName, _ NameAgreement) bool { return gone(n) })
+	s.flood = nil // a leave that was given under the old policy
+	t.unpage("config")
+}
