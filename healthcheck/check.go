@@ -31,6 +31,7 @@ var CheckTypes = []CheckType{TCP, TLS, HTTP, HTTPS}
 // Type has a sane meaning. It is plain data: the same check runs at every
 // vantage, and its hash is part of the generation that a vote bears.
 type Check struct {
+	Name string    `json:"name,omitempty"` // of one of several checks, for people; a word
 	Type CheckType `json:"type"`
 	Port int       `json:"port,omitempty"` // 1 to 65535, replaces the port of the address
 
@@ -179,6 +180,9 @@ func (c Check) Validate() []Fault {
 	if !slices.Contains(CheckTypes, c.Type) {
 		f.add("type", "", "%q is none of %v", c.Type, CheckTypes)
 		return f
+	}
+	if c.Name != "" && (!isToken(c.Name) || len(c.Name) > 63) {
+		f.add("name", "", "%q is no word of at most 63 characters", clean(c.Name, 64))
 	}
 	if c.Port < 0 || c.Port > 65535 {
 		f.add("port", "", "%d is outside 1 to 65535", c.Port)

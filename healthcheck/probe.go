@@ -78,6 +78,14 @@ func NewProbe(t Target, c ProbeConfig) (Probe, error) {
 	if faults := t.Validate(); len(faults) > 0 {
 		return nil, joinFaults(faults)
 	}
+	if len(t.Checks) == 0 {
+		return newSingle(t, c)
+	}
+	return newCombined(t, c)
+}
+
+// newSingle builds the probe of a target with one check.
+func newSingle(t Target, c ProbeConfig) (Probe, error) {
 	if t.Check.CAFile != "" {
 		return nil, errors.New("check.ca_file: is not loaded into ca")
 	}

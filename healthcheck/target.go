@@ -22,7 +22,11 @@ type Target struct {
 	Address  string                `json:"address"`        // what is dialled: ip:port or host:port; the port may come from the check
 	Name     string                `json:"name,omitempty"` // what clients call it: server name and Host; a final dot is dropped
 	Identity string                `json:"identity,omitempty"`
-	Check    Check                 `json:"check"`
+
+	// Either one check or several and how they are combined.
+	Check   Check   `json:"check,omitzero"`
+	Checks  []Check `json:"checks,omitempty"`  // at most 8
+	Combine Combine `json:"combine,omitempty"` // of Checks: All (default) or Any
 
 	Count   failover.CountPolicy `json:"count"`
 	Round   time.Duration        `json:"round"`    // between two probes
@@ -37,10 +41,7 @@ type Target struct {
 func Generation(targets []Target) string {
 	ts := slices.Clone(targets)
 	for i := range ts {
-		ts[i].Check = ts[i].Check.withDefaults()
-		ts[i].Name = strings.TrimSuffix(ts[i].Name, ".")
-		ts[i].Address = ts[i].dialAddress()
-		ts[i].Check.Port = 0
+		ts[i] = ts[i].canonical()
 	}
 	slices.SortFunc(ts, func(a, b Target) int {
 		return cmp.Or(cmp.Compare(a.Instance, b.Instance), cmp.Compare(a.Cluster, b.Cluster))
@@ -53,13 +54,39 @@ func Generation(targets []Target) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// dialAddress is the address with the port that is dialled.
-func (t Target) dialAddress() string {
-	host, port := t.Address, ""
+// canonical writes out what is left out and moves ports to one place: that of
+// the address with one check, and otherwise that of each check.
+func (t Target) canonical() Target {
+	t.Name = strings.TrimSuffix(t.Name, ".")
+	if len(t.Checks) == 0 {
+		t.Check = t.Check.withDefaults()
+		t.Address = t.dialAddress()
+		t.Check.Port = 0
+		return t
+	}
+	t.Combine = cmp.Or(t.Combine, All)
+	t.Checks = slices.Clone(t.Checks)
+	for i, c := range t.Checks {
+		_, port, _ := net.SplitHostPort(t.only(c).dialAddress())
+		c.Port, _ = strconv.Atoi(port)
+		t.Checks[i] = c.withDefaults()
+	}
+	t.Address, _ = t.hostPort()
+	return t
+}
+
+// hostPort splits the address; the port may be missing.
+func (t Target) hostPort() (host, port string) {
+	host = t.Address
 	if h, p, err := net.SplitHostPort(t.Address); err == nil {
 		host, port = h, p
 	}
-	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"), port
+}
+
+// dialAddress is the address with the port that is dialled.
+func (t Target) dialAddress() string {
+	host, port := t.hostPort()
 	if t.Check.Port != 0 {
 		port = strconv.Itoa(t.Check.Port)
 	}
@@ -120,9 +147,8 @@ func (t Target) Validate() []Fault {
 	if t.Cluster == "" {
 		f.add("cluster", "", "is missing")
 	}
-	f = append(f, Under("check", t.Check.Validate())...)
-	t.validateAddress(&f)
-	if t.Check.Identity.Configured() && t.Identity == "" {
+	t.validateChecks(&f)
+	if t.Identity == "" && slices.ContainsFunc(t.each(), func(t Target) bool { return t.Check.Identity.Configured() }) {
 		f.add("identity", "usually the name of the cluster", "is missing: the check asks who answers, but not who should")
 	}
 	if t.Round <= 0 {
