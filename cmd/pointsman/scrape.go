@@ -54,6 +54,7 @@ var described = []struct {
 	{"pointsman_dns_panics_total", "Queries that were answered SERVFAIL after a panic.", nil},
 	{"pointsman_dns_tcp_connections", "Open TCP connections of the embedded authority.", nil},
 	{"pointsman_dns_unpublished_names", "Managed names that answer SERVFAIL because no record came yet.", nil},
+	{"pointsman_dns_left_over_names", "Names that the config dropped and did not retire: they answer their last commit.", nil},
 	{"pointsman_zone_serial", "Serial of the zone.", []string{"zone"}},
 }
 
@@ -226,6 +227,7 @@ func (r reading) authority(p *process) {
 	r.count("dns_panics_total", as.Panics)
 	r.gauge("dns_tcp_connections", float64(as.TCPConns))
 	r.gauge("dns_unpublished_names", float64(len(as.Unpublished)))
+	r.gauge("dns_left_over_names", float64(len(as.LeftOver)))
 	for zone, n := range as.Serials {
 		r.gauge("zone_serial", float64(n), zone)
 	}

@@ -134,6 +134,9 @@ func (p *process) openAuthority(ctx context.Context, cfg *config.Config) error {
 			p.log.Error("authority does not show a commit", "instance", r.Record.Instance, "epoch", r.Record.Epoch, "reason", err)
 		}
 	})
+	if left := srv.Stats().LeftOver; len(left) > 0 {
+		p.log.Warn("names that the config dropped go on answering: list them under retired of their zone when they may vanish", "names", left)
+	}
 	p.log.Info("authority listens", "addresses", fmt.Sprint(srv.Addrs()))
 	return nil
 }

@@ -49,6 +49,10 @@ type Zone struct {
 	// Targets, where it has an entry for a managed name, lists the only
 	// targets to which that name may be changed.
 	Targets map[failover.RecordName][]failover.Target `yaml:"-"`
+	// Retired are names that were managed and may go now. A name that is
+	// neither here nor in Names, and that a record still has, is left over: it
+	// answers its last commit.
+	Retired []failover.RecordName `yaml:"retired"`
 	// Hosts are the static A and AAAA records.
 	Hosts map[failover.RecordName][]netip.Addr `yaml:"hosts"`
 }

@@ -43,7 +43,25 @@ func (z *Zone) validate(path string, apexes map[key]failover.RecordName, f *faul
 	owners := make(map[key]string) // what stands at a name
 	hosts := z.validateHosts(path, apex, owners, f)
 	z.validateNames(path, apex, owners, f)
+	z.validateRetired(path, apex, owners, f)
 	z.validateNS(path, apex, hosts, f)
+}
+
+func (z *Zone) validateRetired(path string, apex key, owners map[key]string, f *faults) {
+	for i, name := range z.Retired {
+		at := fmt.Sprintf("%s.retired[%d]", path, i)
+		k, err := checkName(string(name))
+		switch {
+		case err != nil:
+			f.add(at, "%w", err)
+		case !k.under(apex):
+			f.add(at, "%s stands outside the zone %s", name, z.Name)
+		case owners[k] == "a managed name":
+			f.add(at, "%s is still a managed name", name)
+		case slices.Index(z.Retired, name) < i:
+			f.add(at, "%s is listed twice", name)
+		}
+	}
 }
 
 func (z *Zone) validateHosts(path string, apex key, owners map[key]string, f *faults) map[key]bool {

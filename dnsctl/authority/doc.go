@@ -3,13 +3,15 @@
 // move is the business of internal/failover, and what it points at is whatever
 // the ledger committed last.
 //
-// The set of names is fixed by the [Config] in [New] and never changes
-// afterwards. Each managed name holds one atomic pointer to what it shows;
-// [Server.Publish] and [Server.Load] can only replace what stands there. There
-// is no operation that takes a published name away, so no sequence of calls
-// can make one empty. A name that was not published yet answers SERVFAIL,
-// which resolvers retry elsewhere and do not cache as absence; NXDOMAIN is said
-// only of names that the configuration does not know.
+// The set of names comes from the [Config]. Each managed name holds one atomic
+// pointer to what it shows; [Server.Publish] and [Server.Load] can only replace
+// what stands there. [Server.Reload] makes the names of another configuration
+// beside the ones that are served, lets each show what it shows now, and swaps
+// one pointer. A name that only a record still has is left over and goes on
+// answering; the one way to take a published name away is to list it as
+// retired. A name that was not published yet answers SERVFAIL, which resolvers
+// retry elsewhere and do not cache as absence; NXDOMAIN is said only of names
+// that neither the configuration nor a record knows.
 //
 // Publish checks a whole record before it shows any of it. A record with a
 // target that is no name, points at itself, closes a loop, dangles inside one

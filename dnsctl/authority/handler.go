@@ -45,7 +45,7 @@ func (h *handler) ServeDNS(w dns.ResponseWriter, r *dns.Msg) {
 // panicked keeps one bad query from taking the server with it.
 func (h *handler) panicked(w dns.ResponseWriter, r *dns.Msg, v any) {
 	h.s.stats.panics.Add(1)
-	if f := h.s.cfg.OnPanic; f != nil {
+	if f := h.s.view.Load().cfg.OnPanic; f != nil {
 		f(v, debug.Stack())
 	}
 	q := query{id: r.Id, rd: r.RecursionDesired, limit: plainLimit}
@@ -63,7 +63,8 @@ func (h *handler) reply(sc *scratch, r *dns.Msg) (msg []byte, rcode int) {
 	if rcode == dns.RcodeSuccess {
 		k := sc.key[:len(q.name)]
 		lower(k, q.name)
-		if n := h.s.tree.nodes[key(k)]; n != nil {
+		served := h.s.view.Load().tree
+		if n := served.nodes[key(k)]; n != nil {
 			t = n.ahead(q.qtype)
 		}
 		if t != nil {
@@ -72,7 +73,7 @@ func (h *handler) reply(sc *scratch, r *dns.Msg) (msg []byte, rcode int) {
 				return msg, t.rcode
 			}
 		}
-		t, rcode = h.s.tree.compose(key(k), q.qtype)
+		t, rcode = served.compose(key(k), q.qtype)
 		h.s.stats.composed.Add(1)
 	}
 	msg, cut, ok := q.render(sc.out[:0], t, rcode)

@@ -91,7 +91,7 @@ func (t *tree) packStatic(n *node) error {
 	if err != nil {
 		return err
 	}
-	standIn := &zone{name: n.zone.name, soa: n.zone.soa}
+	standIn := &zone{name: n.zone.name, soa: n.zone.soa, serial: new(serial)}
 	standIn.serial.raise(0)
 	twin := &node{kind: n.kind, name: n.name, zone: standIn, sets: n.sets, glue: n.glue}
 

@@ -32,6 +32,9 @@ var (
 	ErrNotListening = errors.New("authority does not listen yet")
 )
 
+// errOwnPast is the ErrStale of an instance that is ahead of the record.
+var errOwnPast = fmt.Errorf("%w", ErrStale)
+
 const maxMark = 1024 // octets; a mark is some sixty
 
 // Source is where the committed records are read from at the start.
@@ -57,29 +60,29 @@ type shown struct {
 }
 
 // Load shows everything that was committed so far. It goes on past a record or
-// zone that cannot be shown and returns all such faults; names that are in no
-// zone any more are passed over.
+// zone that cannot be shown and returns all such faults. A name of a served
+// zone that only a record has is left over and shown too; names of other zones
+// are passed over. After Reload it brings what was not served before; what is
+// shown already and newer stays.
 func (s *Server) Load(ctx context.Context, src Source) error {
 	records, err := src.Records(ctx)
 	if err != nil {
 		return fmt.Errorf("read the committed records: %w", err)
 	}
-	var errs []error
+	errs := s.keepLeftOvers(records)
 	// Serials first: answers that carry one can then be packed at once.
-	for _, z := range s.tree.zones {
+	for _, z := range s.view.Load().tree.zones {
 		n, err := src.Serial(ctx, failover.RecordName(z.name))
 		if err != nil {
 			errs = append(errs, fmt.Errorf("read the serial of %s: %w", z.name, err))
 			continue
 		}
 		s.publishing.Lock()
-		if err := s.raise(z, max(n, 1)); err != nil {
-			errs = append(errs, err)
-		}
+		z.serial.raise(max(n, 1)) // an older one was read before a commit came
 		s.publishing.Unlock()
 	}
 	for _, r := range records {
-		if err := s.publish(r, nil, listOff); err != nil && !errors.Is(err, ErrNotServed) {
+		if err := s.publish(r, nil, listOff); err != nil && !errors.Is(err, ErrNotServed) && !errors.Is(err, errOwnPast) {
 			errs = append(errs, err)
 		}
 	}
@@ -108,13 +111,17 @@ func (s *Server) publish(rec failover.Record, serials map[failover.RecordName]ui
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
 
+	v := s.view.Load()
 	next := make(map[*node]*shown)
 	var refused, after []error
 	for _, nr := range rec.Names {
 		if !nr.Embedded {
 			continue
 		}
-		n := s.tree.managed(nr.Name)
+		n := v.tree.managed(nr.Name)
+		if n == nil && v.tree.isRetired(nr.Name) {
+			continue
+		}
 		if n == nil {
 			after = append(after, fmt.Errorf("%w: %s of instance %s; list it under the zone's names", ErrNotServed, nr.Name, rec.Instance))
 			continue
@@ -122,7 +129,7 @@ func (s *Server) publish(rec failover.Record, serials map[failover.RecordName]ui
 		if err := n.shown.Load().newer(rec); err != nil {
 			return fmt.Errorf("publish %s: %w", nr.Name, err)
 		}
-		sh, err := s.show(n, rec, nr, l)
+		sh, err := v.show(n, rec, nr, l)
 		if err != nil {
 			refused = append(refused, fmt.Errorf("%w: instance %s: %w", ErrRefused, rec.Instance, err))
 			continue
@@ -130,13 +137,13 @@ func (s *Server) publish(rec failover.Record, serials map[failover.RecordName]ui
 		next[n] = sh
 	}
 	for n := range next {
-		if err := s.tree.loop(n, next); err != nil {
+		if err := v.tree.loop(n, next); err != nil {
 			refused = append(refused, fmt.Errorf("%w: instance %s: %w", ErrRefused, rec.Instance, err))
 		}
 	}
 	if len(refused) == 0 {
 		for n, sh := range next {
-			if err := s.tree.packShown(n, sh); err != nil {
+			if err := v.tree.packShown(n, sh); err != nil {
 				refused = append(refused, fmt.Errorf("%w: instance %s: %w", ErrRefused, rec.Instance, err))
 			}
 		}
@@ -148,7 +155,7 @@ func (s *Server) publish(rec failover.Record, serials map[failover.RecordName]ui
 		n.shown.Store(sh)
 	}
 	for _, name := range slices.Sorted(maps.Keys(serials)) {
-		if z := s.tree.zone(name); z != nil {
+		if z := v.tree.zone(name); z != nil {
 			if err := s.raise(z, serials[name]); err != nil {
 				after = append(after, err)
 			}
@@ -172,7 +179,7 @@ func (sh *shown) newer(rec failover.Record) error {
 	case sh == nil:
 		return nil
 	case sh.instance == rec.Instance && rec.Rev < sh.rev:
-		return fmt.Errorf("%w: rev %d after rev %d", ErrStale, rec.Rev, sh.rev)
+		return fmt.Errorf("%w: rev %d after rev %d", errOwnPast, rec.Rev, sh.rev)
 	case sh.instance != rec.Instance && !sh.token.Less(rec.Token()):
 		return fmt.Errorf("%w: instance %s with token %s after instance %s with token %s",
 			ErrStale, rec.Instance, rec.Token(), sh.instance, sh.token)
@@ -183,7 +190,7 @@ func (sh *shown) newer(rec failover.Record) error {
 // show makes what a name is to show, without the packed answers, or reuses
 // them when nothing in it changed: most commits of an operation only note its
 // progress.
-func (s *Server) show(n *node, rec failover.Record, nr failover.NameRecord, l lists) (*shown, error) {
+func (v *view) show(n *node, rec failover.Record, nr failover.NameRecord, l lists) (*shown, error) {
 	cur := n.shown.Load()
 	if cur != nil && cur.from == nr {
 		again := *cur
@@ -191,11 +198,11 @@ func (s *Server) show(n *node, rec failover.Record, nr failover.NameRecord, l li
 		return &again, nil
 	}
 	if l == listOn && (cur == nil || cur.from.Value != nr.Value) {
-		if err := s.onList(nr.Name, nr.Value); err != nil {
+		if err := v.onList(nr.Name, nr.Value); err != nil {
 			return nil, err
 		}
 	}
-	target, err := s.tree.checkTarget(nr.Name, nr.Value)
+	target, err := v.tree.checkTarget(nr.Name, nr.Value)
 	if err != nil {
 		return nil, err
 	}

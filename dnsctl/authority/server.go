@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/miekg/dns"
@@ -19,15 +20,22 @@ import (
 // Server answers DNS queries from the records that were published to it. Use
 // New; then Load, Listen and Run in this order.
 type Server struct {
-	cfg     Config
-	tree    *tree
-	targets map[failover.RecordName][]failover.Target
-	stats   counters
+	view  atomic.Pointer[view]
+	stats counters
 
+	reloading  sync.Mutex // orders what replaces the view; taken before publishing
 	publishing sync.Mutex // orders publishers; nobody who answers ever takes it
 
 	mu    sync.Mutex
 	binds []*bind
+}
+
+// view is a configuration and the names it makes. All but what the nodes show
+// and the serials is fixed; Reload and Load put another one in its place.
+type view struct {
+	cfg     Config // with its defaults
+	tree    *tree
+	targets map[failover.RecordName][]failover.Target
 }
 
 // bind is one address with its two sockets.
@@ -44,17 +52,26 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, errors.Join(errs...))
 	}
 	cfg = cfg.withDefaults()
-	t, err := newTree(cfg.Zones)
+	t, err := newTree(cfg.Zones, nil)
+	if err == nil {
+		err = t.packAll()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	s := &Server{cfg: cfg, tree: t, targets: make(map[failover.RecordName][]failover.Target)}
+	s := new(Server)
+	s.view.Store(newView(cfg, t))
+	return s, nil
+}
+
+func newView(cfg Config, t *tree) *view {
+	v := &view{cfg: cfg, tree: t, targets: make(map[failover.RecordName][]failover.Target)}
 	for _, z := range cfg.Zones {
 		for name, list := range z.Targets {
-			s.targets[canonical(name)] = slices.Clone(list)
+			v.targets[canonical(name)] = slices.Clone(list)
 		}
 	}
-	return s, nil
+	return v
 }
 
 // Listen opens a UDP and a TCP socket for every configured address. On an
@@ -66,7 +83,7 @@ func (s *Server) Listen() error {
 		return errors.New("authority listens already")
 	}
 	var binds []*bind
-	for _, l := range s.cfg.Listen {
+	for _, l := range s.view.Load().cfg.Listen {
 		b, err := s.bind(l)
 		if err != nil {
 			for _, b := range binds {

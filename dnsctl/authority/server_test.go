@@ -269,7 +269,7 @@ func TestPanicIsAnsweredServfailAndTheServerGoesOn(t *testing.T) {
 	if err := s.Load(context.Background(), labCommitted()); err != nil {
 		t.Fatal(err)
 	}
-	s.tree.managed("fresh.lab.test.").shown.Store(&shown{}) // nothing packed: a defect
+	s.view.Load().tree.managed("fresh.lab.test.").shown.Store(&shown{}) // nothing packed: a defect
 	addr := run(t, s)
 	for range 5 {
 		for _, network := range []string{"udp", "tcp"} {
@@ -313,7 +313,7 @@ func TestPacketsInHandAreBoundedAndEverySlotComesBack(t *testing.T) {
 		raw(t, "udp", addr, response, update, broken, good)
 	}
 	u := s.binds[0].udp
-	until(t, "only the reader holds a slot", func() bool { return len(u.slots) == 1 })
+	until(t, "only the reader holds a slot", func() bool { return u.slots.taken.Load() == 1 })
 }
 
 func TestNoMorePacketsAreInHandThanConfigured(t *testing.T) {
@@ -333,7 +333,7 @@ func TestNoMorePacketsAreInHandThanConfigured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.tree.managed("fresh.lab.test.").shown.Store(&shown{}) // nothing packed: a defect, it panics
+	s.view.Load().tree.managed("fresh.lab.test.").shown.Store(&shown{}) // nothing packed: a defect, it panics
 	addr := run(t, s)
 	c, err := net.Dial("udp", addr)
 	if err != nil {

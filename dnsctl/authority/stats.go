@@ -80,8 +80,9 @@ type Stats struct {
 	Panics    uint64                       // answered SERVFAIL
 
 	TCPConns    int64             // gauge: open connections
-	Names       int               // managed names
+	Names       int               // managed names of the configuration
 	Unpublished []string          // of them, those that answer SERVFAIL because no record came yet
+	LeftOver    []string          // names that the configuration dropped and did not retire: they answer their last commit
 	Serials     map[string]uint32 // by zone; a zone that was not loaded is missing
 }
 
@@ -110,13 +111,18 @@ func (s *Server) Stats() Stats {
 	for d := range drops {
 		out.Dropped[d.String()] = s.stats.drops[d].Load()
 	}
-	for _, n := range s.tree.managedNodes {
+	served := s.view.Load().tree
+	for _, n := range served.managedNodes {
+		if n.leftOver {
+			out.LeftOver = append(out.LeftOver, n.name)
+			continue
+		}
 		out.Names++
 		if n.shown.Load() == nil {
 			out.Unpublished = append(out.Unpublished, n.name)
 		}
 	}
-	for _, z := range s.tree.zones {
+	for _, z := range served.zones {
 		if n, ok := z.serial.get(); ok {
 			out.Serials[z.name] = n
 		}

@@ -14,20 +14,21 @@ import (
 // is a name, not the owner itself, on the owner's list where there is one, and
 // has an address (or is managed too) if it stands in one of our zones.
 func (s *Server) CheckTarget(name failover.RecordName, target failover.Target) error {
-	if s.tree.managed(name) == nil {
+	v := s.view.Load()
+	if v.tree.managed(name) == nil {
 		return fmt.Errorf("%w: %s", ErrNotServed, name)
 	}
-	if err := s.onList(name, target); err != nil {
+	if err := v.onList(name, target); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	if _, err := s.tree.checkTarget(name, target); err != nil {
+	if _, err := v.tree.checkTarget(name, target); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return nil
 }
 
-func (s *Server) onList(name failover.RecordName, target failover.Target) error {
-	list := s.targets[canonical(name)]
+func (v *view) onList(name failover.RecordName, target failover.Target) error {
+	list := v.targets[canonical(name)]
 	if len(list) == 0 || slices.ContainsFunc(list, func(t failover.Target) bool { return strings.EqualFold(string(t), string(target)) }) {
 		return nil
 	}

@@ -54,10 +54,10 @@ func (l *tcpListener) Accept() (net.Conn, error) {
 }
 
 func (l *tcpListener) admit(c net.Conn) *tcpConn {
-	src := source(c.RemoteAddr())
+	src, cfg := source(c.RemoteAddr()), &l.s.view.Load().cfg
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closing || len(l.open) >= l.s.cfg.TCPConns || l.bySource[src] >= l.s.cfg.TCPPerSource {
+	if l.closing || len(l.open) >= cfg.TCPConns || l.bySource[src] >= cfg.TCPPerSource {
 		return nil
 	}
 	t := &tcpConn{Conn: c, l: l, source: src}
@@ -139,7 +139,7 @@ type tcpReader struct{ s *Server }
 var errFrame = errors.New("frame is no query")
 
 func (r tcpReader) ReadTCP(c net.Conn, _ time.Duration) ([]byte, error) {
-	if err := c.SetReadDeadline(time.Now().Add(r.s.cfg.TCPIdle)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(r.s.view.Load().cfg.TCPIdle)); err != nil {
 		return nil, err
 	}
 	var head [2]byte

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -40,15 +41,44 @@ type udpConn struct {
 	local netip.AddrPort
 	many  bool // bound to every address: answers must leave from the one that was asked
 	s     *Server
-	slots chan struct{}
+	slots slots
 	pool  sync.Pool
+}
+
+// slots counts what is in hand under a bound that a reload may change. One
+// goroutine takes, any may give.
+type slots struct {
+	taken   atomic.Int64
+	waiting atomic.Bool
+	free    chan struct{} // of one element: a wake-up that came early is not lost
+}
+
+func (s *slots) take(bound func() int) {
+	for s.taken.Load() >= int64(bound()) {
+		s.waiting.Store(true)
+		if s.taken.Load() >= int64(bound()) { // else one was given before it could see that we wait
+			<-s.free
+		}
+		s.waiting.Store(false)
+	}
+	s.taken.Add(1)
+}
+
+func (s *slots) give() {
+	s.taken.Add(-1)
+	if s.waiting.Load() {
+		select {
+		case s.free <- struct{}{}:
+		default:
+		}
+	}
 }
 
 func newUDPConn(s *Server, c *net.UDPConn) (*udpConn, error) {
 	u := &udpConn{
 		UDPConn: c, s: s,
 		local: c.LocalAddr().(*net.UDPAddr).AddrPort(),
-		slots: make(chan struct{}, s.cfg.UDPInFlight),
+		slots: slots{free: make(chan struct{}, 1)},
 		pool:  sync.Pool{New: func() any { return new(packet) }},
 	}
 	u.many = u.local.Addr().IsUnspecified()
@@ -67,7 +97,7 @@ func newUDPConn(s *Server, c *net.UDPConn) (*udpConn, error) {
 // ReadPacketConn implements dns.PacketConnReader: it returns the next packet
 // that deserves an answer, with a slot taken for it.
 func (u *udpConn) ReadPacketConn(net.PacketConn, time.Duration) ([]byte, net.Addr, error) {
-	u.slots <- struct{}{}
+	u.slots.take(func() int { return u.s.view.Load().cfg.UDPInFlight })
 	p := u.pool.Get().(*packet)
 	for {
 		n, err := u.read(p)
@@ -166,5 +196,5 @@ func (u *udpConn) release(p *packet) {
 	if p != nil {
 		u.pool.Put(p)
 	}
-	<-u.slots
+	u.slots.give()
 }

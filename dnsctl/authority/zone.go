@@ -17,7 +17,8 @@ const (
 	mark                // the TXT beside a managed name
 )
 
-// node is one name of a zone. Nodes are made in New and never removed.
+// node is one name of a zone. The nodes of a tree are all there before it is
+// served and stay in it.
 type node struct {
 	kind kind
 	name string // lower case, fully qualified
@@ -26,17 +27,19 @@ type node struct {
 	sets map[uint16][]dns.RR // of a static node
 	glue []dns.RR            // addresses of the name servers, at the apex
 
-	packed *answers              // of a static or empty node, made in New
+	packed *answers              // of a static or empty node
 	shown  atomic.Pointer[shown] // of a managed node; nil until published
 	owner  *node                 // of a mark: the managed node whose mark it is
 	nodata *template             // NOERROR with nothing but the SOA
+
+	leftOver bool // managed, but only because a record still has it
 }
 
-// zone is the apex with its serial.
+// zone is the apex with its serial, which outlives the tree.
 type zone struct {
 	name   string
 	soa    dns.SOA
-	serial serial
+	serial *serial
 }
 
 // serial is a zone's serial. It is unknown until Load or Publish brings one,
@@ -82,7 +85,8 @@ type tree struct {
 	zones map[key]*zone
 	nodes map[key]*node
 
-	managedNodes []*node // in the order of the configuration
+	managedNodes []*node      // in the order of the configuration, then the left-overs
+	retired      map[key]bool // names that may go although a record has them
 }
 
 // find returns the node of a name, or the zone that it would stand in, or
@@ -102,23 +106,29 @@ func (t *tree) find(k key) (*node, *zone) {
 	}
 }
 
-// newTree builds the names of a validated configuration.
-func newTree(zones []Zone) (*tree, error) {
-	t := &tree{zones: make(map[key]*zone), nodes: make(map[key]*node)}
+// newTree builds the names of a validated configuration. Zones that stand in
+// the tree before it keep their serials; before may be nil.
+func newTree(zones []Zone, before *tree) (*tree, error) {
+	t := &tree{zones: make(map[key]*zone), nodes: make(map[key]*node), retired: make(map[key]bool)}
 	for i := range zones {
-		if err := t.addZone(&zones[i]); err != nil {
-			return nil, err
-		}
-	}
-	for _, n := range t.nodes {
-		if err := t.packStatic(n); err != nil {
+		if err := t.addZone(&zones[i], before); err != nil {
 			return nil, err
 		}
 	}
 	return t, nil
 }
 
-func (t *tree) addZone(c *Zone) error {
+// packAll packs what does not depend on records, once all names are there.
+func (t *tree) packAll() error {
+	for _, n := range t.nodes {
+		if err := t.packStatic(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tree) addZone(c *Zone, before *tree) error {
 	name := strings.ToLower(string(c.Name))
 	header := func(owner string, rrtype uint16) dns.RR_Header {
 		return dns.RR_Header{Name: owner, Rrtype: rrtype, Class: dns.ClassINET, Ttl: c.TTL}
@@ -132,6 +142,17 @@ func (t *tree) addZone(c *Zone) error {
 		return err
 	}
 	t.zones[k] = z
+	z.serial = new(serial)
+	if before != nil && before.zones[k] != nil {
+		z.serial = before.zones[k].serial
+	}
+	for _, name := range c.Retired {
+		k, err := keyOf(string(name))
+		if err != nil {
+			return err
+		}
+		t.retired[k] = true
+	}
 	apex, err := t.add(z, name, static)
 	if err != nil {
 		return err
@@ -155,17 +176,9 @@ func (t *tree) addZone(c *Zone) error {
 		}
 	}
 	for _, m := range c.Names {
-		owner := strings.ToLower(string(m))
-		n, err := t.add(z, owner, managed)
-		if err != nil {
+		if _, err := t.addManaged(z, strings.ToLower(string(m))); err != nil {
 			return err
 		}
-		beside, err := t.add(z, markLabel+owner, mark)
-		if err != nil {
-			return err
-		}
-		beside.owner = n
-		t.managedNodes = append(t.managedNodes, n)
 	}
 	for _, rr := range apex.sets[dns.TypeNS] {
 		k, err := keyOf(rr.(*dns.NS).Ns)
@@ -178,6 +191,21 @@ func (t *tree) addZone(c *Zone) error {
 		}
 	}
 	return nil
+}
+
+// addManaged makes a managed name and the name of its mark.
+func (t *tree) addManaged(z *zone, owner string) (*node, error) {
+	n, err := t.add(z, owner, managed)
+	if err != nil {
+		return nil, err
+	}
+	beside, err := t.add(z, markLabel+owner, mark)
+	if err != nil {
+		return nil, err
+	}
+	beside.owner = n
+	t.managedNodes = append(t.managedNodes, n)
+	return n, nil
 }
 
 // add makes a node, with the empty ones between it and its apex, or gives an

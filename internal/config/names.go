@@ -88,6 +88,9 @@ func (c *compiler) zone(doc *zoneDoc, listen []string) authority.Zone {
 	for _, x := range doc.NS {
 		z.NS = append(z.NS, canonical(x.v))
 	}
+	for _, x := range doc.Retired {
+		z.Retired = append(z.Retired, canonical(x.v))
+	}
 	if len(z.NS) == 0 && z.Name != "" {
 		c.ownServer(doc, &z, listen)
 	}
@@ -219,6 +222,7 @@ var roomHints = map[string]string{
 	"name":           "write the zone once, with all its hosts",
 	"names":          "choose a name at which nothing else stands",
 	"hosts":          "put it into the zone it belongs to",
+	"retired":        "list a name here only after it was taken out of the instances",
 	"ns":             "write its address under hosts of the zone",
 	"retry":          "a secondary asks again after retry when a refresh failed: the usual figures are 300s and 60s",
 	"expire":         "the usual figure is 7d",

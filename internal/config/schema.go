@@ -67,6 +67,7 @@ type zoneDoc struct {
 	Expire     val[time.Duration]  `yaml:"expire"`
 	Minimum    val[time.Duration]  `yaml:"minimum"`
 	Hosts      dict[[]val[string]] `yaml:"hosts"`
+	Retired    []val[string]       `yaml:"retired"`
 }
 
 type providerDoc struct {
