@@ -132,6 +132,7 @@ func (p *Prober) observe(o outcome) {
 func (p *Prober) tally(o outcome) {
 	w := o.watch
 	w.add(o)
+	p.answerNudge(w, o)
 	p.count(func(s *Stats) {
 		w.history.add(o.observation())
 		s.Waiting = len(p.ready)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -79,6 +80,8 @@ type Prober struct {
 	jobs      chan flight
 	extra     int // overlapping probes in flight
 	results   chan outcome
+	nudges    chan nudge // of the watches
+	allNudges bucket
 	stalledAt time.Time // when the loop itself was last held up
 	stalledBy time.Duration
 
@@ -93,6 +96,7 @@ type Stats struct {
 	Late                         uint64 // of the faults of our own, those for lateness
 	Stalls                       uint64 // times that the scheduler itself was held up
 	Waiting                      int    // targets that are due and wait for a worker
+	Nudges                       map[NudgeEnd]uint64
 }
 
 // NewProber checks the config and builds every probe. The error lists every
@@ -113,7 +117,7 @@ func NewProber(c Config) (*Prober, error) {
 	}
 	p := &Prober{
 		config: c, byName: map[failover.InstanceName]*instance{},
-		jobs: make(chan flight), results: make(chan outcome),
+		jobs: make(chan flight), results: make(chan outcome), nudges: make(chan nudge),
 	}
 	busiest := slices.MinFunc(c.Targets, func(a, b Target) int { return cmp.Compare(a.Round, b.Round) })
 	for i, t := range c.Targets {
@@ -209,6 +213,8 @@ func (p *Prober) schedule(ctx context.Context, g *errgroup.Group) error {
 			p.ready = p.ready[1:]
 		case o := <-p.results:
 			p.observe(o)
+		case n := <-p.nudges:
+			p.nudged(n, time.Now())
 		case <-timer.C:
 		}
 	}
@@ -298,7 +304,9 @@ func (p *Prober) count(f func(*Stats)) {
 func (p *Prober) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stats
+	s := p.stats
+	s.Nudges = maps.Clone(s.Nudges)
+	return s
 }
 
 // History returns what is kept of one cluster, newest first; controls are

@@ -25,6 +25,7 @@ type world struct {
 	start time.Time
 	// answer plays the cluster or, for a control, the network.
 	answer func(ctx context.Context, t Target, at time.Duration) error
+	begin  func(*Prober) // before it runs, may be nil
 
 	mu      sync.Mutex
 	flying  map[failover.ClusterName]int
@@ -68,6 +69,9 @@ func (w *world) run(t *testing.T, c Config, d time.Duration) *Prober {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	time.AfterFunc(d, cancel)
+	if w.begin != nil {
+		w.begin(p)
+	}
 	if err := p.Run(ctx); err != nil {
 		t.Fatalf("run: %v", err)
 	}

@@ -46,6 +46,10 @@ type watch struct {
 	identity    bool
 	warnings    []string
 	gated       bool // its down vote waits for a control
+	refused     bool // the newest miss was the other side's own word
+
+	nudge  *nudge // that its next probes answer, or nil
+	nudges bucket
 }
 
 // flight is one probe on its way.
@@ -116,7 +120,7 @@ func (w *watch) add(o outcome) {
 		w.turned = o.done
 	}
 	if o.kind == Miss {
-		w.lastMiss = w.lastError
+		w.lastMiss, w.refused = w.lastError, isRefusal(o.err)
 		return
 	}
 	w.reached, w.lastSuccess, w.latency = true, o.sent, o.done.Sub(o.sent)
@@ -159,7 +163,10 @@ func (w *watch) plan(now time.Time) time.Time {
 	s := w.count.Sighting(t.Count)
 	again := w.sent.Add(t.Burst)
 	switch {
+	case w.unanswered():
+		due = now
 	case w.count.Missing():
+		again = w.sent.Add(w.gap())
 		due = earlier(due, again)
 	case s.Vote == failover.Down && s.Misses > 0:
 		from := w.confirmFrom(s)
@@ -177,8 +184,8 @@ func (w *watch) confirmFrom(s failover.Sighting) time.Time {
 
 // overlap returns when the next probe is sent although others are in flight;
 // false when it has to wait for them. Only a burst may overlap, so that a
-// target that is silent costs it one timeout and not one per probe: re-checks
-// as many as the vote still wants, confirming probes up to Fall at a time, one
+// target that is silent costs it one timeout and not one per probe: re-checks,
+// after a first miss or a nudge, as many as the vote still wants, confirming probes up to Fall at a time, one
 // by one within the timeout. Each has a connection and a whole deadline of its
 // own, so a miss means what it always means.
 func (w *watch) overlap(now time.Time) (due time.Time, ok bool) {
@@ -189,8 +196,10 @@ func (w *watch) overlap(now time.Time) (due time.Time, ok bool) {
 	}
 	s := w.count.Sighting(t.Count)
 	switch {
-	case w.count.Missing():
-		return later(w.asked.Add(t.Burst), now), s.Misses+len(w.early)+w.flying < s.Fall
+	case w.unanswered():
+		return now, w.flying < s.Fall
+	case w.nudge != nil || w.count.Missing():
+		return later(w.asked.Add(w.gap()), now), s.Misses+len(w.early)+w.flying < s.Fall
 	case s.Vote == failover.Down && s.Misses > 0 && w.flying < s.Fall:
 		from := w.confirmFrom(s)
 		if due = later(from, now); !w.asked.Before(from) {
