@@ -47,6 +47,7 @@ func settings(doc *instanceDoc, preset, p failover.Policy) []Setting {
 	add("rpo", doc.RPO.set, preset.RPO.String(), p.RPO.String())
 	add("fence", doc.Fence.set, string(preset.Fence), string(p.Fence))
 
+	out = append(out, maintenanceText(p)...)
 	derive := func(key, value, from string) { out = append(out, Setting{Key: key, Value: value, From: from}) }
 	derive("vote is stale after", figure(p.Stale()), "two rounds")
 	derive("detection takes about", figure(detection(p)), "up to one round, then the first miss and fall-1 re-checks, then the rest of ride_out")

@@ -68,6 +68,7 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 	c.timing(&doc.timingDoc, &p)
 	c.knobs(doc, &p)
 	c.clusters(doc, &p)
+	c.windows(doc, &p)
 	c.nameList(cfg, doc, &p)
 	c.ttl(cfg, doc, &p)
 	if doc.Check.Type.set && doc.Check.Identity.pos == (pos{}) && p.MoveProof != failover.MoveProofWaived {

@@ -137,8 +137,21 @@ type clusterDoc struct {
 
 type targetClusterDoc struct {
 	pos
-	Target     val[string] `yaml:"target"`
-	clusterDoc `yaml:",inline"`
+	Target      val[string] `yaml:"target"`
+	clusterDoc  `yaml:",inline"`
+	Maintenance []maintenanceDoc `yaml:"maintenance"`
+}
+
+// maintenanceDoc is one stretch (from, to) or a weekly one (days, at, for).
+type maintenanceDoc struct {
+	pos
+	From   val[string]        `yaml:"from"`
+	To     val[string]        `yaml:"to"`
+	Days   []val[string]      `yaml:"days"`
+	At     val[string]        `yaml:"at"`
+	For    val[time.Duration] `yaml:"for"`
+	Zone   val[string]        `yaml:"zone"`
+	Reason val[string]        `yaml:"reason"`
 }
 
 type budgetDoc struct {
