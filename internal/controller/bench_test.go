@@ -29,7 +29,7 @@ func BenchmarkTurn(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	o := c.owners[orders]
+	o := c.roster.Load().owners[orders]
 	o.life = life{state: failover.New(time.Now()), open: make(map[uint64]open), heard: make(heard), look: true}
 	rec := failover.Record{
 		Version: 1, Instance: orders, Rev: 5, Term: 1, Epoch: 3, Active: "a", Mode: failover.ModeAuto,

@@ -73,6 +73,16 @@ func (r *replies) failAll(err error) {
 	}
 }
 
+// last is the reply where it was the last thing that happened, else err.
+func last(got <-chan verdict, err error) verdict {
+	select {
+	case v := <-got:
+		return v
+	default:
+		return verdict{err: err}
+	}
+}
+
 // Do submits a command and waits for the core's reply; Ref, and OpID where it
 // is empty, are filled in. A refusal is a reply, not an error. When ctx ends
 // first the command may still be carried out.
@@ -80,7 +90,7 @@ func (r *replies) failAll(err error) {
 // Errors: ErrUnknownInstance, ErrBusy, ErrStopped, ErrNotRecorded, and that of
 // ctx.
 func (c *Controller) Do(ctx context.Context, i failover.InstanceName, cmd failover.Command) (failover.Reply, error) {
-	o, ok := c.owners[i]
+	o, ok := c.roster.Load().owners[i]
 	if !ok {
 		return failover.Reply{}, fmt.Errorf("command %s for %s: %w", cmd.Do, i, ErrUnknownInstance)
 	}
@@ -98,12 +108,10 @@ func (c *Controller) Do(ctx context.Context, i failover.InstanceName, cmd failov
 	case v = <-got:
 	case <-ctx.Done():
 		v.err = fmt.Errorf("no reply yet, it may still be carried out: %w", context.Cause(ctx))
+	case <-o.gone:
+		v = last(got, errRemoved)
 	case <-c.stopped:
-		v.err = ErrStopped
-		select {
-		case v = <-got: // the reply was the last thing that happened
-		default:
-		}
+		v = last(got, ErrStopped)
 	}
 	if v.err != nil {
 		return v.reply, fmt.Errorf("command %s for %s: %w", cmd.Do, i, v.err)

@@ -123,7 +123,7 @@ func TestACommandWithoutAReplyEndsWithAnError(t *testing.T) {
 		synctest.Wait()
 		w.end()
 		g.Wait()
-		if n := len(w.owners[orders].replies.waiting); n != 0 {
+		if n := len(w.roster.Load().owners[orders].replies.waiting); n != 0 {
 			t.Errorf("%d callers are still remembered", n)
 		}
 	})

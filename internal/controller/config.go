@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"pointsman/internal/failover"
@@ -29,11 +28,15 @@ var (
 	// ErrNotRecorded: the core agreed, but the ledger did not take it, or it is
 	// unknown whether it did.
 	ErrNotRecorded = errors.New("it could not be recorded")
+	// ErrInHand: an instance cannot be removed while an operation is in hand, or
+	// before it is known that none is.
+	ErrInHand = errors.New("the instance cannot be removed now")
 	// ErrNotLeading ends the context of everything that changes the world.
 	ErrNotLeading = errors.New("this process does not lead")
 
 	errOldTerm   = errors.New("it was asked for under an older term")
 	errReload    = errors.New("it was asked for before the record was read again")
+	errRemoved   = fmt.Errorf("%w any more: it was removed by a reload", ErrUnknownInstance)
 	errRestarted = errors.New("the instance was started again after a fault of this program: look whether it was done")
 )
 
@@ -194,13 +197,13 @@ func (c *Config) Validate() error {
 	if c.Verifier == nil {
 		errs = append(errs, errors.New("verifier: missing"))
 	}
-	var seen []failover.InstanceName
+	seen := make(map[failover.InstanceName]bool, len(c.Policies))
 	for i := range c.Policies {
 		p := &c.Policies[i]
-		if slices.Contains(seen, p.Instance) {
+		if seen[p.Instance] {
 			errs = append(errs, fmt.Errorf("instance %s: named twice", p.Instance))
 		}
-		seen = append(seen, p.Instance)
+		seen[p.Instance] = true
 		for _, err := range p.Validate() {
 			errs = append(errs, fmt.Errorf("instance %s: %w", p.Instance, err))
 		}

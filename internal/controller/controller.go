@@ -70,13 +70,15 @@ type (
 // Controller runs all instances. Its methods may be called from any goroutine,
 // also before Run.
 type Controller struct {
-	cfg    Config
-	watch  *watch
-	flood  *breaker
-	subs   subscribers
-	count  counters
-	owners map[failover.InstanceName]*owner
-	order  []failover.InstanceName
+	cfg     Config
+	watch   *watch
+	flood   *breaker
+	subs    subscribers
+	count   counters
+	roster  atomic.Pointer[roster]
+	outside atomic.Pointer[outside]
+	lead    atomic.Pointer[failover.Lead] // as last said
+	running running
 
 	logs    *outbox[logNote]
 	pages   *outbox[pageNote]
@@ -106,19 +108,22 @@ func New(cfg Config) (*Controller, error) {
 	c := &Controller{
 		cfg:     cfg,
 		watch:   &watch{now: cfg.Now, wall: cfg.Wall},
-		flood:   newBreaker(cfg.Flood, cfg.Policies),
-		owners:  make(map[failover.InstanceName]*owner),
 		logs:    newOutbox[logNote](1024),
 		pages:   newOutbox[pageNote](256),
 		history: newOutbox[historyNote](256),
 		stopped: make(chan struct{}),
 	}
 	c.watch.reset()
+	c.lead.Store(&cfg.Lead)
+	c.outside.Store(&outside{cfg.Names, cfg.Verifier})
+	r := &roster{owners: make(map[failover.InstanceName]*owner, len(c.cfg.Policies))}
 	for i := range c.cfg.Policies {
 		p := &c.cfg.Policies[i]
-		c.owners[p.Instance] = newOwner(c, p)
-		c.order = append(c.order, p.Instance)
+		r.owners[p.Instance] = newOwner(c, p)
+		r.order = append(r.order, p.Instance)
 	}
+	c.roster.Store(r)
+	c.flood = newBreaker(cfg.Flood, r.policies())
 	return c, nil
 }
 
@@ -152,10 +157,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	c.watch.reset()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { c.watch.pulse(gctx); return nil })
-	for _, i := range c.order {
-		o := c.owners[i]
-		g.Go(func() error { return o.run(gctx, g) })
-	}
+	c.begin(gctx, g)
 	err := g.Wait()
 
 	// Nobody posts any more; what was posted is still handed over, in bounded
@@ -194,12 +196,12 @@ func (c *Controller) fail(name string) error {
 }
 
 // Instances lists the instances in the order of the configuration.
-func (c *Controller) Instances() []failover.InstanceName { return slices.Clone(c.order) }
+func (c *Controller) Instances() []failover.InstanceName { return slices.Clone(c.roster.Load().order) }
 
 // Snapshot returns the newest snapshot of an instance, and false for an
 // unknown one. Before Run it shows the state of a fresh start.
 func (c *Controller) Snapshot(i failover.InstanceName) (Snapshot, bool) {
-	o, ok := c.owners[i]
+	o, ok := c.roster.Load().owners[i]
 	if !ok {
 		return Snapshot{}, false
 	}
@@ -209,11 +211,11 @@ func (c *Controller) Snapshot(i failover.InstanceName) (Snapshot, bool) {
 // Deliver hands over what a vantage said. It never waits: when reports pile
 // up, the older one of the same vantage is dropped and counted.
 func (c *Controller) Deliver(i failover.InstanceName, r failover.Report) error {
-	o, ok := c.owners[i]
+	o, ok := c.roster.Load().owners[i]
 	if !ok {
 		return fmt.Errorf("report for %s: %w", i, ErrUnknownInstance)
 	}
-	if !slices.ContainsFunc(o.policy.Vantages, func(v failover.VantagePolicy) bool { return v.Name == r.Vantage }) {
+	if !slices.ContainsFunc(o.snap.Load().Policy.Vantages, func(v failover.VantagePolicy) bool { return v.Name == r.Vantage }) {
 		c.count.reportsStrange.Add(1)
 		return fmt.Errorf("report of %s for %s: %w", r.Vantage, i, ErrUnknownVantage)
 	}
@@ -230,7 +232,7 @@ type Fact interface {
 
 // Tell hands a fact to an instance. It never waits.
 func Tell[F Fact](c *Controller, i failover.InstanceName, f F) error {
-	o, ok := c.owners[i]
+	o, ok := c.roster.Load().owners[i]
 	if !ok {
 		return fmt.Errorf("fact for %s: %w", i, ErrUnknownInstance)
 	}
@@ -242,7 +244,8 @@ func Tell[F Fact](c *Controller, i failover.InstanceName, f F) error {
 // instance that has yielded, and every instance of a poisoned ledger, stays
 // not leading whatever is said here, the former until the term rises.
 func (c *Controller) SetLead(l failover.Lead) {
-	for _, o := range c.owners {
+	c.lead.Store(&l) // for instances that a reload adds
+	for _, o := range c.roster.Load().owners {
 		o.inbox.putFact(l)
 	}
 }

@@ -49,7 +49,7 @@ func (o *owner) startOrHold(ctx context.Context, a failover.Action) {
 
 func (o *owner) start(ctx context.Context, a failover.Action) {
 	if _, ok := a.(failover.AskFlood); ok {
-		o.answerNow(answer{event: o.c.flood.ask(o.policy.Instance, o.c.now())})
+		o.answerNow(answer{event: o.c.flood.ask(o.name, o.c.now())})
 		return
 	}
 	e := o.prepare(a)
@@ -168,7 +168,7 @@ func (o *owner) commitDone(ctx context.Context, a answer) {
 // refuse answers an action that is not carried out.
 func (o *owner) refuse(a failover.Action, why error) {
 	if _, ok := a.(failover.AskFlood); ok {
-		o.answerNow(answer{event: failover.FloodVerdict{Limit: o.c.flood.limit, Hint: why.Error()}})
+		o.answerNow(answer{event: failover.FloodVerdict{Limit: o.c.flood.most(), Hint: why.Error()}})
 		return
 	}
 	o.answerNow(o.prepare(a).refused(why))
@@ -207,7 +207,7 @@ func (o *owner) noteOp(s *failover.OpSummary) {
 		key = s.Op.ID + " " + string(s.Outcome)
 	}
 	if o.life.loaded && key != "" && key != o.life.lastOp {
-		o.c.history.post(historyNote{o.policy.Instance, *s})
+		o.c.history.post(historyNote{o.name, *s})
 	}
 	o.life.lastOp = key
 }

@@ -98,7 +98,7 @@ func (o *owner) readErrand(a failover.ReadName) errand {
 			if a.Name.Embedded {
 				return answer{event: o.lookAtView(n)}
 			}
-			names := o.c.cfg.Names[a.Name.Provider]
+			names := o.c.outside.Load().names[a.Name.Provider]
 			if names == nil {
 				return answer{event: failover.NameRead{Name: n, Err: noProvider(a.Name.Provider)}}
 			}
@@ -137,7 +137,7 @@ func (o *owner) writeErrand(a failover.WriteName) errand {
 			if a.Name.Embedded {
 				return said(failover.WriteRefused, "an embedded name is written by the commit of its record")
 			}
-			names := o.c.cfg.Names[a.Name.Provider]
+			names := o.c.outside.Load().names[a.Name.Provider]
 			if names == nil {
 				return said(failover.WriteRefused, noProvider(a.Name.Provider))
 			}
@@ -162,7 +162,7 @@ func (o *owner) verifyErrand(a failover.Verify) errand {
 	return simple(errand{
 		name: errandVerify, limit: o.c.cfg.Limits.Verify,
 		call: func(ctx context.Context) answer {
-			return answer{event: failover.Verified{Names: o.c.cfg.Verifier.Verify(ctx, a.Names)}}
+			return answer{event: failover.Verified{Names: o.c.outside.Load().verifier.Verify(ctx, a.Names)}}
 		},
 	}, func(err string) failover.Event {
 		got := make(map[failover.RecordName]failover.NameAgreement)
@@ -183,7 +183,7 @@ func (o *owner) gateErrand(a failover.SetGate) errand {
 			if o.c.cfg.Gates == nil {
 				return answer{event: done("no gate driver is configured")}
 			}
-			if err := o.c.cfg.Gates.SetGate(ctx, o.policy.Instance, a); err != nil {
+			if err := o.c.cfg.Gates.SetGate(ctx, o.name, a); err != nil {
 				return answer{event: done(err.Error())}
 			}
 			return answer{event: done("")}
@@ -199,7 +199,7 @@ func (o *owner) drainErrand(a failover.Drain) errand {
 			if o.c.cfg.Drainer == nil {
 				return answer{event: failed("nothing is replicated here, so nothing can be drained")}
 			}
-			d, err := o.c.cfg.Drainer.Drain(ctx, o.policy.Instance, a)
+			d, err := o.c.cfg.Drainer.Drain(ctx, o.name, a)
 			if err != nil {
 				return answer{event: failed(err.Error())}
 			}
@@ -216,7 +216,7 @@ func (o *owner) cutErrand(a failover.Cut) errand {
 			if o.c.cfg.Cutter == nil {
 				return answer{event: failed("no way to cut clients is configured")}
 			}
-			left, err := o.c.cfg.Cutter.Cut(ctx, o.policy.Instance, a)
+			left, err := o.c.cfg.Cutter.Cut(ctx, o.name, a)
 			if err != nil {
 				return answer{event: failed(err.Error())}
 			}

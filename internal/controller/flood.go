@@ -24,15 +24,30 @@ type Flood struct {
 // the limit, itself included. Whoever got leave is among those who wanted, so
 // no window ever sees more than limit different instances start.
 type breaker struct {
+	mu     sync.Mutex
+	set    Flood
 	window time.Duration
 	limit  int
-	traits map[failover.InstanceName][]string // what an instance depends on
-
-	mu     sync.Mutex
+	traits map[failover.InstanceName][]string  // what an instance depends on
 	wanted map[failover.InstanceName]time.Time // newest wish
 }
 
-func newBreaker(f Flood, policies []failover.Policy) *breaker {
+func newBreaker(f Flood, policies []*failover.Policy) *breaker {
+	b := &breaker{wanted: make(map[failover.InstanceName]time.Time)}
+	b.reset(f, policies)
+	return b
+}
+
+// reset takes other settings, the present ones where f is zero, and other
+// instances. What was wanted counts on, also where the instance is gone: the
+// cause may be the same.
+func (b *breaker) reset(f Flood, policies []*failover.Policy) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if f == (Flood{}) {
+		f = b.set
+	}
+	b.set = f
 	if f.Window <= 0 {
 		f.Window = 5 * time.Minute
 	}
@@ -42,16 +57,12 @@ func newBreaker(f Flood, policies []failover.Policy) *breaker {
 	if f.Share <= 0 {
 		f.Share = 0.2
 	}
-	b := &breaker{
-		window: f.Window,
-		limit:  max(f.Least, int(f.Share*float64(len(policies))+1e-9)),
-		traits: make(map[failover.InstanceName][]string),
-		wanted: make(map[failover.InstanceName]time.Time),
+	b.window = f.Window
+	b.limit = max(f.Least, int(f.Share*float64(len(policies))+1e-9))
+	b.traits = make(map[failover.InstanceName][]string, len(policies))
+	for _, p := range policies {
+		b.traits[p.Instance] = traits(p)
 	}
-	for i := range policies {
-		b.traits[policies[i].Instance] = traits(&policies[i])
-	}
-	return b
 }
 
 // traits names what instances may have in common, each once.
@@ -126,4 +137,11 @@ func (b *breaker) hint() string {
 	default:
 		return n + "; they have neither provider, zone nor vantages in common: look at this machine's own network"
 	}
+}
+
+// most is how many instances may want to move.
+func (b *breaker) most() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.limit
 }

@@ -83,7 +83,7 @@ func TestManyInstancesAskingAtOnceNeverGetMoreThanTheLimit(t *testing.T) {
 func TestNoWindowSeesMoreStartsThanTheLimit(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 40).Draw(rt, "instances")
-		b := newBreaker(Flood{}, fleet(t, n, 0))
+		b := newBreaker(Flood{}, pointers(fleet(t, n, 0)))
 		type start struct {
 			i  failover.InstanceName
 			at time.Time
@@ -117,7 +117,7 @@ func TestNoWindowSeesMoreStartsThanTheLimit(t *testing.T) {
 }
 
 func TestTheBreakerForgetsAfterTheWindow(t *testing.T) {
-	b := newBreaker(Flood{}, fleet(t, 10, 0))
+	b := newBreaker(Flood{}, pointers(fleet(t, 10, 0)))
 	now := time.Unix(0, 0)
 	ask := func(i int) bool { return b.ask(failover.InstanceName(fmt.Sprintf("i%03d", i)), now).OK }
 	for i := range 3 {
@@ -142,16 +142,24 @@ func TestTheHintNamesWhatSetsTheWantingApart(t *testing.T) {
 		}
 		return v
 	}
-	v := last(newBreaker(Flood{}, fleet(t, 10, 4)), 0, 1, 2, 3)
+	v := last(newBreaker(Flood{}, pointers(fleet(t, 10, 4))), 0, 1, 2, 3)
 	want := "4 of 10 instances want to move within 5m0s; all of these, but not all instances, depend on provider other, zone other.example.: look there first"
 	if v.OK || v.Wanting != 4 || v.Hint != want {
 		t.Errorf("got %+v, want the hint %q", v, want)
 	}
-	v = last(newBreaker(Flood{}, fleet(t, 10, 2)), 0, 1, 5, 6)
+	v = last(newBreaker(Flood{}, pointers(fleet(t, 10, 2))), 0, 1, 5, 6)
 	if !strings.Contains(v.Hint, "they all depend on vantages in rack-1, vantages in rack-2, vantages in rack-3:") {
 		t.Errorf("hint %q, want what all share", v.Hint)
 	}
-	if v = last(newBreaker(Flood{}, fleet(t, 10, 2)), 0); v.Hint != "" || !v.OK {
+	if v = last(newBreaker(Flood{}, pointers(fleet(t, 10, 2))), 0); v.Hint != "" || !v.OK {
 		t.Errorf("one alone got %+v", v)
 	}
+}
+
+func pointers(ps []failover.Policy) []*failover.Policy {
+	var out []*failover.Policy
+	for i := range ps {
+		out = append(out, &ps[i])
+	}
+	return out
 }

@@ -48,11 +48,26 @@ type inbox struct {
 }
 
 func newInbox(vantages int) *inbox {
-	return &inbox{
-		ready: make(chan struct{}, 1),
-		// More than one per vantage: when it is full, some vantage has two, so
-		// there is always an older one to drop.
-		maxReports: max(leastReports, 2*vantages),
+	return &inbox{ready: make(chan struct{}, 1), maxReports: roomFor(vantages)}
+}
+
+// roomFor is how many reports may wait. More than one per vantage: when it is
+// full, some vantage has two, so there is always an older one to drop.
+func roomFor(vantages int) int { return max(leastReports, 2*vantages) }
+
+// fit makes room for another number of vantages. Reports that wait already
+// are kept.
+func (b *inbox) fit(vantages int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.maxReports = max(roomFor(vantages), b.reports)
+}
+
+// poke wakes the owner although nothing waits.
+func (b *inbox) poke() {
+	select {
+	case b.ready <- struct{}{}:
+	default:
 	}
 }
 
@@ -67,10 +82,7 @@ func (b *inbox) take() []item {
 
 func (b *inbox) pushLocked(it item) {
 	b.items = append(b.items, it)
-	select {
-	case b.ready <- struct{}{}:
-	default:
-	}
+	b.poke()
 }
 
 func (b *inbox) putAnswer(a answer) {

@@ -73,7 +73,7 @@ func (o *owner) attend(ctx context.Context, now time.Time) {
 	l := &o.life
 	if !l.writing.IsZero() && !l.slow && !now.Before(l.writing.Add(o.c.cfg.Limits.Commit)) {
 		l.slow = true
-		text := fmt.Sprintf("the ledger has been writing for %s: nothing is decided for %s until it is done", now.Sub(l.writing).Round(time.Second), o.policy.Instance)
+		text := fmt.Sprintf("the ledger has been writing for %s: nothing is decided for %s until it is done", now.Sub(l.writing).Round(time.Second), o.name)
 		o.tell(slog.LevelWarn, Transition{Kind: KindFault, To: "ledger slow", Reason: text})
 		o.page(failover.Page{Kind: "ledger", Text: text})
 	}

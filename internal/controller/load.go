@@ -23,7 +23,7 @@ func (o *owner) load(ctx context.Context) {
 			delete(o.life.open, id)
 		}
 	}
-	ledger, i, wait := o.c.cfg.Ledger, o.policy.Instance, o.life.loadWait
+	ledger, i, wait := o.c.cfg.Ledger, o.name, o.life.loadWait
 	failed := func(err error) answer { return answer{err: err} }
 	e := errand{
 		name: errandLoad, limit: wait + o.c.cfg.Limits.Commit,

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,20 +29,28 @@ type open struct {
 	cancel context.CancelFunc
 }
 
-// owner is the goroutine of one instance with everything that it alone may
-// touch.
+// owner is one instance with everything that only its turns may touch.
 type owner struct {
 	c       *Controller
-	policy  *failover.Policy
+	name    failover.InstanceName
 	inbox   *inbox
 	replies replies
 	snap    atomic.Pointer[Snapshot]
-	lastID  uint64 // of errands, over all lives
-	life    life
+	gone    chan struct{} // closed when a reload removed the instance
+	leave   context.CancelFunc
+
+	// mu is held for a turn, which never waits for anything.
+	mu     sync.Mutex
+	policy *failover.Policy
+	lastID uint64 // of errands, over all lives
+	life   life
+	fault  error // that ended the life, until its goroutine has seen it
+	ended  bool  // a reload removed it: it has no more turns
 }
 
 // life is what an owner knows since it last began from the ledger.
 type life struct {
+	ctx    context.Context // nil: it has ended, or not begun
 	group  *errgroup.Group
 	state  failover.State
 	loaded bool
@@ -76,7 +85,7 @@ type life struct {
 }
 
 func newOwner(c *Controller, p *failover.Policy) *owner {
-	o := &owner{c: c, policy: p, inbox: newInbox(len(p.Vantages))}
+	o := &owner{c: c, name: p.Instance, policy: p, inbox: newInbox(len(p.Vantages)), gone: make(chan struct{}), leave: func() {}}
 	now := c.now()
 	o.snap.Store(&Snapshot{Instance: p.Instance, State: c.cfg.Core.New(now), Policy: p, At: now})
 	return o
@@ -93,13 +102,16 @@ func (o *owner) run(ctx context.Context, g *errgroup.Group) error {
 		if fault == nil {
 			return nil
 		}
+		o.mu.Lock()
+		o.fault = nil
+		o.mu.Unlock()
 		if o.c.now().Sub(began) > longestFault {
 			pause = shortestFault
 		}
 		o.c.count.faults.Add(1)
 		o.replies.failAll(errRestarted)
 		o.tell(slog.LevelError, Transition{Kind: KindFault, To: "starting again from the ledger", Reason: fault.Error()})
-		o.page(failover.Page{Kind: "fault", Text: fmt.Sprintf("a fault of this program stopped the decisions for %s; it starts again from the ledger in %s: %v", o.policy.Instance, pause, fault)})
+		o.page(failover.Page{Kind: "fault", Text: fmt.Sprintf("a fault of this program stopped the decisions for %s; it starts again from the ledger in %s: %v", o.name, pause, fault)})
 		select {
 		case <-ctx.Done():
 			return nil
@@ -110,19 +122,14 @@ func (o *owner) run(ctx context.Context, g *errgroup.Group) error {
 }
 
 // live is one life: from the ledger to the end of ctx (nil) or to a panic.
-func (o *owner) live(ctx context.Context, g *errgroup.Group) (fault error) {
+func (o *owner) live(ctx context.Context, g *errgroup.Group) error {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
-	defer func() {
-		if r := recover(); r != nil {
-			fault = fmt.Errorf("panic: %v", r)
-			o.panicked("decide", debug.Stack())
-		}
-	}()
-	o.begin(ctx, g)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
+	due, fault := o.act(func() { o.begin(ctx, g) })
+	for fault == nil {
+		timer.Reset(due.Sub(o.c.now()))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -132,21 +139,42 @@ func (o *owner) live(ctx context.Context, g *errgroup.Group) (fault error) {
 		if ctx.Err() != nil {
 			return nil
 		}
-		o.turn(ctx)
-		timer.Reset(o.life.due.Sub(o.c.now()))
+		due, fault = o.act(func() { o.turn(ctx) })
 	}
+	return fault
+}
+
+// act does f as the only one who touches the instance, and returns when it
+// wants its next turn. A panic ends the life.
+func (o *owner) act(f func()) (due time.Time, fault error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	defer func() {
+		if r := recover(); r != nil {
+			o.fault = fmt.Errorf("panic: %v", r)
+			o.panicked("decide", debug.Stack())
+		}
+		if o.fault != nil {
+			o.life.ctx = nil
+		}
+		due, fault = o.life.due, o.fault
+	}()
+	if o.fault == nil && !o.ended {
+		f()
+	}
+	return
 }
 
 // begin feeds the lead and asks for the record.
 func (o *owner) begin(ctx context.Context, g *errgroup.Group) {
 	now := o.c.now()
 	tilts, _ := o.c.watch.look()
-	lead := o.c.cfg.Lead
+	lead := *o.c.lead.Load()
 	if o.life.group != nil {
 		lead = o.life.lead
 	}
 	o.life = life{
-		group: g, state: o.c.cfg.Core.New(now), open: make(map[uint64]open), heard: make(heard), look: true,
+		ctx: ctx, group: g, state: o.c.cfg.Core.New(now), open: make(map[uint64]open), heard: make(heard), look: true,
 		lastTick: now, due: now, tilts: tilts,
 		yielded: o.life.yielded, yieldAt: o.life.yieldAt, serials: o.life.serials,
 	}
@@ -263,7 +291,7 @@ func (o *owner) publish() {
 	l := &o.life
 	now := o.c.now()
 	o.snap.Store(&Snapshot{
-		Instance: o.policy.Instance, State: l.state, Policy: o.policy, At: now, Serials: l.serials,
+		Instance: o.name, State: l.state, Policy: o.policy, At: now, Serials: l.serials,
 		Writing: l.writing, Lapse: orYielded(l.lapsed.why, l.yielded), Again: l.lapsed.again,
 	})
 	if !l.look {
@@ -271,7 +299,7 @@ func (o *owner) publish() {
 	}
 	l.look = false
 	view := o.c.cfg.Core.Look(&l.state, o.policy, now)
-	view.Instance, view.At = o.policy.Instance, now
+	view.Instance, view.At = o.name, now
 	if ts := transitions(&l.view, &view); len(ts) > 0 {
 		o.c.count.subscribersDropped.Add(o.c.subs.publish(ts))
 		for _, t := range ts {
@@ -283,7 +311,7 @@ func (o *owner) publish() {
 
 // tell logs a transition that the view does not show, and publishes it.
 func (o *owner) tell(level slog.Level, t Transition) {
-	t.Instance, t.At = o.policy.Instance, o.c.now()
+	t.Instance, t.At = o.name, o.c.now()
 	o.c.count.subscribersDropped.Add(o.c.subs.publish([]Transition{t}))
 	o.c.logs.post(logNote{level, string(t.Kind), t.attrs()})
 }
@@ -291,13 +319,13 @@ func (o *owner) tell(level slog.Level, t Transition) {
 // panicked logs where a panic came from; what follows from it is told apart.
 func (o *owner) panicked(doing string, stack []byte) {
 	o.c.logs.post(logNote{slog.LevelError, "panic", []slog.Attr{
-		slog.String("instance", string(o.policy.Instance)), slog.String("doing", doing), slog.String("stack", string(stack)),
+		slog.String("instance", string(o.name)), slog.String("doing", doing), slog.String("stack", string(stack)),
 	}})
 }
 
 func (o *owner) page(p failover.Page) {
 	o.c.logs.post(logNote{slog.LevelWarn, "page", []slog.Attr{
-		slog.String("instance", string(o.policy.Instance)), slog.String("kind", p.Kind), slog.String("reason", p.Text),
+		slog.String("instance", string(o.name)), slog.String("kind", p.Kind), slog.String("reason", p.Text),
 	}})
-	o.c.pages.post(pageNote{o.policy.Instance, p})
+	o.c.pages.post(pageNote{o.name, p})
 }

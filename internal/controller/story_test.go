@@ -29,8 +29,11 @@ type stage struct {
 	mu    sync.Mutex
 	down  map[failover.ClusterName]bool
 	crash string // failpoint that ends the process
-	stop  context.CancelFunc
-	ended chan error
+	pass  func(point string)
+
+	reloading sync.Mutex
+	stop      context.CancelFunc
+	ended     chan error
 }
 
 // safeLog is a log that can be read while it is written.
@@ -111,7 +114,11 @@ func (s *stage) life(term uint64, p failover.Policy) {
 			if dies {
 				s.crash = ""
 			}
+			pass := s.pass
 			s.mu.Unlock()
+			if pass != nil {
+				pass(point)
+			}
 			if dies {
 				cancel()
 				return errBroken

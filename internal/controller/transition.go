@@ -22,7 +22,8 @@ const (
 	KindHeld      Kind = "held"
 	KindStop      Kind = "stop"
 	KindTilt      Kind = "tilt"
-	KindFault     Kind = "fault" // of this program or of what it depends on
+	KindConfig    Kind = "config" // a reload
+	KindFault     Kind = "fault"  // of this program or of what it depends on
 )
 
 // Transition is one change of an instance that people may want to hear of.

@@ -1,0 +1,222 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"pointsman/internal/failover"
+)
+
+// roster is who there is. It is replaced whole, never changed.
+type roster struct {
+	owners map[failover.InstanceName]*owner
+	order  []failover.InstanceName // as in the configuration
+}
+
+func (r *roster) policies() []*failover.Policy {
+	ps := make([]*failover.Policy, 0, len(r.order))
+	for _, i := range r.order {
+		ps = append(ps, r.owners[i].snap.Load().Policy)
+	}
+	return ps
+}
+
+// outside is what a reload may replace of the world outside.
+type outside struct {
+	names    map[string]Names
+	verifier Verifier
+}
+
+// running is what Run runs under; ctx is nil before it.
+type running struct {
+	mu    sync.Mutex // also held by a reload, so that there is one at a time
+	ctx   context.Context
+	group *errgroup.Group
+	ended bool
+}
+
+// begin starts every instance, and keeps the group open for those that a
+// reload adds until ctx ends.
+func (c *Controller) begin(ctx context.Context, g *errgroup.Group) {
+	r := &c.running
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ctx, r.group = ctx, g
+	for _, i := range c.roster.Load().order {
+		c.startLocked(c.roster.Load().owners[i])
+	}
+	g.Go(func() error {
+		<-ctx.Done()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.ended = true
+		return nil
+	})
+}
+
+func (c *Controller) startLocked(o *owner) {
+	ctx, leave := context.WithCancel(c.running.ctx)
+	o.leave = leave
+	c.running.group.Go(func() error {
+		defer leave()
+		return o.run(ctx, c.running.group)
+	})
+}
+
+// Setup is what Reload can change.
+type Setup struct {
+	Policies []failover.Policy // of all instances, in their order
+	Names    map[string]Names  // nil keeps the present ones
+	Verifier Verifier          // nil keeps the present one
+	Flood    Flood             // zero keeps the present settings
+}
+
+// Reload makes the controller run other instances, or the same ones under
+// other policies. It takes no lead, starts no operation and changes no record
+// by itself: an instance that stays keeps everything that it has seen and has
+// in hand, and its core is told by failover.PolicyChanged; one whose policy
+// is the same is not touched. An instance that is new begins as after a start
+// of the process. One that is missing ends: what it asked for outside is
+// cancelled, a commit in hand is let finish, and who waits for a reply is
+// told.
+//
+// When Reload returns nil every snapshot shows its new policy; with an error
+// nothing was changed. Errors: every fault of the policies together; ErrInHand
+// when an instance to be removed has an operation in hand, or its record was
+// not read yet; ErrStopped.
+func (c *Controller) Reload(s Setup) error {
+	next := c.cfg
+	now := c.outside.Load()
+	next.Policies, next.Names, next.Verifier = slices.Clone(s.Policies), s.Names, s.Verifier
+	if next.Names == nil {
+		next.Names = now.names
+	}
+	if next.Verifier == nil {
+		next.Verifier = now.verifier
+	}
+	if err := next.Validate(); err != nil {
+		return err
+	}
+
+	c.running.mu.Lock()
+	defer c.running.mu.Unlock()
+	if c.running.ended {
+		return ErrStopped
+	}
+	was := c.roster.Load()
+	will := &roster{owners: make(map[failover.InstanceName]*owner, len(next.Policies))}
+	var added, kept []*owner
+	var other []*failover.Policy // of those that were kept
+	for i := range next.Policies {
+		p := &next.Policies[i]
+		o := was.owners[p.Instance]
+		switch {
+		case o == nil:
+			o = newOwner(c, p)
+			added = append(added, o)
+		case !reflect.DeepEqual(o.snap.Load().Policy, p):
+			kept, other = append(kept, o), append(other, p)
+		}
+		will.owners[p.Instance] = o
+		will.order = append(will.order, p.Instance)
+	}
+	if err := was.part(will); err != nil {
+		return err
+	}
+
+	c.outside.Store(&outside{next.Names, next.Verifier})
+	for i, o := range kept {
+		o.obey(other[i])
+	}
+	c.roster.Store(will)
+	c.flood.reset(s.Flood, will.policies())
+	if c.running.ctx != nil {
+		for _, o := range added {
+			c.startLocked(o)
+		}
+	}
+	for _, o := range added {
+		o.tell(slog.LevelInfo, Transition{Kind: KindConfig, To: "added"})
+	}
+	return nil
+}
+
+// part ends every instance that is not in will, or none of them.
+func (r *roster) part(will *roster) error {
+	var leaving []*owner
+	for _, i := range r.order {
+		if will.owners[i] == nil {
+			leaving = append(leaving, r.owners[i])
+		}
+	}
+	for i, o := range leaving {
+		o.mu.Lock() // no turn may begin anything between the question and the end
+		if why := o.inHand(); why != "" {
+			for _, o := range leaving[:i+1] {
+				o.mu.Unlock()
+			}
+			return fmt.Errorf("instance %s: %w: %s", o.name, ErrInHand, why)
+		}
+	}
+	for _, o := range leaving {
+		o.end()
+		o.mu.Unlock()
+	}
+	return nil
+}
+
+// inHand says why the instance cannot be left alone, or nothing.
+func (o *owner) inHand() string {
+	l := &o.life
+	rec, _ := l.state.Record()
+	op := rec.Op
+	if op == nil && l.commit != 0 {
+		op = l.recording.Op
+	}
+	switch {
+	case op != nil:
+		return fmt.Sprintf("the %s %s to %s is at %s: let it end, or abort it", op.Kind, op.ID, op.To, op.Step)
+	case !l.loaded:
+		return "its record was not read yet, so it is not known whether an operation is in hand"
+	}
+	return ""
+}
+
+// end is the last that happens to an instance that was removed.
+func (o *owner) end() {
+	o.tell(slog.LevelInfo, Transition{Kind: KindConfig, To: "removed"})
+	o.ended = true
+	o.leave()
+	close(o.gone)
+	o.replies.failAll(errRemoved)
+}
+
+// obey swaps the policy between two turns.
+func (o *owner) obey(p *failover.Policy) {
+	_, _ = o.act(func() { // a fault is seen by the owner's own goroutine
+		o.policy = p
+		o.inbox.fit(len(p.Vantages))
+		o.tell(slog.LevelInfo, Transition{Kind: KindConfig, To: "changed"})
+		l := &o.life
+		l.look = true
+		clear(l.heard)
+		if l.ctx != nil {
+			o.feed(l.ctx, failover.Tick{})
+			o.publish()
+			o.schedule()
+		}
+	})
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s := *o.snap.Load(); s.Policy != p { // before its life, after it, or after a panic
+		o.policy, s.Policy = p, p
+		o.snap.Store(&s)
+	}
+	o.inbox.poke() // it may want its next turn at another time
+}
