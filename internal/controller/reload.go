@@ -207,7 +207,7 @@ func (o *owner) obey(p *failover.Policy) {
 		l.look = true
 		clear(l.heard)
 		if l.ctx != nil {
-			o.feed(l.ctx, failover.Tick{})
+			o.feed(l.ctx, failover.PolicyChanged{})
 			o.publish()
 			o.schedule()
 		}

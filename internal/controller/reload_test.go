@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,7 +34,7 @@ func TestAReloadTellsOnlyTheCoresWhosePolicyChanged(t *testing.T) {
 		if s, _ := w.Snapshot(orders); s.Policy.Cooldown != o.Cooldown {
 			t.Errorf("right after the reload the snapshot has the cooldown %s, want %s", s.Policy.Cooldown, o.Cooldown)
 		}
-		if n := len(w.script.stamped(orders)); n != 1 {
+		if n := len(only[failover.PolicyChanged](w.script, orders)); n != 1 {
 			t.Errorf("the core of the changed one was told %d times", n)
 		}
 		if es := w.script.stamped(billing); len(es) != 0 {
@@ -307,17 +306,14 @@ func TestTheFloodBreakerKnowsHowManyInstancesAReloadLeft(t *testing.T) {
 }
 
 func TestAPanicInAReloadCostsOneInstanceItsMemory(t *testing.T) {
-	var done atomic.Bool
-	done.Store(true)
 	inBubble(t, func(_ *Config, w *world) {
 		w.script.on = func(i failover.InstanceName, e failover.Event) []failover.Action {
-			if _, ok := e.(failover.Tick); ok && i == orders && !done.Swap(true) {
+			if _, ok := e.(failover.PolicyChanged); ok && i == orders {
 				panic("fault on purpose")
 			}
 			return nil
 		}
 	}, func(t *testing.T, w *world) {
-		done.Store(false)
 		if err := w.Reload(Setup{Policies: []failover.Policy{changed(policy(t, orders)), changed(policy(t, billing))}}); err != nil {
 			t.Fatal(err)
 		}
