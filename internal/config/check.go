@@ -91,6 +91,7 @@ func (c *compiler) pem(x val[string]) ([]byte, bool) {
 		c.fault(x.at, "relative paths start at "+c.dir, "ca_file: %s", message)
 		return nil, false
 	}
+	c.made.Saw(c.path(x.v), data)
 	return data, true
 }
 

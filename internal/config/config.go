@@ -28,6 +28,7 @@ type Config struct {
 	Providers  []Provider
 	Instances  []Instance
 	Warnings   Faults // what works and is probably not meant
+	Contents          // what it was made of
 
 	doc *fileDoc
 }
@@ -92,6 +93,9 @@ type VantageFile struct {
 	Allow       []netip.Prefix
 	Targets     []healthcheck.Target // of all instances
 	Warnings    Faults
+	Contents
+
+	doc *vantageFileDoc
 }
 
 // Load reads and checks pointsman.yaml. It opens the file and the CA files
@@ -163,6 +167,7 @@ func plainErr(err error) string {
 type compiler struct {
 	*notes
 	dir  string
+	made Contents
 	read func(string) ([]byte, error) // of CA files; nil reads none
 
 	eyes     []eye                         // who probes
@@ -184,7 +189,7 @@ type owner struct {
 
 func newCompiler(name string, data []byte, read func(string) ([]byte, error)) *compiler {
 	return &compiler{
-		notes: &notes{src: newSource(name, data)}, dir: filepath.Dir(name), read: read,
+		notes: &notes{src: newSource(name, data)}, dir: filepath.Dir(name), made: contentsOf(data), read: read,
 		names: map[failover.RecordName]owner{}, zonesFor: map[string]pos{},
 	}
 }
@@ -203,10 +208,10 @@ func (c *compiler) decode(data []byte, doc any, wanted fileKind) bool {
 
 // path makes a path start at the folder of the file.
 func (c *compiler) path(p string) string {
-	if p == "" || filepath.IsAbs(p) {
+	if p == "" {
 		return p
 	}
-	return filepath.Join(c.dir, p)
+	return resolve(c.dir, p)
 }
 
 // versionKnown is the only version of both files.
@@ -223,7 +228,7 @@ func compileFile(name string, data []byte, read func(string) ([]byte, error)) (*
 	if !c.decode(data, doc, controllerKind) {
 		return nil, c.err()
 	}
-	cfg := &Config{File: name, doc: doc}
+	cfg := &Config{File: name, Contents: c.made, doc: doc}
 	c.version(doc.Version)
 	cfg.Controller = c.controller(&doc.Controller)
 	c.vantages(cfg)

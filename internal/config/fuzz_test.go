@@ -106,11 +106,11 @@ func FuzzParseVantage(f *testing.F) {
 // What a hostile or broken file can cost is bounded before the parser runs.
 func TestHugeAndDeepFilesAreRefusedEarly(t *testing.T) {
 	for name, text := range map[string]string{
-		"4 MiB of keys":       strings.Repeat("a: 1\n", 850_000),
-		"many values":         strings.Repeat("- a: 1\n  b: c\n", 160_000),
+		"16 MiB of keys":      strings.Repeat("a: 1\n", 3_400_000),
+		"many values":         strings.Repeat("- a: 1\n  b: c\n", 340_000),
 		"brackets":            "a: " + strings.Repeat("[", 4000),
 		"brackets over lines": "a:\n" + strings.Repeat("  [\n", 4000),
-		"many keys":           strings.Repeat("a: 1\n", 6000),
+		"many keys":           strings.Repeat("a: 1\n", maxKeys+1),
 		"a bomb of aliases":   "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nd: [*c, *c]\n",
 		"one long line":       "a: " + strings.Repeat("- ", 8000),
 		"larger than allowed": strings.Repeat("#\n", maxFile/2+1),
@@ -127,7 +127,14 @@ func TestHugeAndDeepFilesAreRefusedEarly(t *testing.T) {
 
 func TestHugeFileIsNotReadToItsEnd(t *testing.T) {
 	_, err := Load("/dev/zero")
-	if err == nil || !strings.Contains(err.Error(), "larger than 4 MiB") {
+	if err == nil || !strings.Contains(err.Error(), "larger than 16 MiB") {
 		t.Errorf("%.200v", err)
+	}
+}
+
+func TestTooManyKeysAreNamedWithTheBound(t *testing.T) {
+	_, err := Parse("x.yaml", []byte(strings.Repeat("a: 1\n", maxKeys+1)))
+	if err == nil || !strings.Contains(err.Error(), "x.yaml:25001:2: more than 25000 keys in one mapping") {
+		t.Errorf("%.300v", err)
 	}
 }

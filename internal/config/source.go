@@ -15,11 +15,11 @@ import (
 // mapping and once for each level, so keys and levels are bounded before it
 // runs: a stack overflow ends the process and cannot be recovered from.
 const (
-	maxFile   = 4 << 20 // bytes
-	maxLine   = 8 << 10 // bytes; a line can open one level for every two of them
-	maxSigns  = 200_000 // characters that can each become a token
-	maxKeys   = 5_000   // keys of one mapping
-	maxLevels = 100     // brackets inside one another
+	maxFile   = 16 << 20  // bytes
+	maxLine   = 8 << 10   // bytes; a line can open one level for every two of them
+	maxSigns  = 1_000_000 // characters that can each become a token
+	maxKeys   = 25_000    // keys of one mapping
+	maxLevels = 100       // brackets inside one another
 )
 
 // source is the text of one file.

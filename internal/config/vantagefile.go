@@ -19,7 +19,7 @@ func compileVantageFile(name string, data []byte, read func(string) ([]byte, err
 	c.secretPath("key_file", doc.KeyFile)
 	allow := c.allowed(doc.Allow)
 	v := &VantageFile{
-		File: name, Name: failover.VantageName(doc.Name.v), KeyFile: c.path(doc.KeyFile.v), Controls: c.controls(doc.Controls, allow), Allow: allow,
+		File: name, Contents: c.made, doc: doc, Name: failover.VantageName(doc.Name.v), KeyFile: c.path(doc.KeyFile.v), Controls: c.controls(doc.Controls, allow), Allow: allow,
 	}
 	c.eyes = []eye{{v.Name, allow}}
 	seen := map[string]pos{}
