@@ -82,7 +82,7 @@ func (t Target) validateChecks(f *faults) {
 		f.add("checks", "keep one of the two", "excludes check")
 	}
 	if len(t.Checks) > maxChecks {
-		f.add("checks", "", "%d are more than %d", len(t.Checks), maxChecks)
+		f.add("checks", "", "lists %d checks, more than %d", len(t.Checks), maxChecks)
 	}
 	if t.Combine != "" && !slices.Contains(Combines, t.Combine) {
 		f.add("combine", "", "%q is none of %v", t.Combine, Combines)

@@ -264,7 +264,7 @@ func TestEachMistakeInSeveralChecksIsNamed(t *testing.T) {
 		`checks[1].name: "web" is there twice`:                                                                   func(tg *Target) { tg.Checks[1].Name = "web" },
 		`checks[1].name: "a b" is no word of at most 63 characters`:                                              func(tg *Target) { tg.Checks[1].Name = "a b" },
 		"checks[1].path: means nothing to a tcp check (use type http or https)":                                  func(tg *Target) { tg.Checks[1].Path = "/" },
-		"checks: 9 are more than 8":                                                                              func(tg *Target) { tg.Checks = slices.Repeat([]Check{tcp}, 9) },
+		"checks: lists 9 checks, more than 8":                                                                    func(tg *Target) { tg.Checks = slices.Repeat([]Check{tcp}, 9) },
 		`address: "192.0.2.1" has no port within 1 to 65535`:                                                     func(tg *Target) { tg.Address = "192.0.2.1" },
 		"identity: is missing: the check asks who answers, but not who should (usually the name of the cluster)": func(tg *Target) { tg.Checks[0].Identity.Header = "X" },
 		"combine: has no use with one check (write several checks, or leave it out)":                             func(tg *Target) { tg.Check, tg.Checks, tg.Combine = tcp, nil, All },

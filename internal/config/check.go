@@ -147,17 +147,20 @@ type probedCluster struct {
 
 // probed builds the targets of one instance and lets the healthcheck room
 // check them.
-func (c *compiler) probed(clientName string, p *failover.Policy, doc *checkDoc, clusters []probedCluster) []healthcheck.Target {
-	check := c.check(doc)
+func (c *compiler) probed(clientName string, p *failover.Policy, at pos, doc *checksDoc, clusters []probedCluster) []healthcheck.Target {
+	like := healthcheck.Target{
+		Instance: p.Instance, Name: clientName,
+		Count: p.Count, Round: p.Round, Timeout: p.Timeout, Burst: p.Burst, RideOut: p.RideOut,
+	}
+	c.checks(at, doc, &like)
+	identity := doc.identity() != pos{}
 	var targets []healthcheck.Target
 	seen := map[string]pos{}
 	identities := map[string]pos{}
 	for _, cl := range clusters {
-		t := healthcheck.Target{
-			Instance: p.Instance, Cluster: failover.ClusterName(cl.name), Address: cl.doc.Address.v, Name: clientName, Check: check,
-			Count: p.Count, Round: p.Round, Timeout: p.Timeout, Burst: p.Burst, RideOut: p.RideOut,
-		}
-		if check.Identity.Configured() {
+		t := like
+		t.Cluster, t.Address = failover.ClusterName(cl.name), cl.doc.Address.v
+		if identity {
 			t.Identity = cl.doc.Identity.or(cl.name)
 			if first, ok := identities[t.Identity]; ok {
 				c.fault(cl.doc.Identity.place(cl.at), "each cluster must be told from the other by its identity", "the identity %q is also that of the cluster in line %d", t.Identity, first.line)
@@ -169,7 +172,7 @@ func (c *compiler) probed(clientName string, p *failover.Policy, doc *checkDoc, 
 		c.address(cl, clientName, seen)
 		targets = append(targets, t)
 		for _, f := range t.Validate() {
-			c.probeFault(cl, doc, f)
+			c.probeFault(cl, at, doc, f)
 		}
 		c.reachable(cl)
 	}
@@ -212,6 +215,8 @@ func (c *compiler) address(cl probedCluster, clientName string, seen map[string]
 
 // checkHints helps where the healthcheck room gives no hint.
 var checkHints = map[string]string{
+	"name":     "a word of letters, digits, '-', '_' and '.', once among the checks",
+	"checks":   "keep those that should decide",
 	"path":     "write it like /healthz",
 	"identity": "keep one of the three; a path is written like $.status.cluster",
 	"json":     "write it like $.status.checks[0].state",
@@ -219,22 +224,34 @@ var checkHints = map[string]string{
 }
 
 // probeFault puts a fault of the healthcheck room at its place. Every cluster
-// has the same check, so its faults come once for each and are noted once;
+// has the same checks, so their faults come once for each and are noted once;
 // keys that the compiler has looked at itself are passed over.
-func (c *compiler) probeFault(cl probedCluster, check *checkDoc, f healthcheck.Fault) {
+func (c *compiler) probeFault(cl probedCluster, at pos, doc *checksDoc, f healthcheck.Fault) {
 	if f.Path == "address" {
-		if cl.doc.Address.set && !c.has(check.Port.at) && !c.has(cl.doc.Address.at) {
+		portAt := slices.ContainsFunc(doc.all(), func(k *checkDoc) bool { return c.has(k.Port.at) })
+		if cl.doc.Address.set && !portAt && !c.has(cl.doc.Address.at) {
 			c.fault(cl.doc.Address.at, cmp.Or(f.Hint, "write it like 192.0.2.1:8080 or [2001:db8::1]:8080"), "%s %s", f.Path, f.Problem)
 		}
 		return
 	}
-	path, ok := strings.CutPrefix(f.Path, "check.")
-	if !ok || !check.Type.set || path == "ca" && check.CAFile.set && c.has(check.CAFile.at) {
-		return
+	key, path, inside := strings.Cut(f.Path, ".")
+	check := &doc.Check
+	var i int
+	if n, _ := fmt.Sscanf(key, "checks[%d]", &i); n == 1 && i < len(doc.Checks) {
+		check = &doc.Checks[i].checkDoc
 	}
-	at := find(check, path, check.pos)
-	key, _, _ := strings.Cut(path, ".")
-	if !c.has(at) {
+	switch {
+	case key == "combine" || key == "checks":
+		path = key
+	case !inside || key != "check" && check == &doc.Check:
+		return
+	case !check.Type.set, path == "ca" && check.CAFile.set && c.has(check.CAFile.at):
+		return
+	default:
+		at = check.pos
+	}
+	if at = find(doc, f.Path, at); !c.has(at) {
+		key, _, _ = strings.Cut(path, ".")
 		c.fault(at, cmp.Or(f.Hint, checkHints[key], "see docs/config.md"), "%s %s", f.Path, f.Problem)
 	}
 }

@@ -155,8 +155,12 @@ func TestVantageFileHasTheGenerationsOfItsController(t *testing.T) {
 		"headers":             {"status: [200", `headers: {X-B: "2", X-A: "yes"}, expect_headers: {X-C: "^[0-9]+: "}, status: [200`},
 		"numbers and warning": {"status: [200", `slow: 1500us, port: 81, status: [200`},
 		"tls":                 {"{type: http,", "{type: https, server_name: x.test, host: x.test, cert_warn: 30d, "},
-		"other preset":        {"preset: stateless-http", "preset: tablestore-standby"},
-		"odd numbers":         {"ride_out: 4s", "ride_out: 61s\n    ratio: 0.333\n    window: 7\n    round: 1100ms\n    burst: 1ms"},
+		"several checks": {
+			"check: {type: http, path: /healthz, status: [200, 3xx, 418-420], identity: {header: X-Cluster}}",
+			"checks: [{name: web, type: http, identity: {header: X-Cluster}}, {type: tcp, port: 81}]\n    combine: any",
+		},
+		"other preset": {"preset: stateless-http", "preset: tablestore-standby"},
+		"odd numbers":  {"ride_out: 4s", "ride_out: 61s\n    ratio: 0.333\n    window: 7\n    round: 1100ms\n    burst: 1ms"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := strings.Replace(full, r[0], r[1], 1)
@@ -247,10 +251,23 @@ func TestEffectiveNumbersSayWhereTheyComeFrom(t *testing.T) {
 }
 
 func TestWarnings(t *testing.T) {
+	const fullCheck = "check: {type: http, path: /healthz, status: [200, 3xx, 418-420], identity: {header: X-Cluster}}"
+	alone := strings.Replace(strings.Replace(full, fullCheck, "move_proof: waived\n    check: HERE", 1), ", identity: two", "", 1)
 	three := strings.Replace(full, "  - {name: van-3, domain: rack-3", "  - {name: van-3, domain: rack-2", 1)
 	cfg := parse(t, three)
 	if len(cfg.Warnings) != 1 || !strings.Contains(cfg.Warnings[0].Message, "both must agree") || cfg.Warnings[0].Line != 6 {
 		t.Errorf("two domains: %v", cfg.Warnings)
+	}
+	for want, check := range map[string]string{
+		"a tcp check can be all that a cluster has to pass": "check: {type: tcp}",
+		"a tcp check can be all":                            "checks: [{type: tcp}, {type: tcp, port: 81}]",
+		"a tcp check can":                                   "checks: [{type: http}, {type: tcp}]\n    combine: any",
+		"":                                                  "checks: [{type: http}, {type: tcp}]",
+	} {
+		cfg = parse(t, strings.Replace(alone, "check: HERE", check, 1))
+		if want == "" && len(cfg.Warnings) > 0 || want != "" && (len(cfg.Warnings) != 1 || !strings.HasPrefix(cfg.Warnings[0].Message, want)) {
+			t.Errorf("%s: %v", check, cfg.Warnings)
+		}
 	}
 	unused := strings.Replace(full, "provider: bind, targets: {b: b.example.com.}", "provider: other", 1)
 	unused = strings.Replace(unused, "providers:\n", "providers:\n  other: {type: rfc2136, server: 127.0.0.1:5300, zone: example.com., key: {name: ctl., secret_file: ./tsig.key}}\n", 1)

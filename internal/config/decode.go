@@ -200,6 +200,7 @@ func (d *decoder) entries(n ast.Node, at pos, f func(key string, at pos, value a
 type field struct {
 	value    reflect.Value
 	required bool
+	or       string // the key that may stand in its place
 }
 
 // fields lists the keys of a struct, those of embedded structs included.
@@ -220,7 +221,8 @@ func fields(v reflect.Value) (map[string]field, []string) {
 			order = append(order, names...)
 			continue
 		}
-		byKey[name] = field{v.Field(i), opts == "required"}
+		or, _ := strings.CutPrefix(opts, "or=")
+		byKey[name] = field{v.Field(i), opts != "", or}
 		order = append(order, name)
 	}
 	return byKey, order
@@ -256,7 +258,7 @@ func (d *decoder) structure(n ast.Node, at pos, v reflect.Value) {
 		return
 	}
 	for _, key := range order {
-		if known[key].required && !given[key] {
+		if f := known[key]; f.required && !given[key] && !given[f.or] {
 			d.fault(at, cmp.Or(missingHints[key], "write "+key+": and its value"), "key %q is missing", key)
 		}
 	}
@@ -267,6 +269,9 @@ func (d *decoder) structure(n ast.Node, at pos, v reflect.Value) {
 func unknown(key string, known []string) (meant, hint string) {
 	if f, ok := foreignKeys[key]; ok && slices.Contains(known, f.meant) {
 		return f.meant, f.hint
+	}
+	if slices.Contains(weighing, key) && (slices.Contains(known, "combine") || slices.Contains(known, "expect_headers")) {
+		return "", weighingHint
 	}
 	if s := nearest(key, known); s != "" {
 		return s, fmt.Sprintf("did you mean %q?", s)

@@ -71,8 +71,8 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 	c.windows(doc, &p)
 	c.nameList(cfg, doc, &p)
 	c.ttl(cfg, doc, &p)
-	if doc.Check.Type.set && doc.Check.Identity.pos == (pos{}) && p.MoveProof != failover.MoveProofWaived {
-		c.fault(doc.Check.Type.at, "write check.identity (types http and https), or move_proof: waived if the risk is accepted",
+	if at, ok := doc.typed(); ok && doc.identity() == (pos{}) && p.MoveProof != failover.MoveProofWaived {
+		c.fault(at, "write check.identity (types http and https), or move_proof: waived if the risk is accepted",
 			"the check does not show which cluster answers, so nothing proves that clients would be served after a move")
 	}
 	if preset == failover.PresetFastLab {
@@ -89,7 +89,7 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 		e := &doc.Clusters[i]
 		clusters = append(clusters, probedCluster{e.key, e.at, &e.val.clusterDoc})
 	}
-	inst.Targets = c.probed(client, &p, &doc.Check, clusters)
+	inst.Targets = c.probed(client, &p, doc.pos, &doc.checksDoc, clusters)
 	// Every fault that the core can find was looked for above, with its place
 	// and a hint. Its own word counts where nothing was found.
 	if len(c.faults) == 0 {

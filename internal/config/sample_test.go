@@ -61,6 +61,9 @@ func schemaKeys(typ reflect.Type, prefix string) []string {
 			continue
 		}
 		name, opts, _ := strings.Cut(tag, ",")
+		if f.Type == reflect.TypeFor[checkDoc]() && opts == "inline" {
+			continue // the keys of one of several checks are those of a single one
+		}
 		if opts == "inline" {
 			out = append(out, schemaKeys(f.Type, prefix)...)
 			continue

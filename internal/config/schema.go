@@ -4,7 +4,8 @@ import "time"
 
 // The structs of this file are the schema: every key is a tag here and
 // nowhere else, and docs/config.md lists the same keys (a test compares). A
-// key that must be given says required; everything else has a default.
+// key that must be given says required, or which other key may stand in its
+// place; everything else has a default.
 
 // fileDoc is pointsman.yaml.
 type fileDoc struct {
@@ -95,7 +96,7 @@ type instanceDoc struct {
 	Names     []nameDoc              `yaml:"names,required"`
 	Clusters  dict[targetClusterDoc] `yaml:"clusters,required"`
 	Primary   val[string]            `yaml:"primary,required"`
-	Check     checkDoc               `yaml:"check,required"`
+	checksDoc `yaml:",inline"`
 	timingDoc `yaml:",inline"`
 
 	Auto         val[string]        `yaml:"auto"`
@@ -160,6 +161,18 @@ type budgetDoc struct {
 	Per   val[time.Duration] `yaml:"per,required"`
 }
 
+// checksDoc is how a cluster is looked at: one check or several.
+type checksDoc struct {
+	Check   checkDoc        `yaml:"check,or=checks"`
+	Checks  []namedCheckDoc `yaml:"checks"`
+	Combine val[string]     `yaml:"combine"`
+}
+
+type namedCheckDoc struct {
+	Name     val[string] `yaml:"name"`
+	checkDoc `yaml:",inline"`
+}
+
 type checkDoc struct {
 	pos
 	Type          val[string]        `yaml:"type,required"`
@@ -218,7 +231,7 @@ type vantageInstanceDoc struct {
 	ClientName val[string]            `yaml:"client_name,required"`
 	Preset     val[string]            `yaml:"preset,required"`
 	Clusters   dict[probedClusterDoc] `yaml:"clusters,required"`
-	Check      checkDoc               `yaml:"check,required"`
+	checksDoc  `yaml:",inline"`
 	timingDoc  `yaml:",inline"`
 }
 
@@ -255,3 +268,9 @@ var foreignKeys = map[string]struct{ meant, hint string }{
 	"max_failures": {"fall", `did you mean "fall"?`},
 	"hold_down":    {"ride_out", `did you mean "ride_out"?`},
 }
+
+// weighing are keys by which other tools weigh several checks against one
+// another. They are refused with the reason, wherever checks are written.
+var weighing = []string{"weight", "weights", "threshold", "quorum", "score"}
+
+const weighingHint = "several checks are combined by combine: all or combine: any; a weighted sum is not offered, because nobody can explain it at 3 a.m."

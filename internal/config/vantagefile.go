@@ -76,7 +76,7 @@ func (c *compiler) vantageInstance(v *VantageFile, doc *vantageInstanceDoc) {
 		clusters = append(clusters, probedCluster{e.key, e.at, &e.val.clusterDoc})
 	}
 	client := string(canonical(doc.ClientName.v))
-	targets := c.probed(client, &p, &doc.Check, clusters)
+	targets := c.probed(client, &p, doc.pos, &doc.checksDoc, clusters)
 	v.Targets = append(v.Targets, targets...)
 }
 

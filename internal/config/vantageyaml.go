@@ -90,7 +90,7 @@ func vantageInstance(inst Instance) yaml.MapSlice {
 		}
 		clusters = append(clusters, yaml.MapItem{Key: string(t.Cluster), Value: cl})
 	}
-	return yaml.MapSlice{
+	return append(yaml.MapSlice{
 		{Key: "name", Value: string(t.Instance)},
 		{Key: "client_name", Value: t.Name},
 		{Key: "preset", Value: string(inst.Policy.Preset)},
@@ -103,8 +103,23 @@ func vantageInstance(inst Instance) yaml.MapSlice {
 		{Key: "ratio", Value: t.Count.Ratio},
 		{Key: "ride_out", Value: figure(t.RideOut)},
 		{Key: "clusters", Value: clusters},
-		{Key: "check", Value: checkYAML(t.Check)},
+	}, checksYAML(t)...)
+}
+
+// checksYAML writes the check, or the several checks and their rule.
+func checksYAML(t healthcheck.Target) yaml.MapSlice {
+	if len(t.Checks) == 0 {
+		return yaml.MapSlice{{Key: "check", Value: checkYAML(t.Check)}}
 	}
+	var checks []yaml.MapSlice
+	for _, k := range t.Checks {
+		checks = append(checks, checkYAML(k))
+	}
+	out := yaml.MapSlice{{Key: "checks", Value: checks}}
+	if t.Combine != "" {
+		out = append(out, yaml.MapItem{Key: "combine", Value: string(t.Combine)})
+	}
+	return out
 }
 
 // checkYAML writes what the file of the controller says of the check, and a CA
@@ -116,6 +131,7 @@ func checkYAML(k healthcheck.Check) yaml.MapSlice {
 			*to = append(*to, yaml.MapItem{Key: key, Value: scalar(v)})
 		}
 	}
+	text(&out, "name", k.Name)
 	text(&out, "type", string(k.Type))
 	if k.Port != 0 {
 		out = append(out, yaml.MapItem{Key: "port", Value: k.Port})
