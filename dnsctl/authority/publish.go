@@ -114,13 +114,10 @@ func (s *Server) publish(rec failover.Record, serials map[failover.RecordName]ui
 	v := s.view.Load()
 	next := make(map[*node]*shown)
 	var refused, after []error
-	for _, nr := range rec.Names {
-		if !nr.Embedded {
-			continue
-		}
+	for _, nr := range rec.Shown() {
 		n := v.tree.managed(nr.Name)
-		if n == nil && v.tree.isRetired(nr.Name) {
-			continue
+		if n == nil && (v.tree.isRetired(nr.Name) || rec.Name(nr.Name) == nil) {
+			continue // the configuration let go of it, or of its zone
 		}
 		if n == nil {
 			after = append(after, fmt.Errorf("%w: %s of instance %s; list it under the zone's names", ErrNotServed, nr.Name, rec.Instance))

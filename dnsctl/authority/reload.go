@@ -43,8 +43,8 @@ func (s *Server) keepLeftOvers(records []failover.Record) []error {
 	v := s.view.Load()
 	var extra []failover.RecordName
 	for _, r := range records {
-		for _, nr := range r.Names {
-			if nr.Embedded && v.tree.managed(nr.Name) == nil && !v.tree.isRetired(nr.Name) && v.tree.zoneOf(nr.Name) != nil {
+		for _, nr := range r.Shown() {
+			if v.tree.managed(nr.Name) == nil && !v.tree.isRetired(nr.Name) && v.tree.zoneOf(nr.Name) != nil {
 				extra = append(extra, nr.Name)
 			}
 		}
