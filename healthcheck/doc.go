@@ -25,6 +25,11 @@
 // vote leaves it before a control was reached after the first miss. A prober
 // that is late on its own schedule abstains until a round went by on time.
 //
+// Each of [Prober], [Sender] and [Receiver] takes another config while it runs.
+// What is asked as before goes on as if nothing had happened; where something
+// else is asked, or of somebody else, the count starts anew and the vote is
+// unknown, so a reload by itself turns no vote down.
+//
 // Votes travel as [InstanceReport]s: from a [Prober] in the same process by a
 // function call, from elsewhere by a [Sender] over HTTP to the [Receiver] of
 // every controller. A report carries ages, never times, so no clock has to be

@@ -65,6 +65,11 @@ func (h *history) add(o Observation) {
 	}
 }
 
+// limited is the history under other limits.
+func (h *history) limited(k Keep) history {
+	return history{h.successes.limited(k.Successes), h.failures.limited(k.Failures)}
+}
+
 // list returns what is kept, newest first.
 func (h *history) list() []Observation {
 	all := slices.Concat(h.successes.items, h.failures.items)
@@ -86,4 +91,10 @@ func (r *ring) add(o Observation) {
 	}
 	r.items[r.next] = o
 	r.next = (r.next + 1) % r.limit
+}
+
+// limited keeps the newest of what is there.
+func (r *ring) limited(limit int) ring {
+	items := slices.Concat(r.items[r.next:], r.items[:r.next]) // oldest first
+	return ring{items: items[max(0, len(items)-limit):], limit: limit}
 }

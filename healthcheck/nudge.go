@@ -101,7 +101,7 @@ func (p *Prober) nudged(n nudge, now time.Time) {
 
 // find returns the watch of a target, or nil.
 func (p *Prober) find(i failover.InstanceName, c failover.ClusterName) *watch {
-	in := p.byName[i]
+	in := p.now.byName[i]
 	if in == nil {
 		return nil
 	}

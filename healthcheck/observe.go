@@ -11,8 +11,7 @@ import (
 
 // outcome is one finished probe.
 type outcome struct {
-	watch      *watch
-	overlaps   bool
+	flight
 	number     uint64 // in the order of sending
 	sent, done time.Time
 	kind       Outcome
@@ -29,11 +28,11 @@ func startSlack(t Target) time.Duration { return max(t.Round/2, minSlack) }
 
 // execute runs one probe. Its deadline runs from the real start, so a queue
 // before it never eats into the time that the cluster has.
-func (p *Prober) execute(ctx context.Context, f flight) outcome {
+func (f flight) execute(ctx context.Context) outcome {
 	w := f.watch
-	o := outcome{watch: w, overlaps: f.overlaps}
+	o := outcome{flight: f}
+	t := f.target
 	o.number, o.sent = w.start()
-	t := &w.target
 	if late := o.sent.Sub(f.due); late > startSlack(*t) {
 		// It would say something of the moment, but a prober that cannot keep
 		// its schedule cannot be trusted with deadlines either.
@@ -43,7 +42,9 @@ func (p *Prober) execute(ctx context.Context, f flight) outcome {
 	}
 	pctx, cancel := context.WithTimeout(WithTrace(ctx, &o.trace), t.Timeout)
 	defer cancel()
-	o.err = guarded(pctx, w.probe)
+	w.holds(o.number, cancel)
+	defer w.end(o.number)
+	o.err = guarded(pctx, f.probe)
 	o.done = time.Now()
 	switch took := o.done.Sub(o.sent); {
 	case ctx.Err() != nil:
@@ -95,9 +96,15 @@ func (p *Prober) observe(o outcome) {
 	if o.overlaps {
 		p.extra--
 	}
-	before := p.controls.sick()
+	if o.waits {
+		p.busy--
+	}
+	if w.gone {
+		return
+	}
+	before := p.now.controls.sick()
 	doubt := o.kind == OwnFault && w.instance != nil && disputed(o.err)
-	if doubt && before == "" && len(p.controls.watches) > 0 {
+	if doubt && before == "" && len(p.now.controls.watches) > 0 {
 		o.kind = Miss // if a control is reached after it: see vote
 	}
 	if o.kind == Miss && w.instance != nil && before != "" {
@@ -109,7 +116,7 @@ func (p *Prober) observe(o outcome) {
 	for _, o := range ripe {
 		p.tally(o)
 		if w.instance != nil && (w.firstMiss() || o.kind == Miss && disputed(o.err)) {
-			for _, c := range p.controls.want(w.sent) {
+			for _, c := range p.now.controls.want(w.sent) {
 				p.queue.put(c, now)
 			}
 		}
@@ -155,15 +162,15 @@ func (p *Prober) tally(o outcome) {
 // control vouches for are forgotten when the vantage turns out to be sick:
 // they must not be held against a cluster once our network is back.
 func (p *Prober) observeControl(w *watch, before string, now time.Time) {
-	if w.sent.Before(p.controls.wanted) {
+	if w.sent.Before(p.now.controls.wanted) {
 		p.queue.put(w, now)
 	}
-	sick := p.controls.sick()
-	for _, in := range p.instances {
+	sick := p.now.controls.sick()
+	for _, in := range p.now.instances {
 		waited := false
 		for _, w := range in.watches {
 			waited = waited || w.gated
-			if sick != "" && w.unproven(&p.controls) {
+			if sick != "" && w.unproven(&p.now.controls) {
 				w.forget()
 			}
 		}
@@ -176,7 +183,7 @@ func (p *Prober) observeControl(w *watch, before string, now time.Time) {
 // report tells what the vantage says of an instance now.
 func (p *Prober) report(in *instance, now time.Time) {
 	r := InstanceReport{
-		Vantage: p.config.Vantage, Instance: in.name, Generation: in.generation,
+		Vantage: p.now.config.Vantage, Instance: in.name, Generation: in.generation,
 		Sick: p.sick(in, now), Clusters: make([]ClusterReport, len(in.watches)), made: now,
 	}
 	for i, w := range in.watches {
@@ -185,7 +192,7 @@ func (p *Prober) report(in *instance, now time.Time) {
 	p.mu.Lock()
 	in.latest = r
 	p.mu.Unlock()
-	p.config.OnReport(r)
+	p.now.config.OnReport(r)
 }
 
 // sick is why the vantage abstains from the instance as a whole, or empty.
@@ -193,7 +200,7 @@ func (p *Prober) sick(in *instance, now time.Time) string {
 	if !p.stalledAt.IsZero() && now.Sub(p.stalledAt) < in.round {
 		return fmt.Sprintf("late on our own schedule: the scheduler was held up for %s", p.stalledBy.Round(time.Millisecond))
 	}
-	return p.controls.sick()
+	return p.now.controls.sick()
 }
 
 // vote is what the vantage says of one cluster. The counters are always those
@@ -206,7 +213,7 @@ func (p *Prober) vote(w *watch, now time.Time) ClusterReport {
 		LastProbe: age(now, s.LastProbe), FirstMiss: age(now, s.FirstMiss), LastMiss: age(now, s.LastMiss),
 		Latency: w.latency, Identity: w.identity, Warnings: w.warnings,
 	}
-	w.gated = s.Vote == failover.Down && !p.controls.seen(s.FirstMiss)
+	w.gated = s.Vote == failover.Down && !p.now.controls.seen(s.FirstMiss)
 	abstain := ""
 	switch silent := now.Sub(w.finished); {
 	case w.finished.IsZero():

@@ -1,12 +1,10 @@
 package healthcheck
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -20,7 +18,7 @@ type Config struct {
 	Vantage  failover.VantageName
 	Targets  []Target
 	Controls []Control
-	Workers  int            // probes at a time, 0 is one per target up to 256; controls and overlapping re-checks come on top
+	Workers  int            // probes under way at a time, 0 is one per target up to 256; controls and overlapping re-checks come on top
 	Keep     Keep           // history per cluster
 	Allow    []netip.Prefix // see ProbeConfig
 
@@ -72,22 +70,26 @@ func (c Config) Validate() []Fault {
 
 // Prober runs all probes of one vantage. NewProber makes it; it runs once.
 type Prober struct {
-	config    Config
-	instances []*instance
-	controls  controls
+	// Of the scheduler's goroutine.
+	now       *crew // what is probed
 	queue     queue
-	ready     []flight // due, waiting for a worker
-	jobs      chan flight
-	extra     int // overlapping probes in flight
+	ready     []flight // due, waiting until fewer than Workers probes are under way
+	busy      int      // probes under way that count against Workers
+	extra     int      // overlapping probes in flight
 	results   chan outcome
 	nudges    chan nudge // of the watches
 	allNudges bucket
+	began     time.Time // the grid of every target counts from here
 	stalledAt time.Time // when the loop itself was last held up
 	stalledBy time.Duration
 
-	mu     sync.Mutex // guards what people read: histories, latest reports, stats
-	byName map[failover.InstanceName]*instance
-	stats  Stats
+	reloading sync.Mutex    // one Reload at a time, and none while Run begins
+	orders    chan order    // from Reload to the scheduler
+	ended     chan struct{} // closed at the end of Run; nil before its start
+
+	mu    sync.Mutex // guards what people read: histories, latest reports, stats, shown
+	shown *crew
+	stats Stats
 }
 
 // Stats counts since the start.
@@ -102,80 +104,23 @@ type Stats struct {
 // NewProber checks the config and builds every probe. The error lists every
 // fault of the config.
 func NewProber(c Config) (*Prober, error) {
-	if f := c.Validate(); len(f) > 0 {
-		return nil, joinFaults(f)
-	}
-	c.Keep = c.Keep.withDefaults()
-	c.Workers = cmp.Or(c.Workers, maxWorkers)
-	c.Workers = min(c.Workers, len(c.Targets))
-	if c.NewProbe == nil {
-		pc := ProbeConfig{Vantage: c.Vantage, Allow: c.Allow}
-		c.NewProbe = func(t Target) (Probe, error) { return NewProbe(t, pc) }
-	}
-	if c.OnReport == nil {
-		c.OnReport = func(InstanceReport) {}
-	}
-	p := &Prober{
-		config: c, byName: map[failover.InstanceName]*instance{},
-		jobs: make(chan flight), results: make(chan outcome), nudges: make(chan nudge),
-	}
-	busiest := slices.MinFunc(c.Targets, func(a, b Target) int { return cmp.Compare(a.Round, b.Round) })
-	for i, t := range c.Targets {
-		w, err := p.watch(t)
-		if err != nil {
-			return nil, fmt.Errorf("targets[%d] (%s of %s): %w", i, t.Cluster, t.Instance, err)
-		}
-		p.group(w)
-	}
-	for i, ctl := range c.Controls {
-		w, err := p.watch(ctl.target(busiest))
-		if err != nil {
-			return nil, fmt.Errorf("controls[%d]: %w", i, err)
-		}
-		p.controls.watches = append(p.controls.watches, w)
-	}
-	for _, in := range p.instances {
-		in.finish()
-	}
-	return p, nil
-}
-
-func (p *Prober) watch(t Target) (*watch, error) {
-	probe, err := p.config.NewProbe(t)
+	o, err := muster(c, nil)
 	if err != nil {
 		return nil, err
 	}
-	return &watch{target: t, probe: probe, history: newHistory(p.config.Keep), place: -1}, nil
-}
-
-func (p *Prober) group(w *watch) {
-	in := p.byName[w.target.Instance]
-	if in == nil {
-		in = &instance{name: w.target.Instance}
-		p.byName[in.name] = in
-		p.instances = append(p.instances, in)
-	}
-	w.instance = in
-	in.watches = append(in.watches, w)
-}
-
-func (in *instance) finish() {
-	slices.SortFunc(in.watches, func(a, b *watch) int { return cmp.Compare(a.target.Cluster, b.target.Cluster) })
-	targets := make([]Target, len(in.watches))
-	for i, w := range in.watches {
-		targets[i] = w.target
-		in.round = max(in.round, w.target.Round)
-	}
-	in.generation = Generation(targets)
+	p := &Prober{now: &crew{}, results: make(chan outcome), nudges: make(chan nudge), orders: make(chan order)}
+	p.obey(o)
+	return p, nil
 }
 
 // Run probes until the context ends, and returns nil after every goroutine
 // that it started has ended.
 func (p *Prober) Run(ctx context.Context) error {
+	p.reloading.Lock()
+	p.ended = make(chan struct{})
+	p.reloading.Unlock()
+	defer close(p.ended)
 	g, ctx := errgroup.WithContext(ctx)
-	for range p.config.Workers {
-		g.Go(func() error { return p.work(ctx) })
-	}
 	g.Go(func() error { return p.schedule(ctx, g) })
 	return g.Wait()
 }
@@ -183,7 +128,8 @@ func (p *Prober) Run(ctx context.Context) error {
 // schedule owns every watch: it hands out what is due and counts what comes
 // back.
 func (p *Prober) schedule(ctx context.Context, g *errgroup.Group) error {
-	p.spread(time.Now())
+	p.began = time.Now()
+	p.spread(p.now.all(), p.began)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	last := look(time.Now())
@@ -196,10 +142,12 @@ func (p *Prober) schedule(ctx context.Context, g *errgroup.Group) error {
 		for w := p.queue.take(now); w != nil; w = p.queue.take(now) {
 			p.dispatch(ctx, g, w, now)
 		}
-		var jobs chan<- flight
-		var head flight
-		if len(p.ready) > 0 {
-			jobs, head = p.jobs, p.ready[0]
+		for len(p.ready) > 0 && p.busy < p.now.config.Workers {
+			f := p.ready[0]
+			p.ready[0] = flight{}
+			p.ready = p.ready[1:]
+			p.busy++
+			p.launch(ctx, g, f)
 		}
 		timer.Stop()
 		if len(p.queue) > 0 {
@@ -208,31 +156,37 @@ func (p *Prober) schedule(ctx context.Context, g *errgroup.Group) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case jobs <- head:
-			p.ready[0] = flight{}
-			p.ready = p.ready[1:]
 		case o := <-p.results:
 			p.observe(o)
 		case n := <-p.nudges:
 			p.nudged(n, time.Now())
+		case o := <-p.orders:
+			p.obey(o)
 		case <-timer.C:
 		}
 	}
 }
 
-// spread gives every target its place in the first round. Controls come
-// first, since no vote counts without them.
-func (p *Prober) spread(now time.Time) {
-	for _, w := range p.controls.watches {
+// spread gives targets their place in the round: the next turn of their grid.
+// Controls have theirs at once, since no vote counts without them.
+func (p *Prober) spread(ws []*watch, now time.Time) {
+	for _, w := range ws {
 		w.grid = now
-		p.queue.put(w, now)
-	}
-	for _, in := range p.instances {
-		for _, w := range in.watches {
-			w.grid = now.Add(phase(p.config.Vantage, w.target))
-			p.queue.put(w, w.grid)
+		if w.instance != nil {
+			w.grid = p.turn(w, now)
 		}
+		p.queue.put(w, w.grid)
 	}
+}
+
+// turn is the first turn of the target's grid at or after now.
+func (p *Prober) turn(w *watch, now time.Time) time.Time {
+	first := p.began.Add(phase(p.now.config.Vantage, *w.target))
+	if late := now.Sub(first); late > 0 {
+		round := w.target.Round
+		first = first.Add((late + round - 1) / round * round)
+	}
+	return first
 }
 
 // stallBound is how late the scheduler's own loop may be before the whole
@@ -243,7 +197,7 @@ func (p *Prober) dispatch(ctx context.Context, g *errgroup.Group, w *watch, now 
 	if lag := now.Sub(w.due); lag > stallBound {
 		p.stalled(now, lag)
 	}
-	f := flight{watch: w, due: w.due, overlaps: w.flying > 0}
+	f := flight{watch: w, target: w.target, probe: w.probe, due: w.due, overlaps: w.flying > 0, waits: w.instance != nil && w.flying == 0}
 	if f.overlaps {
 		if _, ok := w.overlap(now); !ok || p.extra >= maxOverlap {
 			return // no longer wanted, or enough for now; the end of a probe plans the next
@@ -255,14 +209,22 @@ func (p *Prober) dispatch(ctx context.Context, g *errgroup.Group, w *watch, now 
 	if due, ok := w.overlap(now); ok {
 		p.queue.put(w, due)
 	}
-	if w.instance != nil && !f.overlaps {
+	if f.waits {
 		p.ready = append(p.ready, f)
 		return
 	}
-	// Controls never wait for a worker: there are few, one in flight each. Nor
-	// do overlapping probes take one from a target that has its turn.
+	// Controls never wait for others: there are few, one in flight each. Nor
+	// do overlapping probes hold up a target that has its turn.
+	p.launch(ctx, g, f)
+}
+
+// launch starts one probe.
+func (p *Prober) launch(ctx context.Context, g *errgroup.Group, f flight) {
 	g.Go(func() error {
-		p.run(ctx, f)
+		select {
+		case <-ctx.Done():
+		case p.results <- f.execute(ctx):
+		}
 		return nil
 	})
 }
@@ -273,25 +235,6 @@ func (p *Prober) stalled(now time.Time, lag time.Duration) {
 		p.stalledBy = 0
 	}
 	p.stalledAt, p.stalledBy = now, max(lag, p.stalledBy)
-}
-
-// work is one worker of the pool.
-func (p *Prober) work(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case f := <-p.jobs:
-			p.run(ctx, f)
-		}
-	}
-}
-
-func (p *Prober) run(ctx context.Context, f flight) {
-	select {
-	case <-ctx.Done():
-	case p.results <- p.execute(ctx, f):
-	}
 }
 
 func (p *Prober) count(f func(*Stats)) {
@@ -312,16 +255,16 @@ func (p *Prober) Stats() Stats {
 // History returns what is kept of one cluster, newest first; controls are
 // under the instance "controls", by their address.
 func (p *Prober) History(i failover.InstanceName, c failover.ClusterName) []Observation {
-	watches := p.controls.watches
-	if in := p.byName[i]; in != nil {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	watches := p.shown.controls.watches
+	if in := p.shown.byName[i]; in != nil {
 		watches = in.watches
 	} else if i != controlInstance {
 		return nil
 	}
 	for _, w := range watches {
 		if w.target.Cluster == c {
-			p.mu.Lock()
-			defer p.mu.Unlock()
 			return w.history.list()
 		}
 	}
@@ -331,13 +274,10 @@ func (p *Prober) History(i failover.InstanceName, c failover.ClusterName) []Obse
 // Latest returns the newest report of an instance, with its ages as of now;
 // ok is false before the first.
 func (p *Prober) Latest(i failover.InstanceName) (r InstanceReport, ok bool) {
-	in := p.byName[i]
-	if in == nil {
-		return r, false
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if in.latest.made.IsZero() {
+	in := p.shown.byName[i]
+	if in == nil || in.latest.made.IsZero() {
 		return r, false
 	}
 	return in.latest.Aged(time.Now()), true

@@ -96,6 +96,8 @@ func (w *world) probe(ctx context.Context, tg Target) error {
 
 // times lists when a cluster was probed.
 func (w *world) times(c failover.ClusterName) []time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	var out []time.Duration
 	for _, s := range w.probes {
 		if s.cluster == c {

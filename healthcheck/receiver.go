@@ -84,6 +84,9 @@ func (c ReceiverConfig) Validate() []Fault {
 // message for one receiver is worth nothing at another, and what was captured
 // before a restart is worth nothing after it.
 type Receiver struct {
+	// rules guards config and peers; it is held for reading while a message is
+	// judged and delivered, so that nothing counts by rules that are gone.
+	rules  sync.RWMutex
 	config ReceiverConfig
 	peers  map[failover.VantageName]*peer
 
@@ -97,20 +100,55 @@ func NewReceiver(c ReceiverConfig) (*Receiver, error) {
 	if f := c.Validate(); len(f) > 0 {
 		return nil, joinFaults(f)
 	}
+	if c.Deliver == nil {
+		c.Deliver = func(failover.VantageName, InstanceReport, time.Time) {}
+	}
+	r := &Receiver{refused: map[Refusal]uint64{}}
+	r.follow(c)
+	return r, nil
+}
+
+// follow takes a valid config. Vantages that stay keep their challenge and
+// sequence.
+func (r *Receiver) follow(c ReceiverConfig) {
 	if c.MaxBody <= 0 {
 		c.MaxBody = 1 << 20
 	}
 	if c.BodyTime <= 0 {
 		c.BodyTime = 5 * time.Second
 	}
-	if c.Deliver == nil {
-		c.Deliver = func(failover.VantageName, InstanceReport, time.Time) {}
-	}
-	r := &Receiver{config: c, peers: map[failover.VantageName]*peer{}, refused: map[Refusal]uint64{}}
+	peers := make(map[failover.VantageName]*peer, len(c.Vantages))
 	for v := range c.Vantages {
-		r.peers[v] = &peer{draw: newNonce, challenge: newNonce()}
+		if peers[v] = r.peers[v]; peers[v] == nil {
+			peers[v] = &peer{draw: newNonce, challenge: newNonce()}
+		}
 	}
-	return r, nil
+	r.config, r.peers = c, peers
+}
+
+// Reload takes another config: all of it, or, with an error, nothing. When it
+// returns no message counts by the old one any more. Vantages that stay keep
+// their challenge and sequence, so nothing captured before counts again, and
+// the counters go on. Deliver stays when it is nil. Not to be called from
+// Deliver.
+func (r *Receiver) Reload(c ReceiverConfig) error {
+	if f := c.Validate(); len(f) > 0 {
+		return joinFaults(f)
+	}
+	r.rules.Lock()
+	defer r.rules.Unlock()
+	if c.Deliver == nil {
+		c.Deliver = r.config.Deliver
+	}
+	r.follow(c)
+	return nil
+}
+
+// peer finds a vantage, and the bounds of what it may send.
+func (r *Receiver) peer(v failover.VantageName) (from *peer, maxBody int64, bodyTime time.Duration) {
+	r.rules.RLock()
+	defer r.rules.RUnlock()
+	return r.peers[v], r.config.MaxBody, r.config.BodyTime
 }
 
 // ReceiverStats counts since the start.
@@ -151,9 +189,11 @@ func (r *Receiver) tally(why Refusal) {
 
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	// Not every ResponseWriter can; then the server's own limits hold.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(r.config.BodyTime))
-	dropped, err := r.take(w, req)
-	if from := r.peers[failover.VantageName(req.Header.Get(vantageHeader))]; from != nil {
+	v := failover.VantageName(req.Header.Get(vantageHeader))
+	_, maxBody, bodyTime := r.peer(v)
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+	dropped, err := r.take(w, req, v, maxBody)
+	if from, _, _ := r.peer(v); from != nil {
 		w.Header().Set(challengeHeader, from.asks())
 	}
 	if bad, ok := errors.AsType[*refusal](err); ok {
@@ -173,24 +213,29 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-func (r *Receiver) take(w http.ResponseWriter, req *http.Request) ([]*refusal, error) {
+func (r *Receiver) take(w http.ResponseWriter, req *http.Request, v failover.VantageName, maxBody int64) ([]*refusal, error) {
 	if req.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		return nil, refuse(RefusedMethod, http.StatusMethodNotAllowed, "%s is not POST", clean(req.Method, 16))
 	}
-	v := failover.VantageName(req.Header.Get(vantageHeader))
-	from := r.peers[v]
-	if from == nil {
-		return nil, refuse(RefusedUnknownVantage, http.StatusUnauthorized, "%s is not configured", quote(string(v)))
+	unknown := refuse(RefusedUnknownVantage, http.StatusUnauthorized, "%s is not configured", quote(string(v)))
+	if from, _, _ := r.peer(v); from == nil {
+		return nil, unknown
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, r.config.MaxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, refuse(RefusedTooLarge, http.StatusRequestEntityTooLarge, "more than %d bytes", r.config.MaxBody)
+		return nil, refuse(RefusedTooLarge, http.StatusRequestEntityTooLarge, "more than %d bytes", maxBody)
 	}
 	if err != nil {
 		return nil, refuse(RefusedMalformed, http.StatusBadRequest, "read body: %w", err)
 	}
 	received := time.Now()
+	r.rules.RLock()
+	defer r.rules.RUnlock()
+	from := r.peers[v] // may be gone since its body began to come
+	if from == nil {
+		return nil, unknown
+	}
 	if !signed(r.config.Vantages[v], body, req.Header.Get(signatureHeader)) {
 		return nil, refuse(RefusedSignature, http.StatusUnauthorized, "not signed by a key of %s", v)
 	}

@@ -3,6 +3,7 @@ package healthcheck
 import (
 	"cmp"
 	"container/heap"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -14,9 +15,9 @@ import (
 )
 
 // watch is one target with what is known of it. The scheduler's goroutine
-// owns it, except for history, which the Prober's mutex guards.
+// owns it; others read target and history under the Prober's mutex.
 type watch struct {
-	target   Target
+	target   *Target   // never written to; a Reload puts another in its place
 	instance *instance // nil for a control
 	probe    Probe
 	history  history
@@ -29,8 +30,12 @@ type watch struct {
 	early  []outcome // have ended before one that was sent earlier
 	counts uint64    // probes that were counted
 
-	mu    sync.Mutex // guards sends: probes of a burst start on many goroutines
-	sends uint64     // probes that were sent
+	gone bool // no longer in the config: what comes back counts nowhere
+
+	mu      sync.Mutex // guards sends and ends: probes of a burst start on many goroutines
+	sends   uint64     // probes that were sent
+	ends    []ending   // of those under way
+	stopped bool       // none may be under way any more
 
 	count       failover.Count
 	before      failover.Count // as it was before the present run of misses
@@ -55,8 +60,17 @@ type watch struct {
 // flight is one probe on its way.
 type flight struct {
 	watch    *watch
+	target   *Target // as it was when the probe was handed out
+	probe    Probe   // likewise
 	due      time.Time
 	overlaps bool // another probe of the target was in flight when it was handed out
+	waits    bool // counts against Workers
+}
+
+// ending stops a probe that is under way.
+type ending struct {
+	number uint64
+	stop   context.CancelFunc
 }
 
 // start stamps a probe: its place in the order of sending, and when.
@@ -66,6 +80,33 @@ func (w *watch) start() (n uint64, at time.Time) {
 	n = w.sends
 	w.sends++
 	return n, time.Now()
+}
+
+// holds says how to stop a probe that was started.
+func (w *watch) holds(n uint64, stop context.CancelFunc) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ends = append(w.ends, ending{n, stop})
+	if w.stopped {
+		stop()
+	}
+}
+
+// end forgets a probe that is over.
+func (w *watch) end(n uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ends = slices.DeleteFunc(w.ends, func(e ending) bool { return e.number == n })
+}
+
+// stop ends every probe that is under way, and any that starts later.
+func (w *watch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopped = true
+	for _, e := range w.ends {
+		e.stop()
+	}
 }
 
 // landed takes a probe that has ended and returns those that can be counted
@@ -90,6 +131,7 @@ type instance struct {
 	name       failover.InstanceName
 	generation string
 	watches    []*watch // sorted by cluster
+	targets    []Target // only while it is put together
 	round      time.Duration
 	latest     InstanceReport // guarded by the Prober's mutex
 }
@@ -152,7 +194,7 @@ func (w *watch) firstMiss() bool {
 // nothing is hurried: more probes would not heal us. Nor is the way back up: a
 // cluster that returns has to prove itself over time.
 func (w *watch) plan(now time.Time) time.Time {
-	t := &w.target
+	t := w.target
 	if late := now.Sub(w.grid); late >= 0 {
 		w.grid = w.grid.Add((late/t.Round + 1) * t.Round)
 	}
@@ -189,7 +231,7 @@ func (w *watch) confirmFrom(s failover.Sighting) time.Time {
 // by one within the timeout. Each has a connection and a whole deadline of its
 // own, so a miss means what it always means.
 func (w *watch) overlap(now time.Time) (due time.Time, ok bool) {
-	t := &w.target
+	t := w.target
 	answered := slices.ContainsFunc(w.early, func(o outcome) bool { return o.kind != Miss })
 	if w.own || answered {
 		return due, false
@@ -256,6 +298,13 @@ func (q *queue) put(w *watch, due time.Time) {
 		heap.Fix(q, w.place)
 	} else {
 		heap.Push(q, w)
+	}
+}
+
+// drop takes a watch out, whether it is in the queue or not.
+func (q *queue) drop(w *watch) {
+	if w.place >= 0 {
+		heap.Remove(q, w.place)
 	}
 }
 

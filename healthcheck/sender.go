@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -71,9 +72,13 @@ func isLoopback(host string) bool {
 // A report that could not be sent is tried again, with its ages grown, until
 // a newer one takes its place. NewSender makes it; Run sends.
 type Sender struct {
-	config SenderConfig
-	life   life
-	lines  []*line
+	vantage failover.VantageName
+	life    life
+
+	mu    sync.Mutex  // one Reload at a time
+	begin func(*line) // starts a line; nil while Run does not run
+
+	lines atomic.Pointer[[]*line] // in config order
 }
 
 // life is one boot of the vantage. All lines share it: a message that somebody
@@ -108,9 +113,11 @@ func (v *life) stamp(m *message, now time.Time) {
 
 // line is the way to one controller.
 type line struct {
-	url    string
-	client *http.Client
-	wake   chan struct{}
+	url  string
+	wake chan struct{}
+	stop context.CancelFunc // of its goroutine; nil before it runs
+	done chan struct{}      // closed when that has ended
+	way  atomic.Pointer[way]
 
 	// Of the goroutine that sends.
 	last      clocks // at the newest post
@@ -120,6 +127,12 @@ type line struct {
 	pending map[failover.InstanceName]InstanceReport
 	order   []failover.InstanceName
 	stats   LineStats
+}
+
+// way is how a line sends.
+type way struct {
+	config SenderConfig
+	client *http.Client
 }
 
 // LineStats is how reporting to one controller goes.
@@ -137,24 +150,34 @@ func NewSender(c SenderConfig) (*Sender, error) {
 	if f := c.Validate(); len(f) > 0 {
 		return nil, joinFaults(f)
 	}
+	s := &Sender{vantage: c.Vantage}
+	s.life.begin(time.Now())
+	var lines []*line
+	for _, u := range c.Controllers {
+		lines = append(lines, newLine(u, c.withDefaults()))
+	}
+	s.lines.Store(&lines)
+	return s, nil
+}
+
+func (c SenderConfig) withDefaults() SenderConfig {
 	if c.Timeout <= 0 {
 		c.Timeout = 2 * time.Second
 	}
 	if c.Retry <= 0 {
 		c.Retry = 200 * time.Millisecond
 	}
-	now := time.Now()
-	s := &Sender{config: c}
-	s.life.begin(now)
-	for _, u := range c.Controllers {
-		l := &line{
-			url: strings.TrimSuffix(u, "/") + ReportPath, client: newClient(c),
-			wake: make(chan struct{}, 1), pending: map[failover.InstanceName]InstanceReport{},
-			stats: LineStats{Controller: u}, last: look(now),
-		}
-		s.lines = append(s.lines, l)
+	return c
+}
+
+func newLine(controller string, c SenderConfig) *line {
+	l := &line{
+		url:  strings.TrimSuffix(controller, "/") + ReportPath,
+		wake: make(chan struct{}, 1), pending: map[failover.InstanceName]InstanceReport{},
+		stats: LineStats{Controller: controller}, last: look(time.Now()),
 	}
-	return s, nil
+	l.way.Store(&way{c, newClient(c)})
+	return l
 }
 
 // newClient keeps one connection alive, follows nothing and takes no proxy
@@ -174,7 +197,7 @@ func newClient(c SenderConfig) *http.Client {
 
 // Send queues the report for every controller and returns at once.
 func (s *Sender) Send(r InstanceReport) {
-	for _, l := range s.lines {
+	for _, l := range *s.lines.Load() {
 		l.put(r)
 	}
 }
@@ -200,14 +223,87 @@ func (l *line) knock() {
 // that it started has ended.
 func (s *Sender) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, l := range s.lines {
+	s.mu.Lock()
+	s.begin = func(l *line) {
+		ctx, stop := context.WithCancel(ctx)
+		l.stop, l.done = stop, make(chan struct{})
 		g.Go(func() error {
-			defer l.client.CloseIdleConnections()
+			defer close(l.done)
+			defer func() { l.way.Load().client.CloseIdleConnections() }()
 			s.drain(ctx, l)
 			return nil
 		})
 	}
+	for _, l := range *s.lines.Load() {
+		s.begin(l)
+	}
+	s.mu.Unlock()
+	<-ctx.Done()
+	s.mu.Lock()
+	s.begin = nil
+	s.mu.Unlock()
 	return g.Wait()
+}
+
+// Reload takes another config, while the sender runs or before: all of it, or,
+// with an error, nothing. Boot and sequence go on, and so does what waits for
+// a controller that stays. What was on its way to one that is gone is given
+// up. The vantage cannot change.
+func (s *Sender) Reload(c SenderConfig) error {
+	if f := c.Validate(); len(f) > 0 {
+		return joinFaults(f)
+	}
+	if c.Vantage != s.vantage {
+		return fmt.Errorf("name: %s cannot become %s while it runs", quote(string(s.vantage)), quote(string(c.Vantage)))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c = c.withDefaults()
+	old := make(map[string]*line)
+	for _, l := range *s.lines.Load() {
+		old[l.stats.Controller] = l
+	}
+	var next, fresh []*line
+	for _, u := range c.Controllers {
+		l := old[u]
+		delete(old, u)
+		if l == nil {
+			l = newLine(u, c)
+			fresh = append(fresh, l)
+		} else {
+			l.follow(c)
+		}
+		next = append(next, l)
+	}
+	s.lines.Store(&next)
+	if s.begin == nil {
+		return nil
+	}
+	for _, l := range fresh {
+		s.begin(l)
+	}
+	for _, l := range old {
+		l.stop()
+	}
+	for _, l := range old {
+		<-l.done
+	}
+	return nil
+}
+
+// follow lets a line send by another config from its next message on.
+func (l *line) follow(c SenderConfig) {
+	was := l.way.Load()
+	client := was.client
+	if c.Timeout != was.config.Timeout || !sameRoots(c.Roots, was.config.Roots) {
+		client = newClient(c)
+		defer was.client.CloseIdleConnections()
+	}
+	l.way.Store(&way{c, client})
+}
+
+func sameRoots(a, b *x509.CertPool) bool {
+	return a == b || a != nil && b != nil && a.Equal(b)
 }
 
 func (s *Sender) drain(ctx context.Context, l *line) {
@@ -227,7 +323,7 @@ func (s *Sender) drain(ctx context.Context, l *line) {
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(s.config.Retry):
+			case <-time.After(l.way.Load().config.Retry):
 			}
 		}
 	}
@@ -308,8 +404,8 @@ func (s *Sender) post(ctx context.Context, l *line, batch []InstanceReport) erro
 // try sends one message. Whether an unanswered one arrived does not matter:
 // the next bears a higher number and says it all again.
 func (s *Sender) try(ctx context.Context, l *line, batch []InstanceReport) error {
-	now := time.Now()
-	m := message{Version: wireVersion, Vantage: s.config.Vantage, Challenge: l.challenge, Reports: make([]InstanceReport, len(batch))}
+	now, way := time.Now(), l.way.Load()
+	m := message{Version: wireVersion, Vantage: s.vantage, Challenge: l.challenge, Reports: make([]InstanceReport, len(batch))}
 	s.life.stamp(&m, now)
 	for i, r := range batch {
 		m.Reports[i] = r.Aged(now)
@@ -323,9 +419,9 @@ func (s *Sender) try(ctx context.Context, l *line, batch []InstanceReport) error
 		return fmt.Errorf("report to %s: %w", l.url, err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set(vantageHeader, string(s.config.Vantage))
-	req.Header.Set(signatureHeader, sign(s.config.Key, body))
-	resp, err := l.client.Do(req)
+	req.Header.Set(vantageHeader, string(s.vantage))
+	req.Header.Set(signatureHeader, sign(way.config.Key, body))
+	resp, err := way.client.Do(req)
 	if err != nil {
 		return fmt.Errorf("report to %s: %w", l.url, err)
 	}
@@ -342,8 +438,9 @@ func (s *Sender) try(ctx context.Context, l *line, batch []InstanceReport) error
 
 // Stats returns how each line goes, in config order.
 func (s *Sender) Stats() []LineStats {
-	out := make([]LineStats, len(s.lines))
-	for i, l := range s.lines {
+	lines := *s.lines.Load()
+	out := make([]LineStats, len(lines))
+	for i, l := range lines {
 		l.mu.Lock()
 		out[i] = l.stats
 		out[i].Waiting = len(l.order)

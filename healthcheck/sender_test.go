@@ -209,8 +209,8 @@ func TestASuspendStartsANewBoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := s.lines[0]
-	defer l.client.CloseIdleConnections()
+	l := (*s.lines.Load())[0]
+	defer l.way.Load().client.CloseIdleConnections()
 	boot := s.life.boot
 	if err := s.post(t.Context(), l, []InstanceReport{made(1)}); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,298 @@
+package healthcheck
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	"pointsman/internal/failover"
+)
+
+// crew is everything that a prober probes by one config.
+type crew struct {
+	config    Config // without the targets, which are with their watches
+	instances []*instance
+	byName    map[failover.InstanceName]*instance
+	controls  controls
+}
+
+// all lists every watch, controls first.
+func (cr *crew) all() []*watch {
+	ws := slices.Clone(cr.controls.watches)
+	for _, in := range cr.instances {
+		ws = append(ws, in.watches...)
+	}
+	return ws
+}
+
+// order is the way from one crew to the next. Nothing in the old one is
+// touched before it is obeyed.
+type order struct {
+	next  *crew
+	fresh []*watch          // were not there
+	moved []move            // stay, with another target or probe
+	heirs map[*watch]*watch // of the fresh ones, those that take over the history of another
+	done  chan struct{}
+}
+
+type move struct {
+	watch  *watch
+	target *Target
+	probe  Probe
+}
+
+// muster checks a config and builds every probe that old, which may be nil,
+// does not have already. The error lists every fault of the config.
+func muster(c Config, old *crew) (order, error) {
+	if f := c.Validate(); len(f) > 0 {
+		return order{}, joinFaults(f)
+	}
+	c.Keep = c.Keep.withDefaults()
+	c.Workers = min(cmp.Or(c.Workers, maxWorkers), len(c.Targets))
+	if c.OnReport == nil {
+		c.OnReport = func(InstanceReport) {}
+	}
+	m := musterer{
+		order:    order{next: &crew{byName: map[failover.InstanceName]*instance{}}, heirs: map[*watch]*watch{}, done: make(chan struct{})},
+		newProbe: c.NewProbe, keep: c.Keep, old: map[string]*watch{},
+	}
+	if m.newProbe == nil {
+		pc := ProbeConfig{Vantage: c.Vantage, Allow: c.Allow}
+		m.newProbe = func(t Target) (Probe, error) { return NewProbe(t, pc) }
+	}
+	if old != nil {
+		m.rebuild = !slices.Equal(old.config.Allow, c.Allow)
+		for _, w := range old.all() {
+			m.old[placeOf(w.target)] = w
+		}
+	}
+	busiest := slices.MinFunc(c.Targets, func(a, b Target) int { return cmp.Compare(a.Round, b.Round) })
+	targets := slices.Clone(c.Targets)
+	for i := range targets {
+		t := &targets[i]
+		w, err := m.watch(t)
+		if err != nil {
+			return order{}, fmt.Errorf("targets[%d] (%s of %s): %w", i, t.Cluster, t.Instance, err)
+		}
+		m.group(w, t)
+	}
+	for i, ctl := range c.Controls {
+		t := ctl.target(busiest)
+		w, err := m.watch(&t)
+		if err != nil {
+			return order{}, fmt.Errorf("controls[%d]: %w", i, err)
+		}
+		m.next.controls.watches = append(m.next.controls.watches, w)
+	}
+	m.finish(old)
+	c.Targets = nil
+	m.next.config = c
+	return m.order, nil
+}
+
+// musterer is a muster under way.
+type musterer struct {
+	order
+	newProbe func(Target) (Probe, error)
+	keep     Keep
+	rebuild  bool              // probes are bound to settings that have changed
+	old      map[string]*watch // by place; those that found theirs are taken out
+}
+
+// placeOf is what makes two targets of two configs the same one.
+func placeOf(t *Target) string { return fmt.Sprintf("%q %q", t.Instance, t.Cluster) }
+
+// watch finds the watch of a target in the old crew or makes one. What was
+// counted stays when a probe means what it meant before. Otherwise the count
+// starts anew, so that no vote comes of old misses under new rules.
+func (m *musterer) watch(t *Target) (*watch, error) {
+	place := placeOf(t)
+	was := m.old[place]
+	delete(m.old, place)
+	kept := was != nil && (t.Instance == controlInstance || t.counts(was.target))
+	if kept && !m.rebuild && reflect.DeepEqual(*t, *was.target) {
+		return was, nil
+	}
+	probe := Probe(nil)
+	if kept && !m.rebuild {
+		probe = was.probe
+	} else {
+		var err error
+		if probe, err = m.newProbe(*t); err != nil {
+			return nil, err
+		}
+	}
+	if kept {
+		m.moved = append(m.moved, move{was, t, probe})
+		return was, nil
+	}
+	w := &watch{target: t, probe: probe, history: newHistory(m.keep), place: -1}
+	m.fresh = append(m.fresh, w)
+	if was != nil {
+		m.heirs[w] = was
+	}
+	return w, nil
+}
+
+func (m *musterer) group(w *watch, t *Target) {
+	in := m.next.byName[t.Instance]
+	if in == nil {
+		in = &instance{name: t.Instance}
+		m.next.byName[in.name] = in
+		m.next.instances = append(m.next.instances, in)
+	}
+	in.watches = append(in.watches, w)
+	in.targets = append(in.targets, *t)
+	in.round = max(in.round, t.Round)
+}
+
+// finish completes the instances; one that is as it was stays itself.
+func (m *musterer) finish(old *crew) {
+	for i, in := range m.next.instances {
+		slices.SortFunc(in.watches, func(a, b *watch) int { return cmp.Compare(a.target.Cluster, b.target.Cluster) })
+		in.generation = Generation(in.targets)
+		in.targets = nil
+		if old == nil {
+			continue
+		}
+		if was := old.byName[in.name]; was != nil && was.generation == in.generation && slices.Equal(was.watches, in.watches) {
+			m.next.instances[i], m.next.byName[in.name] = was, was
+		}
+	}
+}
+
+// counts says whether what was counted of old still counts for t: the same is
+// asked of the same address, and as many answers make a vote. When it is
+// asked does not matter.
+func (t *Target) counts(old *Target) bool {
+	return reflect.DeepEqual(*t, *old) || bytes.Equal(t.meaning(), old.meaning())
+}
+
+func (t Target) meaning() []byte {
+	t = t.canonical()
+	t.Round, t.Burst, t.RideOut = 0, 0, 0
+	b, err := json.Marshal(t)
+	if err != nil {
+		panic("healthcheck: a target is plain data and always has a JSON form: " + err.Error())
+	}
+	return b
+}
+
+// Reload takes another config, while the prober runs or before: all of it, or,
+// with an error, nothing. Targets are the same when instance and cluster are.
+// One of which the same is asked keeps what was counted, its history and its
+// place in the round. One with another address, check, timeout or count keeps
+// its history; its vote is unknown until the new probes say otherwise, so that
+// a reload by itself turns no vote down. The probes of what is gone are ended
+// and count nowhere. Instances whose generation changed are reported at once.
+//
+// The vantage cannot change. OnReport and NewProbe stay when they are nil, and
+// NewProbe is asked only for what is new. Not to be called from OnReport.
+func (p *Prober) Reload(c Config) error {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	was := p.now.config
+	if c.Vantage != was.Vantage {
+		return fmt.Errorf("vantage: %s cannot become %s while it runs", quote(string(was.Vantage)), quote(string(c.Vantage)))
+	}
+	if c.OnReport == nil {
+		c.OnReport = was.OnReport
+	}
+	if c.NewProbe == nil {
+		c.NewProbe = was.NewProbe
+	}
+	o, err := muster(c, p.now)
+	if err != nil {
+		return err
+	}
+	if p.ended == nil {
+		p.obey(o)
+		return nil
+	}
+	select {
+	case p.orders <- o:
+		<-o.done
+	case <-p.ended:
+		p.began = time.Time{} // nobody is told any more
+		p.obey(o)
+	}
+	return nil
+}
+
+// obey puts the next crew in the place of the present one.
+func (p *Prober) obey(o order) {
+	defer close(o.done)
+	old, now := p.now, time.Now()
+	before := old.controls.sick()
+	p.mu.Lock()
+	p.replace(o)
+	p.mu.Unlock()
+	p.discharge(old)
+	if p.began.IsZero() {
+		return // not begun yet: Run gives everyone his place
+	}
+	p.spread(o.fresh, now)
+	for _, m := range o.moved {
+		p.regrid(m.watch, now)
+	}
+	turned := (before == "") != (p.now.controls.sick() == "")
+	for _, in := range p.now.instances {
+		if old.byName[in.name] != in || turned {
+			p.report(in, now)
+		}
+	}
+}
+
+// replace changes what people read.
+func (p *Prober) replace(o order) {
+	o.next.controls.wanted = p.now.controls.wanted
+	if o.next.config.Keep != p.now.config.Keep {
+		for _, w := range p.now.all() {
+			w.history = w.history.limited(o.next.config.Keep)
+		}
+	}
+	for w, was := range o.heirs {
+		w.history = was.history
+	}
+	for _, m := range o.moved {
+		m.watch.target, m.watch.probe = m.target, m.probe
+	}
+	for _, in := range o.next.instances {
+		for _, w := range in.watches {
+			w.instance = in
+		}
+	}
+	p.now, p.shown = o.next, o.next
+}
+
+// discharge ends the watches of the old crew that are not in the present one.
+func (p *Prober) discharge(old *crew) {
+	stay := make(map[*watch]bool)
+	for _, w := range p.now.all() {
+		stay[w] = true
+	}
+	for _, w := range old.all() {
+		if !stay[w] {
+			w.gone = true
+			p.queue.drop(w)
+			w.stop()
+		}
+	}
+	p.ready = slices.DeleteFunc(p.ready, func(f flight) bool { return f.watch.gone })
+}
+
+// regrid gives a target that stays its turn in another round. What it was
+// about to do anyway it does no later.
+func (p *Prober) regrid(w *watch, now time.Time) {
+	if w.instance == nil {
+		return // a control counts its rounds from its last check
+	}
+	w.grid = p.turn(w, now)
+	if w.place >= 0 {
+		p.queue.put(w, earlier(w.due, w.grid))
+	}
+}
