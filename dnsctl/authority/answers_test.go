@@ -174,7 +174,8 @@ func TestWhatIsNoQueryIsTurnedAwayOrDropped(t *testing.T) {
 		rcode int
 	}{
 		{"UPDATE", new(dns.Msg).SetUpdate("lab.test."), dns.RcodeNotImplemented},
-		{"NOTIFY", new(dns.Msg).SetNotify("lab.test."), dns.RcodeNotImplemented},
+		{"NOTIFY for a zone of ours", new(dns.Msg).SetNotify("lab.test."), dns.RcodeRefused},
+		{"NOTIFY with two questions", &dns.Msg{MsgHdr: dns.MsgHdr{Id: 7, Opcode: dns.OpcodeNotify}, Question: []dns.Question{{Name: "a.", Qtype: 6, Qclass: 1}, {Name: "b.", Qtype: 6, Qclass: 1}}}, dns.RcodeRefused},
 		{"STATUS", &dns.Msg{MsgHdr: dns.MsgHdr{Id: 7, Opcode: dns.OpcodeStatus}}, dns.RcodeNotImplemented},
 		{"an opcode that nobody knows", &dns.Msg{MsgHdr: dns.MsgHdr{Id: 7, Opcode: 14}}, dns.RcodeNotImplemented},
 		{"no question", &dns.Msg{MsgHdr: dns.MsgHdr{Id: 7}}, dns.RcodeFormatError},

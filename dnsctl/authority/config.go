@@ -26,9 +26,18 @@ type Config struct {
 	TCPPerSource int           `yaml:"tcp_per_source"` // most of them from one IPv4 address or IPv6 /64; 32
 	TCPIdle      time.Duration `yaml:"tcp_idle"`       // a connection is closed after this long without a whole query; 10 s
 
+	Keys []Key `yaml:"keys"` // of secondaries
+
+	Transfers          int           `yaml:"transfers"`            // most zone transfers at once; 8
+	TransfersPerSource int           `yaml:"transfers_per_source"` // most of them to one IPv4 address or IPv6 /64; 2
+	TransferTime       time.Duration `yaml:"transfer_time"`        // a transfer that takes longer is broken off; 1 min
+
 	// OnPanic is told of a panic while a query was answered; the query gets
 	// SERVFAIL and the server goes on. It may be called from many goroutines.
 	OnPanic func(value any, stack []byte) `yaml:"-"`
+
+	now  func() time.Time // tests: the clock of signatures
+	pace *pace            // tests: of couriers
 }
 
 // Zone is one zone that is served in full. All names are fully qualified,
@@ -55,6 +64,21 @@ type Zone struct {
 	Retired []failover.RecordName `yaml:"retired"`
 	// Hosts are the static A and AAAA records.
 	Hosts map[failover.RecordName][]netip.Addr `yaml:"hosts"`
+
+	// Secondaries are the servers that serve a copy of the zone. Each is told
+	// of changes and may take transfers: by its key where it has one, else by
+	// its address.
+	Secondaries []Secondary `yaml:"secondaries"`
+	// TransferKeys and TransferAddresses let others take transfers.
+	TransferKeys      []failover.RecordName `yaml:"transfer_keys"`
+	TransferAddresses []netip.Prefix        `yaml:"transfer_addresses"`
+}
+
+// Secondary is one server that serves a copy of a zone.
+type Secondary struct {
+	Address netip.AddrPort      `yaml:"address"`
+	Key     failover.RecordName `yaml:"key"`    // name of one of Config.Keys; may be empty
+	Silent  bool                `yaml:"silent"` // it is not told of changes, and only watched
 }
 
 const (
@@ -84,6 +108,9 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.TCPConns, defaultTCPConns)
 	orDefault(&c.TCPPerSource, defaultPerSrc)
 	orDefault(&c.TCPIdle, defaultTCPIdle)
+	orDefault(&c.Transfers, defaultTransfers)
+	orDefault(&c.TransfersPerSource, min(defaultTransfersPerSource, c.Transfers))
+	orDefault(&c.TransferTime, defaultTransferTime)
 	c.Zones = slices.Clone(c.Zones)
 	for i := range c.Zones {
 		z := &c.Zones[i]
@@ -126,7 +153,7 @@ func (c Config) Validate() []error {
 	for _, n := range []struct {
 		path string
 		v    int
-	}{{"udp_in_flight", c.UDPInFlight}, {"tcp_conns", c.TCPConns}, {"tcp_per_source", c.TCPPerSource}} {
+	}{{"udp_in_flight", c.UDPInFlight}, {"tcp_conns", c.TCPConns}, {"tcp_per_source", c.TCPPerSource}, {"transfers", c.Transfers}, {"transfers_per_source", c.TransfersPerSource}} {
 		if n.v < 0 {
 			f.add(n.path, "%d is negative", n.v)
 		}
@@ -137,8 +164,16 @@ func (c Config) Validate() []error {
 	if c.TCPIdle < 0 {
 		f.add("tcp_idle", "%s is negative", c.TCPIdle)
 	}
+	if c.TransfersPerSource > c.Transfers {
+		f.add("transfers_per_source", "%d is above transfers %d", c.TransfersPerSource, c.Transfers)
+	}
+	if c.TransferTime < 0 {
+		f.add("transfer_time", "%s is negative", c.TransferTime)
+	}
+	keys := c.validateKeys(&f)
 	apexes := make(map[key]failover.RecordName)
 	for i := range c.Zones {
+		c.Zones[i].validateTransfers(fmt.Sprintf("zones[%d]", i), keys, &f)
 		c.Zones[i].validate(fmt.Sprintf("zones[%d]", i), apexes, &f)
 	}
 	return f

@@ -124,6 +124,9 @@ func (p *pipes) compare(t testing.TB, oracle *plain, msg []byte) {
 	if dns.DefaultMsgAcceptFunc(dh) != dns.MsgAccept || r.Opcode != dns.OpcodeQuery || dh.Ancount > 0 {
 		return
 	}
+	if slices.ContainsFunc(r.Extra, func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeTSIG }) {
+		return // the plain server knows no keys
+	}
 	for over := range transports {
 		wire := p.exchange(t, over, msg)
 		got := new(dns.Msg)

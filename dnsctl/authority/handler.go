@@ -34,6 +34,10 @@ func (h *handler) ServeDNS(w dns.ResponseWriter, r *dns.Msg) {
 		}
 		scratches.Put(sc)
 	}()
+	if special(r) {
+		h.serve(w, r, sc)
+		return
+	}
 	msg, rcode := h.reply(sc, r)
 	sc.out = msg[:0]
 	h.s.stats.answered(r.Id, h.over, rcode)
@@ -57,8 +61,15 @@ func (h *handler) panicked(w dns.ResponseWriter, r *dns.Msg, v any) {
 
 // reply makes the answer to a parsed query in sc.out.
 func (h *handler) reply(sc *scratch, r *dns.Msg) (msg []byte, rcode int) {
+	return h.replyBefore(sc, r, 0)
+}
+
+// replyBefore makes the answer and leaves so many octets free for what is put
+// behind it.
+func (h *handler) replyBefore(sc *scratch, r *dns.Msg, free int) (msg []byte, rcode int) {
 	q := query{id: r.Id, rd: r.RecursionDesired, cd: r.CheckingDisabled, limit: h.over.limit()}
 	rcode = q.read(sc, r, h.over)
+	q.limit -= free
 	var t *template
 	if rcode == dns.RcodeSuccess {
 		k := sc.key[:len(q.name)]
@@ -150,8 +161,9 @@ func (q *query) read(sc *scratch, r *dns.Msg, over transport) int {
 }
 
 // screen judges a header before anything else is parsed. Only QUERY is
-// implemented: NOTIFY, UPDATE and whatever is unknown get NOTIMP, whose cost
-// does not depend on what they carry.
+// implemented. NOTIFY is refused, since nobody is primary of our zones but we;
+// UPDATE and whatever is unknown get NOTIMP. What that costs does not depend on
+// what they carry.
 func (h *handler) screen(dh dns.Header) dns.MsgAcceptAction {
 	const qr = 1 << 15
 	action := dns.MsgAccept
@@ -159,6 +171,13 @@ func (h *handler) screen(dh dns.Header) dns.MsgAcceptAction {
 	case dh.Bits&qr != 0:
 		h.s.stats.dropped(dropResponse)
 		action = dns.MsgIgnore
+	case opcode == dns.OpcodeNotify:
+		h.s.stats.refused(refusedNotify)
+		h.s.stats.answered(dh.Id, h.over, dns.RcodeRefused)
+		action = dns.MsgRejectNotImplemented // tidy makes REFUSED of it
+	case opcode == dns.OpcodeUpdate:
+		h.s.stats.refused(refusedUpdate)
+		fallthrough
 	case opcode != dns.OpcodeQuery:
 		h.s.stats.answered(dh.Id, h.over, dns.RcodeNotImplemented)
 		action = dns.MsgRejectNotImplemented
@@ -183,10 +202,14 @@ func (h *handler) malformed([]byte, error) {
 
 // tidy clears from an answer the bits that miekg/dns copies from the query
 // when it turns one away by itself: AA and TC say something that is not so,
-// and RA, Z and AD are never ours to say.
+// and RA, Z and AD are never ours to say. A NOTIFY is refused, for which
+// miekg/dns has no word.
 func tidy(msg []byte) {
 	if len(msg) < headerLen {
 		return
+	}
+	if int(msg[2]>>3)&0xF == dns.OpcodeNotify {
+		msg[2], msg[3] = msg[2]&^(0x04|0x02), msg[3]&^0xF|dns.RcodeRefused
 	}
 	switch msg[3] & 0xF {
 	case dns.RcodeFormatError, dns.RcodeNotImplemented:

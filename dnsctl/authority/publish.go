@@ -79,6 +79,7 @@ func (s *Server) Load(ctx context.Context, src Source) error {
 		}
 		s.publishing.Lock()
 		z.serial.raise(max(n, 1)) // an older one was read before a commit came
+		z.stamped = true
 		s.publishing.Unlock()
 	}
 	for _, r := range records {
@@ -86,6 +87,7 @@ func (s *Server) Load(ctx context.Context, src Source) error {
 			errs = append(errs, err)
 		}
 	}
+	s.couriers.tellAll()
 	return errors.Join(errs...)
 }
 
@@ -107,11 +109,12 @@ const (
 	listOn
 )
 
-func (s *Server) publish(rec failover.Record, serials map[failover.RecordName]uint32, l lists) error {
+func (s *Server) publish(rec failover.Record, serials map[failover.RecordName]uint32, l lists) (err error) {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
 
 	v := s.view.Load()
+	defer func() { v.tree.noteBehind(rec, err) }()
 	next := make(map[*node]*shown)
 	var refused, after []error
 	for _, nr := range rec.Shown() {
@@ -151,11 +154,13 @@ func (s *Server) publish(rec failover.Record, serials map[failover.RecordName]ui
 	for n, sh := range next {
 		n.shown.Store(sh)
 	}
+	s.published++
 	for _, name := range slices.Sorted(maps.Keys(serials)) {
 		if z := v.tree.zone(name); z != nil {
 			if err := s.raise(z, serials[name]); err != nil {
 				after = append(after, err)
 			}
+			s.couriers.tell(z.name)
 		}
 	}
 	return errors.Join(after...)

@@ -92,7 +92,7 @@ func (s *Server) swap(cfg Config, extra []failover.RecordName, skip func(failove
 		if err := next.carry(old, taken); err != nil {
 			return err
 		}
-		if done, err := s.install(newView(cfg, next), old, taken); done || err != nil {
+		if done, err := s.install(newView(cfg, next, s.view.Load().keys), old, taken); done || err != nil {
 			return err
 		}
 	}
@@ -111,7 +111,10 @@ func (s *Server) install(v *view, old *tree, taken map[*node]*shown) (done bool,
 	if err := v.tree.carry(old, taken); err != nil {
 		return false, err
 	}
+	v.tree.keepStamps(old)
 	s.view.Store(v)
+	s.published++
+	s.couriers.set(s, v)
 	return true, nil
 }
 

@@ -20,11 +20,16 @@ import (
 // Server answers DNS queries from the records that were published to it. Use
 // New; then Load, Listen and Run in this order.
 type Server struct {
-	view  atomic.Pointer[view]
-	stats counters
+	view     atomic.Pointer[view]
+	stats    counters
+	gate     gate
+	couriers couriers
 
-	reloading  sync.Mutex // orders what replaces the view; taken before publishing
-	publishing sync.Mutex // orders publishers; nobody who answers ever takes it
+	reloading sync.Mutex // orders what replaces the view; taken before publishing
+	// publishing orders publishers. Nobody who answers a question takes it; a
+	// transfer does, for as long as it takes to note what every name shows.
+	publishing sync.Mutex
+	published  uint64 // with publishing: publications and swaps of the view
 
 	mu    sync.Mutex
 	binds []*bind
@@ -36,6 +41,7 @@ type view struct {
 	cfg     Config // with its defaults
 	tree    *tree
 	targets map[failover.RecordName][]failover.Target
+	keys    keyring
 }
 
 // bind is one address with its two sockets.
@@ -60,12 +66,16 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	s := new(Server)
-	s.view.Store(newView(cfg, t))
+	v := newView(cfg, t, nil)
+	s.view.Store(v)
+	s.couriers.set(s, v)
 	return s, nil
 }
 
-func newView(cfg Config, t *tree) *view {
-	v := &view{cfg: cfg, tree: t, targets: make(map[failover.RecordName][]failover.Target)}
+// newView makes the view of a configuration. Keys that stay as they were in
+// the ring before it, which may be nil, remember what was signed by them.
+func newView(cfg Config, t *tree, before keyring) *view {
+	v := &view{cfg: cfg, tree: t, targets: make(map[failover.RecordName][]failover.Target), keys: newKeyring(cfg.Keys, before)}
 	for _, z := range cfg.Zones {
 		for name, list := range z.Targets {
 			v.targets[canonical(name)] = slices.Clone(list)
@@ -164,6 +174,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return ErrNotListening
 	}
 	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { s.couriers.run(gctx); return nil })
 	for _, b := range binds {
 		hu := &handler{s: s, over: overUDP, done: b.udp.done}
 		ht := &handler{s: s, over: overTCP}

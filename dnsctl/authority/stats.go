@@ -46,11 +46,14 @@ const rcodes = dns.RcodeBadVers + 1
 // counters are spread over shards by the query's id, which clients draw at
 // random, so that cores do not fight for one cache line.
 type counters struct {
-	shards   [8]shard
-	drops    [drops]atomic.Uint64
-	composed atomic.Uint64
-	panics   atomic.Uint64
-	conns    atomic.Int64
+	shards            [8]shard
+	drops             [drops]atomic.Uint64
+	refusals          [refusals]atomic.Uint64
+	transfers         [transfers]atomic.Uint64
+	notifies, unacked atomic.Uint64
+	composed          atomic.Uint64
+	panics            atomic.Uint64
+	conns             atomic.Int64
 }
 
 type shard struct {
@@ -79,6 +82,13 @@ type Stats struct {
 	Composed  uint64                       // answers that were not packed ahead
 	Panics    uint64                       // answered SERVFAIL
 
+	Refused   map[string]uint64 // transfers, signatures and notifications that were turned away, or broken off, by reason
+	Transfers map[string]uint64 // that went out, by kind
+	Notifies  uint64            // NOTIFY sent to secondaries
+	Unacked   uint64            // of them, those that got no acknowledgement
+
+	Secondaries []SecondaryStats  // by zone and address
+	Transfering int               // gauge: transfers at this moment
 	TCPConns    int64             // gauge: open connections
 	Names       int               // managed names of the configuration
 	Unpublished []string          // of them, those that answer SERVFAIL because no record came yet
@@ -111,6 +121,15 @@ func (s *Server) Stats() Stats {
 	for d := range drops {
 		out.Dropped[d.String()] = s.stats.drops[d].Load()
 	}
+	out.Refused, out.Transfers = make(map[string]uint64), make(map[string]uint64)
+	for r := range refusals {
+		out.Refused[r.String()] = s.stats.refusals[r].Load()
+	}
+	for t := range transfers {
+		out.Transfers[t.String()] = s.stats.transfers[t].Load()
+	}
+	out.Notifies, out.Unacked = s.stats.notifies.Load(), s.stats.unacked.Load()
+	out.Secondaries, out.Transfering = s.couriers.stats(), s.gate.now()
 	served := s.view.Load().tree
 	for _, n := range served.managedNodes {
 		if n.leftOver {

@@ -61,6 +61,10 @@ func (l *tcpListener) admit(c net.Conn) *tcpConn {
 		return nil
 	}
 	t := &tcpConn{Conn: c, l: l, source: src}
+	t.remote = &peer{Addr: c.RemoteAddr(), conn: t}
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		t.from = a.AddrPort().Addr().Unmap()
+	}
 	l.open[t] = struct{}{}
 	l.bySource[src]++
 	l.s.stats.conns.Add(1)
@@ -74,8 +78,12 @@ func source(a net.Addr) netip.Addr {
 	if !ok {
 		return netip.Addr{}
 	}
-	addr := t.AddrPort().Addr().Unmap()
-	if addr.Is4() {
+	return payer(t.AddrPort().Addr())
+}
+
+func payer(addr netip.Addr) netip.Addr {
+	addr = addr.Unmap()
+	if !addr.Is6() {
 		return addr
 	}
 	p, err := addr.WithZone("").Prefix(64)
@@ -102,8 +110,19 @@ type tcpConn struct {
 	net.Conn
 	l      *tcpListener
 	source netip.Addr
+	from   netip.Addr
+	remote *peer
+	last   []byte    // the query in hand
+	end    time.Time // of what is being sent; zero without one
 	once   sync.Once
 }
+
+// RemoteAddr returns the peer, with which the connection travels through
+// miekg/dns.
+func (c *tcpConn) RemoteAddr() net.Addr { return c.remote }
+
+// until bounds all that is written from now on; the zero time ends the bound.
+func (c *tcpConn) until(end time.Time) { c.end = end }
 
 // Write sends one frame: two octets of length and the message (RFC 1035
 // section 4.2.2). A client that does not read cannot hold it for ever.
@@ -111,7 +130,11 @@ func (c *tcpConn) Write(frame []byte) (int, error) {
 	if len(frame) > 2 {
 		tidy(frame[2:])
 	}
-	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+	deadline := time.Now().Add(writeTimeout)
+	if !c.end.IsZero() && c.end.Before(deadline) {
+		deadline = c.end
+	}
+	if err := c.SetWriteDeadline(deadline); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(frame)
@@ -153,6 +176,9 @@ func (r tcpReader) ReadTCP(c net.Conn, _ time.Duration) ([]byte, error) {
 	}
 	msg := make([]byte, n)
 	_, err := io.ReadFull(c, msg)
+	if t, ok := c.(*tcpConn); ok {
+		t.last = msg
+	}
 	return msg, err
 }
 

@@ -24,6 +24,7 @@ const (
 // the remote address, so that reading and answering allocate nothing.
 type packet struct {
 	in   [queryOctets]byte
+	n    int // octets of the query
 	from netip.AddrPort
 	oob  [64]byte // control data: the address that was asked, if the socket has several
 	oobn int
@@ -113,6 +114,7 @@ func (u *udpConn) ReadPacketConn(net.PacketConn, time.Duration) ([]byte, net.Add
 		default:
 			why, unworthy := p.unworthy(n, u.local)
 			if !unworthy {
+				p.n = n
 				return p.in[:n], p, nil
 			}
 			u.s.stats.dropped(why)

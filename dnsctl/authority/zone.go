@@ -33,6 +33,7 @@ type node struct {
 	nodata *template             // NOERROR with nothing but the SOA
 
 	leftOver bool // managed, but only because a record still has it
+	behind   bool // with Server.publishing: the last commit of it was refused
 }
 
 // zone is the apex with its serial, which outlives the tree.
@@ -40,6 +41,13 @@ type zone struct {
 	name   string
 	soa    dns.SOA
 	serial *serial
+	rights rights
+
+	// With Server.publishing:
+	stamped bool // the serial stands for what the zone shows
+	last    *snapshot
+	fixed   []dns.RR // see fixedOf
+	names   []*node  // see namesOf
 }
 
 // serial is a zone's serial. It is unknown until Load or Publish brings one,
@@ -142,7 +150,7 @@ func (t *tree) addZone(c *Zone, before *tree) error {
 		return err
 	}
 	t.zones[k] = z
-	z.serial = new(serial)
+	z.serial, z.rights = new(serial), rightsOf(c)
 	if before != nil && before.zones[k] != nil {
 		z.serial = before.zones[k].serial
 	}

@@ -1,0 +1,147 @@
+package authority
+
+import (
+	"cmp"
+	"context"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// couriers are the couriers of all secondaries. The zero value has none.
+type couriers struct {
+	mu      sync.Mutex
+	all     map[errand]*courier
+	changed chan struct{} // holds one: set changed all
+}
+
+// set makes the couriers fit the configuration; those that stay keep what they
+// know.
+func (cs *couriers) set(s *Server, v *view) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	next := make(map[errand]*courier)
+	for _, z := range v.cfg.Zones {
+		for _, sec := range z.Secondaries {
+			e := errand{zone: string(canonical(z.Name)), to: sec.Address}
+			k := cs.all[e]
+			if k == nil {
+				k = &courier{errand: e, s: s, wake: make(chan struct{}, 1), pace: usualPace}
+				if v.cfg.pace != nil {
+					k.pace = *v.cfg.pace
+				}
+			}
+			k.mu.Lock()
+			k.conf = sec
+			k.mu.Unlock()
+			next[e] = k
+		}
+	}
+	cs.all = next
+	cs.poke(cs.changes())
+}
+
+// changes is made on first use; callers hold mu.
+func (cs *couriers) changes() chan struct{} {
+	if cs.changed == nil {
+		cs.changed = make(chan struct{}, 1)
+	}
+	return cs.changed
+}
+
+func (cs *couriers) poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// tell wakes the couriers of a zone.
+func (cs *couriers) tell(zone string) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for e, k := range cs.all {
+		if e.zone == zone {
+			cs.poke(k.wake)
+		}
+	}
+}
+
+// tellAll wakes every courier.
+func (cs *couriers) tellAll() {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for _, k := range cs.all {
+		cs.poke(k.wake)
+	}
+}
+
+// run runs every courier, those too that come and go meanwhile, until ctx ends.
+func (cs *couriers) run(ctx context.Context) {
+	var g errgroup.Group
+	defer func() { _ = g.Wait() }() // couriers return no errors
+	running := make(map[*courier]context.CancelFunc)
+	defer func() {
+		for _, stop := range running {
+			stop()
+		}
+	}()
+	for {
+		cs.mu.Lock()
+		all, changed := cs.all, cs.changes()
+		cs.mu.Unlock()
+		for k, stop := range running {
+			if all[k.errand] != k {
+				stop()
+				delete(running, k)
+			}
+		}
+		for _, k := range all {
+			if running[k] == nil {
+				kctx, stop := context.WithCancel(ctx)
+				running[k] = stop
+				g.Go(func() error { k.run(kctx); return nil })
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}
+
+// stats lists the secondaries by zone and address.
+func (cs *couriers) stats() []SecondaryStats {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	var out []SecondaryStats
+	for _, k := range cs.all {
+		out = append(out, k.stats())
+	}
+	slices.SortFunc(out, func(a, b SecondaryStats) int {
+		return cmp.Or(cmp.Compare(a.Zone, b.Zone), a.Address.Compare(b.Address))
+	})
+	return out
+}
+
+// callFrom is the address from which a secondary expects us: the one at which
+// we serve, when there is just one of its kind.
+func (s *Server) callFrom(to netip.Addr) netip.Addr {
+	var from netip.Addr
+	for _, a := range s.Addrs() {
+		a := a.Addr().Unmap()
+		switch {
+		case a.IsUnspecified():
+			return netip.Addr{}
+		case a.Is4() != to.Is4() || a.IsLoopback() != to.IsLoopback():
+		case from.IsValid() && from != a:
+			return netip.Addr{}
+		default:
+			from = a
+		}
+	}
+	return from
+}

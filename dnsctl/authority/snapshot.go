@@ -1,0 +1,161 @@
+package authority
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/miekg/dns"
+
+	"pointsman/internal/failover"
+)
+
+// errNotReady: a zone cannot be handed on as a whole.
+var errNotReady = errors.New("zone is not whole")
+
+// snapshot is a whole zone at one moment. It holds pointers to what the names
+// show, which never changes under them, and is shared by all who ask between
+// two publications.
+type snapshot struct {
+	zone   *zone
+	at     uint64 // publications until then
+	serial uint32
+	soa    *dns.SOA
+	fixed  []dns.RR
+	names  []*node
+	shown  []*shown // beside names
+}
+
+// snapshot returns the zone as it is now. The error says why it is not whole:
+// a secondary must never get a zone in which names are missing, or one that is
+// not what was committed under its serial.
+func (s *Server) snapshot(apex key) (*snapshot, error) {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	t := s.view.Load().tree
+	z := t.zones[apex]
+	if z == nil {
+		return nil, fmt.Errorf("%w: it is not served any more", errNotReady)
+	}
+	soa, ok := z.soaRR()
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("%w: %s was not loaded", errNotReady, z.name)
+	case !z.stamped:
+		return nil, fmt.Errorf("%w: the serial of %s does not stand for this configuration yet", errNotReady, z.name)
+	}
+	if last := z.last; last != nil && last.at == s.published && last.serial == soa.Serial {
+		return last, nil
+	}
+	sn := &snapshot{zone: z, at: s.published, serial: soa.Serial, soa: soa, fixed: t.fixedOf(z), names: t.namesOf(z)}
+	sn.shown = make([]*shown, len(sn.names))
+	for i, n := range sn.names {
+		sh := n.shown.Load()
+		switch {
+		case sh == nil:
+			return nil, fmt.Errorf("%w: no record yet for %s", errNotReady, n.name)
+		case n.behind:
+			return nil, fmt.Errorf("%w: the last commit of %s was refused", errNotReady, n.name)
+		}
+		sn.shown[i] = sh
+	}
+	z.last = sn
+	return sn, nil
+}
+
+// each calls f with every record of the zone, the SOA first and last (RFC 5936
+// section 2.2).
+func (sn *snapshot) each(f func(dns.RR) error) error {
+	if err := f(sn.soa); err != nil {
+		return err
+	}
+	for _, rr := range sn.fixed {
+		if err := f(rr); err != nil {
+			return err
+		}
+	}
+	for _, sh := range sn.shown {
+		if err := sh.each(f); err != nil {
+			return err
+		}
+	}
+	return f(sn.soa)
+}
+
+func (sh *shown) each(f func(dns.RR) error) error {
+	if err := f(sh.cname); err != nil || sh.txt == nil {
+		return err
+	}
+	return f(sh.txt)
+}
+
+// noteBehind remembers which names do not show what a record says.
+func (t *tree) noteBehind(rec failover.Record, err error) {
+	refused := errors.Is(err, ErrRefused)
+	for _, nr := range rec.Names {
+		if n := t.managed(nr.Name); n != nil && nr.Embedded && !errors.Is(err, ErrStale) {
+			n.behind = refused
+		}
+	}
+}
+
+// keepStamps lets the zones keep their stamps that are what they were in the
+// tree before.
+func (t *tree) keepStamps(before *tree) {
+	for k, z := range t.zones {
+		if was := before.zones[k]; was != nil && was.stamped && before.fingerprint(was) == t.fingerprint(z) {
+			z.stamped = true
+		}
+	}
+}
+
+// fingerprint changes with everything in a zone that no commit changes: the
+// numbers of the SOA, the static records and the set of managed names. Callers
+// hold the publishing lock.
+func (t *tree) fingerprint(z *zone) string {
+	h := sha256.New()
+	fmt.Fprintln(h, z.soa.String())
+	for _, rr := range t.fixedOf(z) {
+		fmt.Fprintln(h, rr.String())
+	}
+	var names []string
+	for _, n := range t.namesOf(z) {
+		names = append(names, n.name)
+	}
+	slices.Sort(names)
+	fmt.Fprintln(h, names)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// fixedOf lists the records of a zone that come from the configuration,
+// without the SOA, sorted by name and type.
+func (t *tree) fixedOf(z *zone) []dns.RR {
+	if z.fixed != nil {
+		return z.fixed
+	}
+	for _, k := range slices.Sorted(maps.Keys(t.nodes)) {
+		n := t.nodes[k]
+		if n.zone != z {
+			continue
+		}
+		for _, rrtype := range slices.Sorted(maps.Keys(n.sets)) {
+			z.fixed = append(z.fixed, n.sets[rrtype]...)
+		}
+	}
+	return z.fixed
+}
+
+// namesOf lists the managed names of a zone.
+func (t *tree) namesOf(z *zone) []*node {
+	if z.names == nil {
+		for _, n := range t.managedNodes {
+			if n.zone == z {
+				z.names = append(z.names, n)
+			}
+		}
+	}
+	return z.names
+}
