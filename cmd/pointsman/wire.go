@@ -66,7 +66,7 @@ func newProcess(ctx context.Context, pc processConfig) (_ *process, err error) {
 	if p.store, err = ledger.Open(ctx, cfg.Controller.Ledger()); err != nil {
 		return nil, err
 	}
-	if err := p.openAuthority(ctx, cfg); err != nil {
+	if err := p.openAuthority(ctx, pc); err != nil {
 		return nil, err
 	}
 	secrets, faults := readSecrets(cfg, pc.Shadow)
@@ -108,11 +108,14 @@ func (p *process) openHistory(ctx context.Context, cfg *config.Config) (err erro
 	return nil
 }
 
-func (p *process) openAuthority(ctx context.Context, cfg *config.Config) error {
-	if cfg.Authority == nil {
+func (p *process) openAuthority(ctx context.Context, pc processConfig) error {
+	if pc.Config.Authority == nil {
 		return nil
 	}
-	c := *cfg.Authority
+	c, faults := serving(pc.Config, pc.Shadow)
+	for _, err := range faults {
+		p.log.Error("a key of secondaries cannot be used", "reason", err)
+	}
 	c.OnPanic = func(v any, stack []byte) {
 		p.log.Error("authority panicked", "reason", fmt.Sprint(v), "stack", string(stack))
 	}

@@ -79,6 +79,7 @@ type Secondary struct {
 	Address netip.AddrPort      `yaml:"address"`
 	Key     failover.RecordName `yaml:"key"`    // name of one of Config.Keys; may be empty
 	Silent  bool                `yaml:"silent"` // it is not told of changes, and only watched
+	Hidden  bool                `yaml:"hidden"` // it does not answer clients, so what it answers is no matter of a move
 }
 
 const (

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/miekg/dns"
 
@@ -16,19 +17,19 @@ const maxSecondaries = 32
 // validateKeys checks the keys and returns their canonical names.
 func (c *Config) validateKeys(f *faults) map[string]bool {
 	known := make(map[string]bool)
-	for i, k := range c.Keys {
-		at := fmt.Sprintf("keys[%d]", i)
+	for _, k := range c.Keys {
+		at := "keys." + strings.TrimSuffix(string(k.Name), ".")
 		if _, err := checkName(string(k.Name)); err != nil {
-			f.add(at+".name", "%w", err)
+			f.add(at, "%w", err)
 			continue
 		}
 		name := dns.CanonicalName(string(k.Name))
 		if known[name] {
-			f.add(at+".name", "%s is listed twice", k.Name)
+			f.add(at, "is listed twice")
 		}
 		known[name] = true
 		if algorithms[dns.CanonicalName(k.Algorithm)] == nil {
-			f.add(at+".algorithm", "%q is none of hmac-sha256, hmac-sha384, hmac-sha512", k.Algorithm)
+			f.add(at+".algorithm", "%q is none of hmac-sha256, hmac-sha384, hmac-sha512", strings.TrimSuffix(k.Algorithm, "."))
 		}
 	}
 	return known

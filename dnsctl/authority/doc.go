@@ -26,7 +26,17 @@
 // the same code. The sockets, the parser and the connection loop are
 // github.com/miekg/dns.
 //
-// What it does not do: recursion, zone transfers, NOTIFY, UPDATE, TSIG, DNSSEC,
+// Secondaries get whole zones by AXFR (RFC 5936), each from one snapshot: the
+// serial and what every name showed at one moment. A zone of which a name has
+// no record yet is not handed out at all. Who may have a zone is said by the
+// configuration, by default nobody; a signature (RFC 8945) counts when it is
+// there, is right over the octets that came, in time, new, and by a key that
+// has a right to that zone, all of which is checked here and nothing of it
+// taken from the library's word. After each change every secondary is told by
+// NOTIFY (RFC 1996) until it acknowledges, and then asked for its serial until
+// it serves ours; what is known of it stands in [Stats].
+//
+// What it does not do: recursion, UPDATE, being a secondary itself, DNSSEC,
 // wildcards, delegations inside a zone, a CNAME at the apex, and limiting the
 // rate of answers per source.
 package authority

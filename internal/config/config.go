@@ -24,7 +24,8 @@ type Config struct {
 	Controller Controller
 	Self       Vantage // the controller's own eyes
 	Vantages   []Vantage
-	Authority  *authority.Config // nil without one
+	Authority  *authority.Config // nil without one; its keys lack only their secrets
+	Keys       []TransferKey     // beside Authority.Keys
 	Providers  []Provider
 	Instances  []Instance
 	Warnings   Faults // what works and is probably not meant
@@ -61,6 +62,12 @@ type Provider struct {
 	Name       string
 	SecretFile string
 	Config     dnsctl.RFC2136Config
+}
+
+// TransferKey says where the secret of a key of the authority is.
+type TransferKey struct {
+	Name       failover.RecordName
+	SecretFile string
 }
 
 // Instance is one instance, ready for the core and the prober.

@@ -50,8 +50,12 @@ func (c *compiler) authority(cfg *Config) {
 	for _, l := range doc.Listen {
 		a.Listen = append(a.Listen, l.v)
 	}
+	a.Transfers, a.TransfersPerSource, a.TransferTime = doc.Transfers.v, doc.TransfersPerSource.v, doc.TransferTime.v
+	c.transferKeys(cfg, a)
 	for i := range doc.Zones {
-		a.Zones = append(a.Zones, c.zone(&doc.Zones[i], a.Listen))
+		z := c.zone(&doc.Zones[i], a.Listen)
+		c.secondaries(&doc.Zones[i], &z, a.Keys)
+		a.Zones = append(a.Zones, z)
 	}
 	cfg.Authority = a
 }
@@ -230,6 +234,12 @@ var roomHints = map[string]string{
 	"algorithm":      "use hmac-sha256",
 	"zone":           "write the apex of the zone, such as example.com.",
 	"tcp_per_source": "the default is 32",
+
+	"transfers_per_source": "the default is 2",
+	"transfer_time":        "the default is 1m",
+	"secondaries":          "distribute to more of them from one of these",
+	"address":              "write it like 192.0.2.53:53",
+	"transfer":             "write networks as narrow as they are, like 192.0.2.0/24, or use a key",
 }
 
 // also notes what a room found, unless something was noted at that very place

@@ -55,6 +55,32 @@ type authorityDoc struct {
 	TCPConns     val[int]           `yaml:"tcp_conns"`
 	TCPPerSource val[int]           `yaml:"tcp_per_source"`
 	TCPIdle      val[time.Duration] `yaml:"tcp_idle"`
+
+	Keys               dict[sharedKeyDoc] `yaml:"keys"`
+	Transfers          val[int]           `yaml:"transfers"`
+	TransfersPerSource val[int]           `yaml:"transfers_per_source"`
+	TransferTime       val[time.Duration] `yaml:"transfer_time"`
+}
+
+// sharedKeyDoc is a key whose name is its key in the mapping.
+type sharedKeyDoc struct {
+	pos
+	Algorithm  val[string] `yaml:"algorithm"`
+	SecretFile val[string] `yaml:"secret_file,required"`
+}
+
+type secondaryDoc struct {
+	pos
+	Address val[string] `yaml:"address,required"`
+	Key     val[string] `yaml:"key"`
+	Notify  val[bool]   `yaml:"notify"`
+	Serves  val[bool]   `yaml:"serves"`
+}
+
+type transferDoc struct {
+	pos
+	Keys      []val[string] `yaml:"keys"`
+	Addresses []val[string] `yaml:"addresses"`
 }
 
 type zoneDoc struct {
@@ -68,7 +94,10 @@ type zoneDoc struct {
 	Expire     val[time.Duration]  `yaml:"expire"`
 	Minimum    val[time.Duration]  `yaml:"minimum"`
 	Hosts      dict[[]val[string]] `yaml:"hosts"`
-	Retired    []val[string]       `yaml:"retired"`
+
+	Secondaries []secondaryDoc `yaml:"secondaries"`
+	Transfer    transferDoc    `yaml:"transfer"`
+	Retired     []val[string]  `yaml:"retired"`
 }
 
 type providerDoc struct {

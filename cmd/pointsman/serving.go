@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"pointsman/dnsctl/authority"
+	"pointsman/internal/config"
+)
+
+// serving is the config of the authority with the secrets of its keys. A key
+// whose secret cannot be read stays known and proves nothing: names are
+// answered, and its secondaries wait. A shadow hands its zones to nobody and
+// tells nobody of them, since what it would hand on was not done.
+func serving(cfg *config.Config, shadow bool) (authority.Config, []error) {
+	c := *cfg.Authority
+	if shadow {
+		c.Keys, c.Zones = nil, slices.Clone(c.Zones)
+		for i := range c.Zones {
+			z := &c.Zones[i]
+			z.Secondaries, z.TransferKeys, z.TransferAddresses = nil, nil, nil
+		}
+		return c, nil
+	}
+	c.Keys = slices.Clone(c.Keys)
+	var faults []error
+	for i, k := range cfg.Keys {
+		secret, err := readTransferSecret(k.SecretFile)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("key %s: %w", k.Name, err))
+			continue
+		}
+		c.Keys[i].Secret = secret
+	}
+	return c, faults
+}
+
+func readTransferSecret(path string) (authority.Secret, error) {
+	text, err := config.ReadSecretFile(path)
+	if err != nil {
+		return authority.Secret{}, failed(orElse(hintOf(err), "write the secret of the key into that file, mode 0600"), "read secret: %w", err)
+	}
+	secret, err := authority.ParseSecret(string(text))
+	if err != nil {
+		return authority.Secret{}, failed("the file holds the secret alone, in base64, as tsig-keygen prints it", "%s: %w", path, err)
+	}
+	return secret, nil
+}
