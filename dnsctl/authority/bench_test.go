@@ -18,6 +18,8 @@ import (
 // sink is a client that throws answers away.
 type sink struct{ dns.ResponseWriter }
 
+func (sink) RemoteAddr() net.Addr { return nil }
+
 func (sink) Write(b []byte) (int, error) { return len(b), nil }
 
 // BenchmarkHandler is the handler alone, after miekg/dns has parsed the query.

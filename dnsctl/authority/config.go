@@ -32,6 +32,9 @@ type Config struct {
 	TransfersPerSource int           `yaml:"transfers_per_source"` // most of them to one IPv4 address or IPv6 /64; 2
 	TransferTime       time.Duration `yaml:"transfer_time"`        // a transfer that takes longer is broken off; 1 min
 
+	RateLimit RateLimit `yaml:"rate_limit"`
+	Cookies   Cookies   `yaml:"cookies"`
+
 	// OnPanic is told of a panic while a query was answered; the query gets
 	// SERVFAIL and the server goes on. It may be called from many goroutines.
 	OnPanic func(value any, stack []byte) `yaml:"-"`
@@ -94,6 +97,12 @@ const (
 	defaultTCPConns = 512
 	defaultPerSrc   = 32
 	defaultTCPIdle  = 10 * time.Second
+	defaultRate     = 200
+	defaultWindow   = 5 * time.Second
+	maxRate         = 1_000_000
+	maxWindow       = time.Minute
+	maxSlip         = 100
+	maxExempt       = 64
 )
 
 func orDefault[T comparable](v *T, d T) {
@@ -112,6 +121,9 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.Transfers, defaultTransfers)
 	orDefault(&c.TransfersPerSource, min(defaultTransfersPerSource, c.Transfers))
 	orDefault(&c.TransferTime, defaultTransferTime)
+	orDefault(&c.RateLimit.PerSecond, defaultRate)
+	orDefault(&c.RateLimit.Window, defaultWindow)
+	orDefault(&c.RateLimit.Slip, 1)
 	c.Zones = slices.Clone(c.Zones)
 	for i := range c.Zones {
 		z := &c.Zones[i]
@@ -172,12 +184,46 @@ func (c Config) Validate() []error {
 		f.add("transfer_time", "%s is negative", c.TransferTime)
 	}
 	keys := c.validateKeys(&f)
+	c.RateLimit.validate(&f)
+	c.Cookies.validate(&f)
 	apexes := make(map[key]failover.RecordName)
 	for i := range c.Zones {
 		c.Zones[i].validateTransfers(fmt.Sprintf("zones[%d]", i), keys, &f)
 		c.Zones[i].validate(fmt.Sprintf("zones[%d]", i), apexes, &f)
 	}
 	return f
+}
+
+func (c RateLimit) validate(f *faults) {
+	if c.PerSecond > maxRate {
+		f.add("rate_limit.responses_per_second", "%d is above %d", c.PerSecond, maxRate)
+	}
+	if c.Window < time.Second || c.Window > maxWindow {
+		f.add("rate_limit.window", "%s is not between 1s and %s", c.Window, maxWindow)
+	}
+	if c.Slip > maxSlip {
+		f.add("rate_limit.slip", "%d is above %d", c.Slip, maxSlip)
+	}
+	if len(c.Exempt) > maxExempt {
+		f.add("rate_limit.exempt", "has %d networks, at most %d are possible", len(c.Exempt), maxExempt)
+	}
+	for i, p := range c.Exempt {
+		if !p.IsValid() || p != p.Masked() {
+			f.add(fmt.Sprintf("rate_limit.exempt[%d]", i), "%s is no network", p)
+		}
+	}
+	if l := c.Loopback; l != "" && l != LoopbackExempt && l != LoopbackLimited {
+		f.add("rate_limit.loopback", "%q is neither %q nor %q", l, LoopbackExempt, LoopbackLimited)
+	}
+}
+
+func (c Cookies) validate(f *faults) {
+	if len(c.Secrets) > maxSecrets {
+		f.add("cookies.secret_file", "holds %d secrets, at most %d are possible", len(c.Secrets), maxSecrets)
+	}
+	if d := c.Demand; d != "" && d != DemandNever && d != DemandLimited {
+		f.add("cookies.demand", "%q is neither %q nor %q", d, DemandNever, DemandLimited)
+	}
 }
 
 // parseListen reads host:port; an empty host is every address.

@@ -144,6 +144,7 @@ func (p *pipes) compare(t testing.TB, oracle *plain, msg []byte) {
 		if err := want.Unpack(plainWire); err != nil {
 			t.Fatal(err)
 		}
+		blank(got)
 		if g, w := meaning(got), meaning(want); g != w {
 			t.Fatalf("over %s, asked\n%v\ngot\n%s\nwant\n%s", over, r, g, w)
 		}
@@ -176,6 +177,11 @@ func seeds(f *testing.F) [][]byte {
 	cookie := question("orders.lab.test.", dns.TypeA).SetEdns0(4096, false)
 	cookie.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0011223344556677"}, &dns.EDNS0_LOCAL{Code: 65001, Data: []byte{1, 2, 3}}}
 	add(cookie)
+	for _, c := range []string{"", "00", "00112233445566", "001122334455667788", strings.Repeat("01", 15), strings.Repeat("01", 16), strings.Repeat("01", 24), strings.Repeat("01", 40), strings.Repeat("01", 41)} {
+		cookie := question("orders.lab.test.", dns.TypeA).SetEdns0(4096, false)
+		cookie.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: c}, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0011223344556677"}}
+		add(cookie)
+	}
 	unchecked := question("orders.lab.test.", dns.TypeA)
 	unchecked.CheckingDisabled, unchecked.RecursionDesired = true, true
 	add(unchecked)

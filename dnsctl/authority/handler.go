@@ -1,8 +1,10 @@
 package authority
 
 import (
+	"net/netip"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -17,6 +19,8 @@ type handler struct {
 // scratch is what one answer is made in.
 type scratch struct {
 	name, key [maxNameOctets]byte
+	cookie    [maxCookieLen]byte
+	rate      rateKey
 	out       []byte
 }
 
@@ -24,6 +28,10 @@ var scratches = sync.Pool{New: func() any { return &scratch{out: make([]byte, 0,
 
 // ServeDNS implements dns.Handler.
 func (h *handler) ServeDNS(w dns.ResponseWriter, r *dns.Msg) {
+	_, from := origin(w)
+	if p, ok := w.RemoteAddr().(*packet); ok {
+		p.judged = true
+	}
 	sc := scratches.Get().(*scratch)
 	defer func() {
 		if v := recover(); v != nil {
@@ -38,7 +46,11 @@ func (h *handler) ServeDNS(w dns.ResponseWriter, r *dns.Msg) {
 		h.serve(w, r, sc)
 		return
 	}
-	msg, rcode := h.reply(sc, r)
+	msg, rcode := h.reply(sc, r, sender{addr: from}, 0)
+	if msg == nil {
+		h.s.stats.dropped(dropRate)
+		return
+	}
 	sc.out = msg[:0]
 	h.s.stats.answered(r.Id, h.over, rcode)
 	if _, err := w.Write(msg); err != nil {
@@ -59,33 +71,40 @@ func (h *handler) panicked(w dns.ResponseWriter, r *dns.Msg, v any) {
 	}
 }
 
-// reply makes the answer to a parsed query in sc.out.
-func (h *handler) reply(sc *scratch, r *dns.Msg) (msg []byte, rcode int) {
-	return h.replyBefore(sc, r, 0)
+// sender is who asked.
+type sender struct {
+	addr   netip.Addr
+	signed bool // by a key that is known here
 }
 
-// replyBefore makes the answer and leaves so many octets free for what is put
-// behind it.
-func (h *handler) replyBefore(sc *scratch, r *dns.Msg, free int) (msg []byte, rcode int) {
+// reply makes the answer to a parsed query in sc.out and leaves so many octets
+// free for what is put behind it. The answer is nil when the rate of answers
+// to the sender is used up.
+func (h *handler) reply(sc *scratch, r *dns.Msg, who sender, free int) (msg []byte, rcode int) {
+	v := h.s.view.Load()
 	q := query{id: r.Id, rd: r.RecursionDesired, cd: r.CheckingDisabled, limit: h.over.limit()}
 	rcode = q.read(sc, r, h.over)
 	q.limit -= free
+	if q.edns && q.cookieIn != nil {
+		q.standing = v.jar.judge(q.cookieIn, who.addr, uint32(time.Now().Unix()), &q.cookie)
+		h.s.stats.cookies[q.standing].Add(1)
+		if q.standing == cookieMalformed {
+			rcode = dns.RcodeFormatError // RFC 7873 section 5.2.2
+		}
+	}
 	var t *template
-	if rcode == dns.RcodeSuccess {
-		k := sc.key[:len(q.name)]
-		lower(k, q.name)
-		served := h.s.view.Load().tree
-		if n := served.nodes[key(k)]; n != nil {
-			t = n.ahead(q.qtype)
+	if rcode == dns.RcodeSuccess && q.name != nil {
+		t, rcode = h.find(v.tree, sc, &q)
+	}
+	if h.over == overUDP && q.standing != cookieValid && !who.signed && v.quota.covers(who.addr) {
+		switch h.limit(v, sc, &q, classOf(t, rcode), who.addr) {
+		case withhold:
+			return nil, rcode
+		case slip:
+			t, rcode, q.cut = nil, dns.RcodeSuccess, true
+		case demand:
+			t, rcode = nil, dns.RcodeBadCookie
 		}
-		if t != nil {
-			if msg, cut, ok := q.render(sc.out[:0], t, 0); ok {
-				h.s.stats.shape(q.id, cut)
-				return msg, t.rcode
-			}
-		}
-		t, rcode = served.compose(key(k), q.qtype)
-		h.s.stats.composed.Add(1)
 	}
 	msg, cut, ok := q.render(sc.out[:0], t, rcode)
 	if !ok {
@@ -94,6 +113,39 @@ func (h *handler) replyBefore(sc *scratch, r *dns.Msg, free int) (msg []byte, rc
 	}
 	h.s.stats.shape(q.id, cut)
 	return msg, rcode
+}
+
+// find returns the answer to a question. A nil template is an answer of
+// nothing but the code.
+func (h *handler) find(served *tree, sc *scratch, q *query) (*template, int) {
+	k := sc.key[:len(q.name)]
+	lower(k, q.name)
+	n := served.nodes[key(k)]
+	var t *template
+	if n != nil {
+		t = n.ahead(q.qtype)
+	} else if _, z := served.find(key(k)); z != nil {
+		t = z.absent
+	} else {
+		return nil, dns.RcodeRefused
+	}
+	if t == nil || t.soa != nil && !t.soa.serial.known() {
+		h.s.stats.composed.Add(1)
+		return served.compose(key(k), q.qtype)
+	}
+	return t, t.rcode
+}
+
+// limit asks whether one more answer of a class may be sent.
+func (h *handler) limit(v *view, sc *scratch, q *query, c class, from netip.Addr) verdict {
+	what := h.s.limiter.judge(&v.quota, sc.rate.of(from, c, sc.key[:len(q.name)]), h.s.limiter.now())
+	if what == slip && q.standing >= cookieClient && v.cfg.Cookies.Demand == DemandLimited {
+		what = demand
+	}
+	if what != pass {
+		h.s.stats.limited[c][what].Add(1)
+	}
+	return what
 }
 
 // compose packs an answer that was not packed ahead. A nil template is an
@@ -117,16 +169,14 @@ func (t *tree) compose(k key, qtype uint16) (*template, int) {
 // read takes the question and the EDNS wishes out of a message and returns the
 // code with which it must be turned away, or NOERROR.
 func (q *query) read(sc *scratch, r *dns.Msg, over transport) int {
-	if len(r.Question) != 1 {
-		return dns.RcodeFormatError // the header claimed one that is not there
+	if len(r.Question) == 1 {
+		ask := &r.Question[0]
+		n, err := dns.PackDomainName(ask.Name, sc.name[:], 0, nil, false)
+		if err != nil {
+			return dns.RcodeFormatError
+		}
+		q.name, q.qtype, q.class = sc.name[:n], ask.Qtype, ask.Qclass
 	}
-	ask := &r.Question[0]
-	n, err := dns.PackDomainName(ask.Name, sc.name[:], 0, nil, false)
-	if err != nil {
-		return dns.RcodeFormatError
-	}
-	q.name, q.qtype, q.class = sc.name[:n], ask.Qtype, ask.Qclass
-
 	opts, bad, newer := 0, false, false
 	for _, rr := range r.Extra {
 		opt, ok := rr.(*dns.OPT)
@@ -136,6 +186,9 @@ func (q *query) read(sc *scratch, r *dns.Msg, over transport) int {
 		opts++
 		q.edns, q.do = true, opt.Do()
 		bad = bad || opt.Hdr.Name != "."
+		if in, ok := cookieOf(opt, &sc.cookie); ok && q.cookieIn == nil {
+			q.cookieIn = in
+		}
 		newer = opt.Version() > 0
 		if over == overUDP {
 			q.limit = min(max(int(opt.UDPSize()), plainLimit), ednsLimit)
@@ -146,6 +199,10 @@ func (q *query) read(sc *scratch, r *dns.Msg, over transport) int {
 		return dns.RcodeFormatError
 	case newer:
 		return dns.RcodeBadVers
+	case q.name == nil && q.cookieIn != nil && len(r.Question) == 0:
+		return dns.RcodeSuccess // who asks for a cookie alone (RFC 7873 section 5.4)
+	case q.name == nil:
+		return dns.RcodeFormatError // the header claimed a question that is not there
 	case q.class != dns.ClassINET:
 		return dns.RcodeRefused
 	}
@@ -173,16 +230,16 @@ func (h *handler) screen(dh dns.Header) dns.MsgAcceptAction {
 		action = dns.MsgIgnore
 	case opcode == dns.OpcodeNotify:
 		h.s.stats.refused(refusedNotify)
-		h.s.stats.answered(dh.Id, h.over, dns.RcodeRefused)
+		h.turnedAway(dh.Id, dns.RcodeRefused)
 		action = dns.MsgRejectNotImplemented // tidy makes REFUSED of it
 	case opcode == dns.OpcodeUpdate:
 		h.s.stats.refused(refusedUpdate)
 		fallthrough
 	case opcode != dns.OpcodeQuery:
-		h.s.stats.answered(dh.Id, h.over, dns.RcodeNotImplemented)
+		h.turnedAway(dh.Id, dns.RcodeNotImplemented)
 		action = dns.MsgRejectNotImplemented
-	case dh.Qdcount != 1 || dh.Ancount > 0 || dh.Nscount > 1 || dh.Arcount > 2:
-		h.s.stats.answered(dh.Id, h.over, dns.RcodeFormatError)
+	case dh.Qdcount > 1 || dh.Qdcount == 0 && dh.Arcount == 0 || dh.Ancount > 0 || dh.Nscount > 1 || dh.Arcount > 2:
+		h.turnedAway(dh.Id, dns.RcodeFormatError)
 		action = dns.MsgReject
 	}
 	if action != dns.MsgAccept && h.done != nil {
@@ -191,10 +248,18 @@ func (h *handler) screen(dh dns.Header) dns.MsgAcceptAction {
 	return action
 }
 
+// turnedAway counts an answer that miekg/dns gives by itself. Over UDP the
+// socket does, which may also withhold it.
+func (h *handler) turnedAway(id uint16, rcode int) {
+	if h.over == overTCP {
+		h.s.stats.answered(id, h.over, rcode)
+	}
+}
+
 // malformed is told of a query that passed the screen and cannot be parsed;
 // miekg/dns answers FORMERR to it.
 func (h *handler) malformed([]byte, error) {
-	h.s.stats.answered(0, h.over, dns.RcodeFormatError)
+	h.turnedAway(0, dns.RcodeFormatError)
 	if h.done != nil {
 		h.done(nil)
 	}

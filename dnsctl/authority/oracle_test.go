@@ -104,6 +104,7 @@ func (p *plain) reply(r *dns.Msg, over transport) *dns.Msg {
 	m.Compress = true
 	limit, rcode := over.limit(), dns.RcodeSuccess
 	var opts []*dns.OPT
+	server := ""
 	for _, x := range r.Extra {
 		if o, ok := x.(*dns.OPT); ok {
 			opts = append(opts, o)
@@ -120,6 +121,11 @@ func (p *plain) reply(r *dns.Msg, over transport) *dns.Msg {
 		}
 		if o.Version() != 0 {
 			rcode = dns.RcodeBadVers
+		}
+		if cookie, ok := firstCookie(opts); ok && len(cookie) != 16 && (len(cookie) < 32 || len(cookie) > 80) {
+			rcode = dns.RcodeFormatError
+		} else if ok {
+			server = cookie[:16] + blankCookie
 		}
 		for _, o := range opts {
 			if len(opts) > 1 || o.Hdr.Name != "." {
@@ -150,6 +156,9 @@ func (p *plain) reply(r *dns.Msg, over transport) *dns.Msg {
 			o.SetDo()
 		}
 		o.SetExtendedRcode(uint16(rcode))
+		if server != "" {
+			o.Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: server}}
+		}
 		m.Extra = append(m.Extra, o)
 	}
 	noGlue := slices.DeleteFunc(slices.Clone(m.Extra), func(x dns.RR) bool { return x.Header().Rrtype != dns.TypeOPT })
@@ -160,6 +169,33 @@ func (p *plain) reply(r *dns.Msg, over transport) *dns.Msg {
 		m.Truncated, m.Answer, m.Ns = true, nil, nil
 	}
 	return m
+}
+
+// blankCookie stands for any server cookie of the right length.
+var blankCookie = strings.Repeat("0", 32)
+
+func firstCookie(opts []*dns.OPT) (string, bool) {
+	for _, o := range opts {
+		for _, x := range o.Option {
+			if c, ok := x.(*dns.EDNS0_COOKIE); ok {
+				return c.Cookie, true
+			}
+		}
+	}
+	return "", false
+}
+
+// blank takes the time out of the cookie of an answer.
+func blank(m *dns.Msg) {
+	o := m.IsEdns0()
+	if o == nil {
+		return
+	}
+	for _, x := range o.Option {
+		if c, ok := x.(*dns.EDNS0_COOKIE); ok && len(c.Cookie) == 48 {
+			c.Cookie = c.Cookie[:16] + blankCookie
+		}
+	}
 }
 
 func (p *plain) data(m *dns.Msg, q dns.Question) int {

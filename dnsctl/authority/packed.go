@@ -10,6 +10,7 @@ import (
 const (
 	headerLen   = 12
 	optLen      = 11
+	optionLen   = 4  // code and length (RFC 6891 section 6.1.2)
 	soaTailLen  = 20 // serial, refresh, retry, expire, minimum (RFC 1035 section 3.3.13)
 	plainLimit  = 512
 	ednsLimit   = 1232 // what fits into the smallest IPv6 path MTU with its headers
@@ -27,6 +28,11 @@ type template struct {
 	extraAt  int   // where the additional section begins
 	soa      *zone // whose serial stands at serialAt, or nil
 	serialAt int
+
+	// An answer that fits every absent name of a zone: how long a question it
+	// was packed for, and where its compression pointers stand.
+	apexLen  int
+	pointers []int
 }
 
 // pack packs an answer to a question about name (lower case). An SOA in it
@@ -118,6 +124,43 @@ func (t *tree) packStatic(n *node) error {
 	return err
 }
 
+// packAbsent packs the denial of every name that a zone does not have. It is
+// packed for the apex. A longer question ends in the apex too, and moves all
+// that the pointers point at by what it is longer.
+func (z *zone) packAbsent() error {
+	standIn := &zone{name: z.name, soa: z.soa, serial: new(serial)}
+	standIn.serial.raise(0)
+	k, err := keyOf(z.name)
+	if err != nil {
+		return err
+	}
+	a := answer{aa: true}.negative(standIn, dns.RcodeNameError)
+	a.soa = z
+	t, err := pack(z.name, k, dns.TypeNone, a)
+	if err != nil {
+		return err
+	}
+	t.apexLen = len(k)
+	// The owner, then mname and rname behind type, class, TTL and length.
+	at := 0
+	for i := range 3 {
+		if i == 1 {
+			at += 10
+		}
+		for t.body[at] != 0 && t.body[at] < 0xC0 {
+			at += 1 + int(t.body[at])
+		}
+		if t.body[at] == 0 {
+			at++
+			continue
+		}
+		t.pointers = append(t.pointers, at)
+		at += 2
+	}
+	z.absent = t
+	return nil
+}
+
 // ahead returns the packed answer of a name that exists, or nil.
 func (n *node) ahead(qtype uint16) *template {
 	switch n.kind {
@@ -142,7 +185,12 @@ type query struct {
 	name         []byte // as asked, in wire form; nil when there was no one question
 	qtype, class uint16
 	edns, do     bool
-	limit        int // of the answer, in octets
+	limit        int  // of the answer, in octets
+	cut          bool // nothing but TC is sent
+
+	cookieIn []byte // as it came, or nil
+	standing standing
+	cookie   [cookieLen]byte // to answer with, from cookieClient on
 }
 
 // render appends the answer to dst. A nil template is one without records. ok
@@ -161,12 +209,16 @@ func (q *query) render(dst []byte, t *template, rcode int) (msg []byte, truncate
 	if q.edns {
 		room -= optLen
 	}
+	if q.standing >= cookieClient {
+		room -= optionLen + cookieLen
+	}
 	if len(body) > room && t.extraAt < len(body) {
 		body, counts[2] = body[:t.extraAt], 0 // addresses of name servers are a courtesy
 	}
 	if len(body) > room {
 		body, counts, truncated = nil, [3]uint16{}, true
 	}
+	truncated = truncated || q.cut
 
 	hi, lo := byte(0x80), byte(rcode&0xF) // QR; opcode is QUERY
 	for _, f := range []struct {
@@ -205,6 +257,10 @@ func (q *query) render(dst []byte, t *template, rcode int) (msg []byte, truncate
 			return dst, false, false
 		}
 		binary.BigEndian.PutUint32(dst[at+t.serialAt:], serial)
+		for _, p := range t.pointers {
+			to := dst[at+p:]
+			binary.BigEndian.PutUint16(to, binary.BigEndian.Uint16(to)+uint16(len(q.name)-t.apexLen))
+		}
 	}
 	if q.edns {
 		dst = q.appendOPT(dst, rcode)
@@ -224,5 +280,11 @@ func (q *query) appendOPT(dst []byte, rcode int) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, ednsLimit)
 	dst = append(dst, byte(rcode>>4), 0)
 	dst = binary.BigEndian.AppendUint16(dst, flags)
-	return binary.BigEndian.AppendUint16(dst, 0)
+	if q.standing < cookieClient {
+		return binary.BigEndian.AppendUint16(dst, 0)
+	}
+	dst = binary.BigEndian.AppendUint16(dst, optionLen+cookieLen)
+	dst = binary.BigEndian.AppendUint16(dst, dns.EDNS0COOKIE)
+	dst = binary.BigEndian.AppendUint16(dst, cookieLen)
+	return append(dst, q.cookie[:]...)
 }

@@ -15,7 +15,7 @@ import (
 func answerOf(t testing.TB, s *Server, name string, qtype uint16) *dns.Msg {
 	t.Helper()
 	sc := &scratch{}
-	wire, _ := (&handler{s: s, over: overTCP}).reply(sc, question(name, qtype))
+	wire, _ := (&handler{s: s, over: overTCP}).reply(sc, question(name, qtype), sender{}, 0)
 	m := new(dns.Msg)
 	if err := m.Unpack(wire); err != nil {
 		t.Fatal(err)

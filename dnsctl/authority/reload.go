@@ -92,7 +92,7 @@ func (s *Server) swap(cfg Config, extra []failover.RecordName, skip func(failove
 		if err := next.carry(old, taken); err != nil {
 			return err
 		}
-		if done, err := s.install(newView(cfg, next, s.view.Load().keys), old, taken); done || err != nil {
+		if done, err := s.install(s.newView(cfg, next), old, taken); done || err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package authority
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -25,6 +26,9 @@ type Server struct {
 	gate     gate
 	couriers couriers
 
+	limiter *limiter
+	secret  CookieSecret // for cookies where the configuration has none
+
 	reloading sync.Mutex // orders what replaces the view; taken before publishing
 	// publishing orders publishers. Nobody who answers a question takes it; a
 	// transfer does, for as long as it takes to note what every name shows.
@@ -42,6 +46,8 @@ type view struct {
 	tree    *tree
 	targets map[failover.RecordName][]failover.Target
 	keys    keyring
+	quota   quota
+	jar     jar
 }
 
 // bind is one address with its two sockets.
@@ -65,17 +71,28 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	s := new(Server)
-	v := newView(cfg, t, nil)
+	s := &Server{limiter: newLimiter()}
+	_, _ = rand.Read(s.secret[:]) // it never fails
+	v := s.newView(cfg, t)
 	s.view.Store(v)
 	s.couriers.set(s, v)
 	return s, nil
 }
 
 // newView makes the view of a configuration. Keys that stay as they were in
-// the ring before it, which may be nil, remember what was signed by them.
-func newView(cfg Config, t *tree, before keyring) *view {
-	v := &view{cfg: cfg, tree: t, targets: make(map[failover.RecordName][]failover.Target), keys: newKeyring(cfg.Keys, before)}
+// the view before it remember what was signed by them.
+func (s *Server) newView(cfg Config, t *tree) *view {
+	var before keyring
+	if v := s.view.Load(); v != nil {
+		before = v.keys
+	}
+	v := &view{
+		cfg: cfg, tree: t, targets: make(map[failover.RecordName][]failover.Target), keys: newKeyring(cfg.Keys, before),
+		quota: cfg.RateLimit.quota(), jar: jar(slices.Clone(cfg.Cookies.Secrets)),
+	}
+	if len(v.jar) == 0 {
+		v.jar = jar{s.secret}
+	}
 	for _, z := range cfg.Zones {
 		for name, list := range z.Targets {
 			v.targets[canonical(name)] = slices.Clone(list)

@@ -396,8 +396,9 @@ func TestAnswersAreCounted(t *testing.T) {
 	old := question("orders.lab.test.", dns.TypeA).SetEdns0(1232, false)
 	old.IsEdns0().SetVersion(9)
 	ask(t, "udp", addr, old)
+	ask(t, "udp", addr, question("chain.lab.test.", dns.TypeA))
 	st := s.Stats()
-	if st.Answers["udp"]["NOERROR"] != 4 || st.Answers["udp"]["BADVERS"] != 1 || st.Answers["tcp"]["NXDOMAIN"] != 1 || st.Truncated != 1 || st.Composed != 1 {
+	if st.Answers["udp"]["NOERROR"] != 5 || st.Answers["udp"]["BADVERS"] != 1 || st.Answers["tcp"]["NXDOMAIN"] != 1 || st.Truncated != 1 || st.Composed != 1 {
 		t.Errorf("stats %+v", st)
 	}
 }

@@ -51,7 +51,11 @@ func (h *handler) serve(w dns.ResponseWriter, m *dns.Msg, sc *scratch) {
 
 // ordinary answers what everybody is answered, signed when the question was.
 func (q *request) ordinary(sc *scratch) {
-	msg, rcode := q.h.replyBefore(sc, q.m, q.sig.room())
+	msg, rcode := q.h.reply(sc, q.m, sender{addr: q.from, signed: q.sig.proof == proved}, q.sig.room())
+	if msg == nil {
+		q.h.s.stats.dropped(dropRate)
+		return
+	}
 	sc.out = msg[:0]
 	if q.sig.proof == unsigned {
 		q.send(msg, rcode)
@@ -74,6 +78,9 @@ func (q *request) refuse(why refusal, rcode int) {
 
 // answer answers nothing but a code.
 func (q *request) answer(rcode int) {
+	if q.h.over == overUDP && q.sig.proof != proved && !q.h.s.mayReject(q.from) {
+		return
+	}
 	a := new(dns.Msg).SetRcode(q.m, rcode)
 	if opt := q.m.IsEdns0(); opt != nil {
 		a.SetEdns0(ednsLimit, opt.Do())

@@ -34,14 +34,15 @@ const (
 	dropConns                // too many TCP connections, in all or of one source
 	dropRead                 // the socket failed for a moment
 	dropSend                 // the answer could not be sent
+	dropRate                 // the rate of answers to the sender is used up
 	drops
 )
 
 func (d drop) String() string {
-	return [drops]string{"short", "response", "source", "connections", "read", "send"}[d]
+	return [drops]string{"short", "response", "source", "connections", "read", "send", "rate"}[d]
 }
 
-const rcodes = dns.RcodeBadVers + 1
+const rcodes = dns.RcodeBadCookie + 1
 
 // counters are spread over shards by the query's id, which clients draw at
 // random, so that cores do not fight for one cache line.
@@ -54,6 +55,8 @@ type counters struct {
 	composed          atomic.Uint64
 	panics            atomic.Uint64
 	conns             atomic.Int64
+	limited           [classes][verdicts]atomic.Uint64
+	cookies           [standings]atomic.Uint64
 }
 
 type shard struct {
@@ -81,6 +84,9 @@ type Stats struct {
 	Truncated uint64                       // answers with TC
 	Composed  uint64                       // answers that were not packed ahead
 	Panics    uint64                       // answered SERVFAIL
+	Limited   map[string]map[string]uint64 // answers above the rate, by class (answer, nodata, nxdomain, error) and what was sent (truncated, dropped, badcookie)
+	Evicted   uint64                       // rate buckets in use that gave way to others
+	Cookies   map[string]uint64            // queries with a cookie, by what it was (valid, stale, client, malformed)
 
 	Refused   map[string]uint64 // transfers, signatures and notifications that were turned away, or broken off, by reason
 	Transfers map[string]uint64 // that went out, by kind
@@ -101,6 +107,16 @@ func (s *Server) Stats() Stats {
 	out := Stats{
 		Answers: make(map[string]map[string]uint64), Dropped: make(map[string]uint64), Serials: make(map[string]uint32),
 		Composed: s.stats.composed.Load(), Panics: s.stats.panics.Load(), TCPConns: s.stats.conns.Load(),
+	}
+	out.Limited, out.Cookies, out.Evicted = make(map[string]map[string]uint64), make(map[string]uint64), s.limiter.evicted.Load()
+	for c := range classes {
+		out.Limited[c.String()] = make(map[string]uint64)
+		for v := slip; v < verdicts; v++ {
+			out.Limited[c.String()][v.String()] = s.stats.limited[c][v].Load()
+		}
+	}
+	for st := cookieMalformed; st < standings; st++ {
+		out.Cookies[st.String()] = s.stats.cookies[st].Load()
 	}
 	for t := range transports {
 		byCode := make(map[string]uint64)

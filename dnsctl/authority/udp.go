@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -28,6 +29,8 @@ type packet struct {
 	from netip.AddrPort
 	oob  [64]byte // control data: the address that was asked, if the socket has several
 	oobn int
+
+	judged bool // the handler asks whether the answer may be sent
 }
 
 var _ net.Addr = (*packet)(nil)
@@ -114,7 +117,7 @@ func (u *udpConn) ReadPacketConn(net.PacketConn, time.Duration) ([]byte, net.Add
 		default:
 			why, unworthy := p.unworthy(n, u.local)
 			if !unworthy {
-				p.n = n
+				p.n, p.judged = n, false
 				return p.in[:n], p, nil
 			}
 			u.s.stats.dropped(why)
@@ -158,11 +161,34 @@ func (u *udpConn) ReadTCP(net.Conn, time.Duration) ([]byte, error) { return nil,
 func (u *udpConn) WriteTo(msg []byte, to net.Addr) (int, error) {
 	p := to.(*packet)
 	tidy(msg)
+	if !p.judged {
+		if !u.s.mayReject(p.from.Addr().Unmap()) {
+			return len(msg), nil
+		}
+		u.s.stats.answered(binary.BigEndian.Uint16(msg), overUDP, int(msg[3]&0xF))
+	}
 	if !u.many {
 		return u.WriteToUDPAddrPort(msg, p.from)
 	}
 	n, _, err := u.WriteMsgUDPAddrPort(msg, p.source(), p.from)
 	return n, err
+}
+
+// mayReject judges answers over UDP that are nothing but an error.
+func (s *Server) mayReject(from netip.Addr) bool {
+	v := s.view.Load()
+	if !v.quota.covers(from) {
+		return true
+	}
+	var k rateKey
+	what := s.limiter.judge(&v.quota, k.of(from, classError, nil), s.limiter.now())
+	if what == pass {
+		return true
+	}
+	// It has no question to which a TC would be an answer.
+	s.stats.limited[classError][withhold].Add(1)
+	s.stats.dropped(dropRate)
+	return false
 }
 
 // source is the control data that makes an answer leave from the address that

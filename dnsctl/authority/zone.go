@@ -41,6 +41,7 @@ type zone struct {
 	name   string
 	soa    dns.SOA
 	serial *serial
+	absent *template // NXDOMAIN of any name
 	rights rights
 
 	// With Server.publishing:
@@ -60,6 +61,8 @@ func (s *serial) get() (uint32, bool) {
 	v := s.v.Load()
 	return uint32(v), v&serialKnown != 0
 }
+
+func (s *serial) known() bool { return s.v.Load()&serialKnown != 0 }
 
 // raise takes n if it is the first or a later one, and says whether the serial
 // is now n. Callers hold the publishing lock.
@@ -128,6 +131,11 @@ func newTree(zones []Zone, before *tree) (*tree, error) {
 
 // packAll packs what does not depend on records, once all names are there.
 func (t *tree) packAll() error {
+	for _, z := range t.zones {
+		if err := z.packAbsent(); err != nil {
+			return err
+		}
+	}
 	for _, n := range t.nodes {
 		if err := t.packStatic(n); err != nil {
 			return err
