@@ -223,12 +223,12 @@ func (t *tally) rodeOut(p *Policy, now time.Time) bool {
 	return !now.Before(t.downSince.Add(p.RideOut)) && t.confirming(p) >= p.Quorum()
 }
 
-// confirming counts the domains that missed after ride_out was over. One
-// fresh miss of one vantage would let a lying one complete an outage that the
-// others have already seen end.
+// confirming counts the domains that missed afresh after a ride_out of their
+// own was over. One fresh miss of one vantage would let a lying one complete an
+// outage that the others have already seen end; so would the fresh miss of a
+// domain whose own trouble began only now.
 func (t *tally) confirming(p *Policy) int {
-	end := t.downSince.Add(p.RideOut)
-	return count(t.domains, func(d domainVote) bool { return d.vote == Down && !d.last.Before(end) })
+	return count(t.domains, func(d domainVote) bool { return d.vote == Down && !d.last.Before(d.down.Add(p.RideOut)) })
 }
 
 // refreshClocks keeps since when each domain has said down. An up starts it

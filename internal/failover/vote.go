@@ -90,6 +90,8 @@ type Sighting struct {
 	Canary   CanaryResult  // last write with the service identity
 	CanaryAt time.Time     //
 	Latency  time.Duration // of the newest success
+
+	CertificateEnds time.Time // of the certificate that the newest success showed; zero: it showed none
 }
 
 // CanaryResult is what a write with the service identity met.
@@ -129,11 +131,24 @@ type Count struct {
 // count. Faults of our own are not added: the vote then is unknown by the
 // vantage's own word, and the count stays as it was.
 func (c Count) Add(ok bool, sent time.Time, p CountPolicy) Count {
-	c.lastProbe = sent
 	c.recent <<= 1
 	if c.seen < 64 {
 		c.seen++
 	}
+	if !ok {
+		c.recent |= 1
+	}
+	return c.add(ok, sent, p)
+}
+
+// Recheck counts a probe that was sent out of turn, because another one missed.
+// It counts as every other, but not in the window: a blip draws many re-checks,
+// and with them it would fill the window and pass for a mixture of failures
+// and successes.
+func (c Count) Recheck(ok bool, sent time.Time, p CountPolicy) Count { return c.add(ok, sent, p) }
+
+func (c Count) add(ok bool, sent time.Time, p CountPolicy) Count {
+	c.lastProbe = sent
 	if ok {
 		c.misses, c.hits = 0, c.hits+1
 		c.lastMiss = time.Time{}
@@ -144,7 +159,6 @@ func (c Count) Add(ok bool, sent time.Time, p CountPolicy) Count {
 		if c.misses == 0 && (c.firstMiss.IsZero() || !c.badWindow(p)) {
 			c.firstMiss = sent
 		}
-		c.recent |= 1
 		c.misses, c.hits = c.misses+1, 0
 		c.lastMiss = sent
 	}

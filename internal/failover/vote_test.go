@@ -87,12 +87,17 @@ func TestCountAgainstANaiveOracle(t *testing.T) {
 		run := rapid.SliceOfN(rapid.Bool(), 1, 150).Draw(t, "run")
 		var c Count
 		want := Unknown
-		began := 0 // of the window
+		var turns []bool // since the window began
 		for i, ok := range run {
-			c = c.Add(ok, at(i), p)
+			if rapid.IntRange(0, 3).Draw(t, "out of turn") == 0 {
+				c = c.Recheck(ok, at(i), p)
+			} else {
+				c = c.Add(ok, at(i), p)
+				turns = append(turns, ok)
+			}
 			misses, hits := tail(run[:i+1], false), tail(run[:i+1], true)
 			bad := 0
-			for _, x := range run[max(began, i+1-p.Window) : i+1] {
+			for _, x := range turns[max(0, len(turns)-p.Window):] {
 				if !x {
 					bad++
 				}
@@ -102,10 +107,10 @@ func TestCountAgainstANaiveOracle(t *testing.T) {
 				want = Down
 			case hits >= p.Rise:
 				if want != Up {
-					began = i + 1
+					turns = nil
 				}
 				want = Up
-			case !ok && p.Window > 0 && i+1-began >= p.Window && float64(bad) >= p.Ratio*float64(p.Window):
+			case !ok && p.Window > 0 && len(turns) >= p.Window && float64(bad) >= p.Ratio*float64(p.Window):
 				want = Down
 			}
 			if c.Vote() != want {
