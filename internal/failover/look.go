@@ -120,6 +120,7 @@ func (s *State) clusterView(p *Policy, c ClusterName, now time.Time) ClusterView
 		vv := VantageView{
 			Vantage: x.vantage, Domain: x.domain, Vote: x.vote, Reason: x.reason, AgeMS: -1,
 			Misses: x.seen.Misses, Fall: x.seen.Fall, Warnings: slices.Clone(x.seen.Warnings), Identity: x.seen.Identity,
+			CertificateEnds: x.seen.CertificateEnds,
 		}
 		if r, ok := s.sights[x.vantage]; ok {
 			vv.AgeMS = now.Sub(r.at).Milliseconds()

@@ -73,6 +73,8 @@ type VantageView struct {
 	Fall     int         `json:"fall"`
 	Warnings []string    `json:"warnings,omitempty"`
 	Identity bool        `json:"identity"`
+	// CertificateEnds is that of the certificate seen last; missing: none was.
+	CertificateEnds time.Time `json:"certificate_ends,omitzero"`
 }
 
 // NameView is one name with what was last seen of it.
