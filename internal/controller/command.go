@@ -31,6 +31,7 @@ type replies struct {
 	mu      sync.Mutex
 	last    uint64
 	waiting map[string]chan verdict
+	closed  error // why nobody will answer any more
 }
 
 // expect returns a new reference and the channel on which its verdict comes.
@@ -40,6 +41,10 @@ func (r *replies) expect() (ref string, got <-chan verdict) {
 	r.last++
 	ref = fmt.Sprintf("c%d", r.last)
 	ch := make(chan verdict, 1)
+	if r.closed != nil {
+		ch <- verdict{err: r.closed}
+		return ref, ch
+	}
 	if r.waiting == nil {
 		r.waiting = make(map[string]chan verdict)
 	}
@@ -63,6 +68,14 @@ func (r *replies) forget(ref string) {
 	delete(r.waiting, ref)
 }
 
+// close answers everybody that waits, and everybody that comes.
+func (r *replies) close(err error) {
+	r.mu.Lock()
+	r.closed = err
+	r.mu.Unlock()
+	r.failAll(err)
+}
+
 // failAll answers everybody that waits.
 func (r *replies) failAll(err error) {
 	r.mu.Lock()
@@ -70,16 +83,6 @@ func (r *replies) failAll(err error) {
 	for ref, ch := range r.waiting {
 		delete(r.waiting, ref)
 		ch <- verdict{err: err}
-	}
-}
-
-// last is the reply where it was the last thing that happened, else err.
-func last(got <-chan verdict, err error) verdict {
-	select {
-	case v := <-got:
-		return v
-	default:
-		return verdict{err: err}
 	}
 }
 
@@ -108,10 +111,12 @@ func (c *Controller) Do(ctx context.Context, i failover.InstanceName, cmd failov
 	case v = <-got:
 	case <-ctx.Done():
 		v.err = fmt.Errorf("no reply yet, it may still be carried out: %w", context.Cause(ctx))
-	case <-o.gone:
-		v = last(got, errRemoved)
 	case <-c.stopped:
-		v = last(got, ErrStopped)
+		v.err = ErrStopped
+		select {
+		case v = <-got: // the reply was the last thing that happened
+		default:
+		}
 	}
 	if v.err != nil {
 		return v.reply, fmt.Errorf("command %s for %s: %w", cmd.Do, i, v.err)

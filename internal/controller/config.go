@@ -108,6 +108,7 @@ type Core struct {
 	Step     func(failover.State, *failover.Policy, failover.Event, time.Time) (failover.State, []failover.Action)
 	NextWake func(*failover.State, *failover.Policy, time.Time) time.Time
 	Look     func(*failover.State, *failover.Policy, time.Time) failover.View
+	Quiet    func(*failover.State, *failover.Policy, failover.Report, time.Time) bool
 }
 
 func (c Core) filled() Core {
@@ -122,6 +123,9 @@ func (c Core) filled() Core {
 	}
 	if c.Look == nil {
 		c.Look = failover.Look
+	}
+	if c.Quiet == nil {
+		c.Quiet = (*failover.State).Quiet
 	}
 	return c
 }

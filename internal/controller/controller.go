@@ -79,6 +79,7 @@ type Controller struct {
 	outside atomic.Pointer[outside]
 	lead    atomic.Pointer[failover.Lead] // as last said
 	running running
+	crew    *crew
 
 	logs    *outbox[logNote]
 	pages   *outbox[pageNote]
@@ -93,7 +94,6 @@ func New(cfg Config) (*Controller, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	cfg.Policies = slices.Clone(cfg.Policies)
 	cfg.Core = cfg.Core.filled()
 	cfg.Limits = cfg.Limits.filled()
 	if cfg.Now == nil {
@@ -107,6 +107,7 @@ func New(cfg Config) (*Controller, error) {
 	}
 	c := &Controller{
 		cfg:     cfg,
+		crew:    newCrew(cfg.Now),
 		watch:   &watch{now: cfg.Now, wall: cfg.Wall},
 		logs:    newOutbox[logNote](1024),
 		pages:   newOutbox[pageNote](256),
@@ -116,13 +117,14 @@ func New(cfg Config) (*Controller, error) {
 	c.watch.reset()
 	c.lead.Store(&cfg.Lead)
 	c.outside.Store(&outside{cfg.Names, cfg.Verifier})
-	r := &roster{owners: make(map[failover.InstanceName]*owner, len(c.cfg.Policies))}
-	for i := range c.cfg.Policies {
-		p := &c.cfg.Policies[i]
+	r := &roster{owners: make(map[failover.InstanceName]*owner, len(cfg.Policies))}
+	for i := range cfg.Policies {
+		p := own(cfg.Policies[i])
 		r.owners[p.Instance] = newOwner(c, p)
 		r.order = append(r.order, p.Instance)
 	}
 	c.roster.Store(r)
+	c.cfg.Policies = nil // each owner has its own
 	c.flood = newBreaker(cfg.Flood, r.policies())
 	return c, nil
 }
@@ -209,15 +211,24 @@ func (c *Controller) Snapshot(i failover.InstanceName) (Snapshot, bool) {
 }
 
 // Deliver hands over what a vantage said. It never waits: when reports pile
-// up, the older one of the same vantage is dropped and counted.
+// up, the older one of the same vantage is dropped and counted. A report that
+// says nothing new in a calm time is held back for up to half a round, so that
+// those of all vantages cost one turn.
 func (c *Controller) Deliver(i failover.InstanceName, r failover.Report) error {
 	o, ok := c.roster.Load().owners[i]
 	if !ok {
 		return fmt.Errorf("report for %s: %w", i, ErrUnknownInstance)
 	}
-	if !slices.ContainsFunc(o.snap.Load().Policy.Vantages, func(v failover.VantagePolicy) bool { return v.Name == r.Vantage }) {
+	s := o.snap.Load()
+	if !slices.ContainsFunc(s.Policy.Vantages, func(v failover.VantagePolicy) bool { return v.Name == r.Vantage }) {
 		c.count.reportsStrange.Add(1)
 		return fmt.Errorf("report of %s for %s: %w", r.Vantage, i, ErrUnknownVantage)
+	}
+	if r.Arrived.IsZero() {
+		r.Arrived = c.now()
+	}
+	if o.hold(r, s) {
+		return nil
 	}
 	if !o.inbox.putReport(r) {
 		c.count.reportsDropped.Add(1)

@@ -14,12 +14,12 @@ import (
 
 // dispatch carries out what one step asked for. A commit goes first and
 // alone: what came with it, or comes before its answer, waits for it.
-func (o *owner) dispatch(ctx context.Context, actions []failover.Action) {
+func (o *owner) dispatch(actions []failover.Action) {
 	commits := false
 	for _, a := range actions {
 		if c, ok := a.(failover.Commit); ok {
 			commits = true
-			o.startOrHold(ctx, c)
+			o.startOrHold(c)
 		}
 	}
 	for _, a := range actions {
@@ -30,29 +30,30 @@ func (o *owner) dispatch(ctx context.Context, actions []failover.Action) {
 		case failover.Page:
 			o.page(a)
 		case failover.Yield:
-			o.yield(ctx, a)
+			o.yield(a)
 		default:
-			o.startOrHold(ctx, a)
+			o.startOrHold(a)
 		}
 	}
 }
 
 // startOrHold begins an action, unless a commit is in hand.
-func (o *owner) startOrHold(ctx context.Context, a failover.Action) {
+func (o *owner) startOrHold(a failover.Action) {
 	if o.life.commit != 0 {
 		o.c.count.heldBack.Add(1)
 		o.life.held = append(o.life.held, a)
 		return
 	}
-	o.start(ctx, a)
+	o.start(a)
 }
 
-func (o *owner) start(ctx context.Context, a failover.Action) {
+func (o *owner) start(a failover.Action) {
 	if _, ok := a.(failover.AskFlood); ok {
 		o.answerNow(answer{event: o.c.flood.ask(o.name, o.c.now())})
 		return
 	}
 	e := o.prepare(a)
+	ctx := o.life.ctx
 	var until time.Time
 	if e.limit > 0 {
 		until = o.c.now().Add(e.limit)
@@ -69,7 +70,7 @@ func (o *owner) start(ctx context.Context, a failover.Action) {
 	}
 	id := o.carry(ctx, e, until)
 	if c, ok := a.(failover.Commit); ok {
-		o.life.commit, o.life.recording, o.life.writing = id, c.Record, o.c.now()
+		o.life.commit, o.life.recording, o.life.writing = id, &c.Record, o.c.now()
 	}
 }
 
@@ -78,48 +79,56 @@ func (o *owner) start(ctx context.Context, a failover.Action) {
 func (o *owner) answerNow(a answer) {
 	o.lastID++
 	a.id = o.lastID
-	o.life.open[a.id] = open{
+	o.expect(a.id, open{
 		errand: errand{lost: func(error) answer { return a }},
 		due:    o.c.now().Add(time.Hour), // the answer is there already
 		cancel: func() {},
-	}
+	})
 	o.inbox.putAnswer(a)
 }
 
+// expect notes an errand that was not answered yet.
+func (o *owner) expect(id uint64, e open) {
+	if o.life.open == nil {
+		o.life.open = make(map[uint64]open)
+	}
+	o.life.open[id] = e
+}
+
 // settle takes the answer to an errand, once.
-func (o *owner) settle(ctx context.Context, a answer) {
+func (o *owner) settle(a answer) {
 	l := &o.life
 	e, ok := l.open[a.id]
 	if !ok {
-		o.late(ctx, a)
+		o.late(a)
 		return
 	}
 	delete(l.open, a.id)
 	e.cancel()
 	if e.name == errandLoad {
-		o.loadDone(ctx, a)
+		o.loadDone(a)
 		return
 	}
 	if a.id == l.commit {
-		o.commitDone(ctx, a)
+		o.commitDone(a)
 	} else {
-		o.feed(ctx, a.event)
+		o.feed(a.event)
 	}
 	if a.poisoned != nil {
 		o.c.poison(a.poisoned)
-		o.setLead(ctx, l.lead)
+		o.setLead(l.lead)
 	}
 	if f, ok := a.event.(failover.CommitFailed); ok && !f.Conflict && a.poisoned == nil {
 		o.lapse(f.Err)
 	}
 	if a.reload {
-		o.load(ctx)
+		o.load()
 	}
 }
 
 // commitDone feeds the outcome of a commit and lets go, or refuses, what
 // waited for it.
-func (o *owner) commitDone(ctx context.Context, a answer) {
+func (o *owner) commitDone(a answer) {
 	l := &o.life
 	held, agreed := l.held, l.agreed
 	l.commit, l.held, l.agreed = 0, nil, nil
@@ -131,12 +140,12 @@ func (o *owner) commitDone(ctx context.Context, a answer) {
 		for _, r := range agreed {
 			o.replies.give(r.Ref, verdict{reply: r, err: fmt.Errorf("%w: %s", ErrNotRecorded, failed.Err)})
 		}
-		o.feed(ctx, a.event)
+		o.feed(a.event)
 		for _, h := range held {
 			o.refuse(h, errors.New("the commit before it failed"))
 		}
 		if l.stale && !a.reload {
-			o.load(ctx)
+			o.load()
 		}
 		l.stale = false
 		return
@@ -156,12 +165,13 @@ func (o *owner) commitDone(ctx context.Context, a answer) {
 		l.serials = serials
 	}
 	o.noteOp(l.recording.LastOp)
+	l.recording = nil
 	for _, r := range agreed {
 		o.replies.give(r.Ref, verdict{reply: r})
 	}
-	o.feed(ctx, a.event)
+	o.feed(a.event)
 	for _, h := range held {
-		o.startOrHold(ctx, h)
+		o.startOrHold(h)
 	}
 }
 
@@ -177,7 +187,7 @@ func (o *owner) refuse(a failover.Action, why error) {
 // abandon answers every open errand but a commit as lost. It comes before
 // whatever makes the core begin anew: what was asked for earlier must not
 // arrive later and pass for news.
-func (o *owner) abandon(ctx context.Context, why error) {
+func (o *owner) abandon(why error) {
 	l := &o.life
 	for _, id := range slices.Sorted(maps.Keys(l.open)) {
 		e, ok := l.open[id]
@@ -186,7 +196,7 @@ func (o *owner) abandon(ctx context.Context, why error) {
 		}
 		a := e.lost(why)
 		a.id = id
-		o.settle(ctx, a)
+		o.settle(a)
 	}
 }
 
@@ -214,7 +224,7 @@ func (o *owner) noteOp(s *failover.OpSummary) {
 
 // setLead tells the core whether it leads, and starts or ends the context of
 // everything that changes the world outside.
-func (o *owner) setLead(ctx context.Context, lead failover.Lead) {
+func (o *owner) setLead(lead failover.Lead) {
 	l := &o.life
 	if why := o.c.poisoned.Load(); why != nil {
 		lead = failover.Lead{Leading: false, Term: lead.Term, Why: *why}
@@ -232,15 +242,15 @@ func (o *owner) setLead(ctx context.Context, lead failover.Lead) {
 		l.work = nil
 	}
 	if l.work == nil && lead.Leading {
-		o.abandon(ctx, errOldTerm)
-		l.work, l.dismiss = context.WithCancelCause(ctx)
+		o.abandon(errOldTerm)
+		l.work, l.dismiss = context.WithCancelCause(l.ctx)
 	}
 	l.lead = lead
-	o.feed(ctx, lead)
+	o.feed(lead)
 }
 
 // yield stops leading at once; the core hears of it as of any other loss.
-func (o *owner) yield(ctx context.Context, y failover.Yield) {
+func (o *owner) yield(y failover.Yield) {
 	l := &o.life
 	l.yielded, l.yieldAt = fmt.Sprintf("yielded to the token %s", y.Seen), l.lead.Term
 	if l.work != nil {

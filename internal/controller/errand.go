@@ -249,8 +249,8 @@ func (o *owner) carry(ctx context.Context, e errand, until time.Time) uint64 {
 	if e.limit > 0 {
 		en.due = now.Add(e.limit + grace)
 	}
-	o.life.open[id] = en
-	o.life.group.Go(func() error {
+	o.expect(id, en)
+	o.c.crew.group.Go(func() error {
 		defer cancel()
 		if e.finish {
 			last := o.c.cfg.Limits.Commit

@@ -36,53 +36,74 @@ type item struct {
 // inbox holds what waits for the owner, in the order of its arrival. It is
 // bounded in every kind: reports by dropping the older of the same vantage,
 // facts by replacing the older of the same kind, commands by refusing, answers
-// by the number of open errands.
+// by the number of open errands. Quiet reports wait apart, one of each vantage,
+// and wake nobody.
 type inbox struct {
-	ready      chan struct{} // holds a token while something waits
-	maxReports int
+	wake func() // the owner is to take; nil in tests
 
-	mu       sync.Mutex
-	items    []item
-	reports  int
-	commands int
+	mu         sync.Mutex
+	maxReports int
+	woken      bool // since the last take
+	items      []item
+	quiet      []failover.Report
+	reports    int
+	commands   int
 }
 
 func newInbox(vantages int) *inbox {
-	return &inbox{ready: make(chan struct{}, 1), maxReports: roomFor(vantages)}
+	b := &inbox{}
+	b.fit(vantages)
+	return b
 }
 
-// roomFor is how many reports may wait. More than one per vantage: when it is
-// full, some vantage has two, so there is always an older one to drop.
-func roomFor(vantages int) int { return max(leastReports, 2*vantages) }
-
-// fit makes room for another number of vantages. Reports that wait already
-// are kept.
+// fit makes room for the reports of a number of vantages, more than one for
+// each: when it is full, some vantage has two, so there is always an older one
+// to drop. Reports that wait already are kept.
 func (b *inbox) fit(vantages int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.maxReports = max(roomFor(vantages), b.reports)
+	b.maxReports = max(leastReports, 2*vantages, b.reports)
 }
 
-// poke wakes the owner although nothing waits.
-func (b *inbox) poke() {
-	select {
-	case b.ready <- struct{}{}:
-	default:
-	}
-}
-
-// take empties the inbox.
-func (b *inbox) take() []item {
+// take empties the inbox. Quiet reports came before everything else: where
+// something waited already, none was held back.
+func (b *inbox) take() (items []item, quiet []failover.Report) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	items := b.items
-	b.items, b.reports, b.commands = nil, 0, 0
-	return items
+	items, quiet = b.items, b.quiet
+	b.items, b.quiet, b.woken, b.reports, b.commands = nil, nil, false, 0, 0
+	return items, quiet
+}
+
+// hold keeps a quiet report back, unless something waits that it would
+// overtake. It says whether it did, and whether nothing was held before.
+func (b *inbox) hold(r failover.Report) (held, first bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.items) > 0 {
+		return false, false
+	}
+	if i := slices.IndexFunc(b.quiet, func(q failover.Report) bool { return q.Vantage == r.Vantage }); i >= 0 {
+		b.quiet[i] = r // says the same, and is newer
+		return true, false
+	}
+	b.quiet = append(b.quiet, r)
+	return true, len(b.quiet) == 1
+}
+
+// holds says whether a report is held back of which f is true.
+func (b *inbox) holds(f func(failover.Report) bool) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.ContainsFunc(b.quiet, f)
 }
 
 func (b *inbox) pushLocked(it item) {
 	b.items = append(b.items, it)
-	b.poke()
+	if !b.woken && b.wake != nil {
+		b.woken = true
+		b.wake()
+	}
 }
 
 func (b *inbox) putAnswer(a answer) {

@@ -30,7 +30,7 @@ func TestWhenReportsPileUpTheNewestOfEachVantageIsKept(t *testing.T) {
 		}
 		last := make(map[failover.VantageName]string)
 		kept, answers, before := 0, 0, -1
-		for _, it := range b.take() {
+		for _, it := range waiting(b) {
 			if it.answer != nil {
 				answers++
 				continue
@@ -66,7 +66,7 @@ func TestAVantageThatFloodsDropsItsOwnOlderReportsFirst(t *testing.T) {
 		b.putReport(failover.Report{Vantage: "flood", Sick: fmt.Sprint(i)})
 	}
 	var got []string
-	for _, it := range b.take() {
+	for _, it := range waiting(b) {
 		got = append(got, it.event.(failover.Report).Sick)
 	}
 	if want := "[1 2 86 87 88 89 90 91 92 93 94 95 96 97 98 99]"; fmt.Sprint(got) != want {
@@ -100,7 +100,7 @@ func TestANewerFactReplacesTheOneThatWaits(t *testing.T) {
 		b.putFact(failover.WritePath{Provider: "other", Trouble: fmt.Sprint(i)})
 		b.putFact(failover.StandbyChanged{Why: []string{fmt.Sprint(i)}})
 	}
-	items := b.take()
+	items := waiting(b)
 	if len(items) != 4 {
 		t.Fatalf("%d wait, want 4", len(items))
 	}
@@ -120,7 +120,7 @@ func TestALossOfTheLeadIsNeverSkippedOver(t *testing.T) {
 	}
 	b.putFact(failover.Lead{Leading: true, Term: 8})
 	var got []failover.Lead
-	for _, it := range b.take() {
+	for _, it := range waiting(b) {
 		got = append(got, it.event.(failover.Lead))
 	}
 	want := []failover.Lead{on(2), off, on(4), {Leading: true, Term: 8}}
@@ -142,4 +142,9 @@ func TestFactsReachTheCore(t *testing.T) {
 			t.Errorf("the core saw %+v", got)
 		}
 	})
+}
+
+func waiting(b *inbox) []item {
+	items, _ := b.take()
+	return items
 }

@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"time"
@@ -54,18 +53,18 @@ func (o *owner) lapse(why string) {
 }
 
 // regain leads again after the record was read.
-func (o *owner) regain(ctx context.Context) {
+func (o *owner) regain() {
 	l := &o.life
 	if l.lapsed.why == "" || !l.lapsed.again.IsZero() {
 		return
 	}
 	l.lapsed = l.lapsed.over(o.c.now())
-	o.setLead(ctx, l.lead)
+	o.setLead(l.lead)
 }
 
 // attend does what is due besides the core's own wishes: it tells of a slow
 // commit, and ends a lapse.
-func (o *owner) attend(ctx context.Context, now time.Time) {
+func (o *owner) attend(now time.Time) {
 	next := o.attention()
 	if next.IsZero() || now.Before(next) {
 		return
@@ -79,7 +78,7 @@ func (o *owner) attend(ctx context.Context, now time.Time) {
 	}
 	if again := l.lapsed.again; !again.IsZero() && !now.Before(again) {
 		l.lapsed.again = time.Time{}
-		o.load(ctx)
+		o.load()
 	}
 }
 
@@ -106,7 +105,7 @@ func (o *owner) written() {
 
 // late takes an answer that nobody waits for any more. One to a commit can only
 // be of a former life, and may tell of a record that this life has not seen.
-func (o *owner) late(ctx context.Context, a answer) {
+func (o *owner) late(a answer) {
 	o.c.count.lateAnswers.Add(1)
 	if a.poisoned != nil {
 		o.c.poison(a.poisoned)
@@ -116,7 +115,7 @@ func (o *owner) late(ctx context.Context, a answer) {
 		return
 	}
 	o.tell(slog.LevelWarn, Transition{Kind: KindFault, To: "reading the record again", Reason: "the ledger answered to a commit that was given up"})
-	o.load(ctx)
+	o.load()
 }
 
 func orYielded(lapse, yielded string) string {

@@ -16,7 +16,7 @@ const (
 
 // load reads the record. It is no action of the core, but goes the same way.
 // Without a record nothing can be decided, so it is tried until it succeeds.
-func (o *owner) load(ctx context.Context) {
+func (o *owner) load() {
 	for id, e := range o.life.open {
 		if e.name == errandLoad { // begun before we knew that there is more to see
 			e.cancel()
@@ -41,18 +41,18 @@ func (o *owner) load(ctx context.Context) {
 		},
 		lost: failed, refused: failed,
 	}
-	o.carry(ctx, e, o.c.now().Add(e.limit))
+	o.carry(o.life.ctx, e, o.c.now().Add(e.limit))
 }
 
 // loadDone feeds the record, or tries again a little later.
-func (o *owner) loadDone(ctx context.Context, a answer) {
+func (o *owner) loadDone(a answer) {
 	l := &o.life
 	if a.err != nil {
 		if l.loadWait == 0 && !errors.Is(a.err, context.Canceled) {
 			o.tell(slog.LevelError, Transition{Kind: KindFault, To: "record unreadable, trying on", Reason: a.err.Error()})
 		}
 		l.loadWait = min(max(2*l.loadWait, firstLoadWait), mostLoadWait)
-		o.load(ctx)
+		o.load()
 		return
 	}
 	if l.loadWait > 0 {
@@ -64,10 +64,10 @@ func (o *owner) loadDone(ctx context.Context, a answer) {
 		return
 	}
 	loaded := a.event.(failover.Loaded)
-	o.abandon(ctx, errReload)
+	o.abandon(errReload)
 	l.rev = loaded.Record.Rev
 	o.noteOp(loaded.Record.LastOp)
 	l.loaded = true
-	o.feed(ctx, loaded)
-	o.regain(ctx)
+	o.feed(loaded)
+	o.regain()
 }

@@ -15,7 +15,7 @@ func report(v failover.VantageName, a, b failover.Vote) failover.Report {
 }
 
 func TestOnlyWhatMayShowIsNews(t *testing.T) {
-	h := make(heard)
+	var h heard
 	up := report("van-1", failover.Up, failover.Up)
 	sick, stale, narrow, other := up, up, up, up
 	sick.Sick, stale.Generation = "no control", "old"
@@ -49,7 +49,7 @@ func TestOnlyWhatMayShowIsNews(t *testing.T) {
 		{failover.Exposure{}, true},
 		{up, true}, // nothing that was heard before counts any more
 	} {
-		if got := h.news(step.event); got != step.want {
+		if got := h.news(step.event, false); got != step.want {
 			t.Errorf("step %d, %T: news %v", i, step.event, got)
 		}
 	}

@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/internal/failover"
 )
 
@@ -33,30 +31,37 @@ type open struct {
 type owner struct {
 	c       *Controller
 	name    failover.InstanceName
-	inbox   *inbox
+	inbox   inbox
 	replies replies
 	snap    atomic.Pointer[Snapshot]
-	gone    chan struct{} // closed when a reload removed the instance
-	leave   context.CancelFunc
+	seat    seat // the crew's
 
 	// mu is held for a turn, which never waits for anything.
 	mu     sync.Mutex
 	policy *failover.Policy
-	lastID uint64 // of errands, over all lives
+	draft  *Snapshot // the next one, while a turn works on it; nil: nothing new
+	lastID uint64    // of errands, over all lives
 	life   life
-	fault  error // that ended the life, until its goroutine has seen it
-	ended  bool  // a reload removed it: it has no more turns
+	rest   rest
+	ended  bool // a reload removed it: it has no more turns
+}
+
+// rest is the pause after a fault.
+type rest struct {
+	until time.Time
+	pause time.Duration // of the next one
 }
 
 // life is what an owner knows since it last began from the ledger.
 type life struct {
 	ctx    context.Context // nil: it has ended, or not begun
-	group  *errgroup.Group
-	state  failover.State
+	end    context.CancelFunc
+	began  time.Time // zero: this is no life yet
 	loaded bool
-	view   failover.View // as last compared
+	shown  glance // as last told of
 	heard  heard
 	look   bool // something may show in a transition
+	calm   bool // the core is content with one tick a round
 
 	lead    failover.Lead
 	work    context.Context // while leading: what outward errands run under
@@ -68,7 +73,7 @@ type life struct {
 	commit    uint64 // id of the commit in hand; 0 is none
 	held      []failover.Action
 	agreed    []failover.Reply // to be given when the commit is durable
-	recording failover.Record  // of the commit in hand
+	recording *failover.Record // of the commit in hand
 	writing   time.Time        // since when the ledger works on it; zero: there is none
 	slow      bool             // people were told that it is slow
 	rev       uint64           // of the record, as far as it was read or committed
@@ -80,147 +85,158 @@ type life struct {
 	serials  map[failover.RecordName]uint32
 	lastTick time.Time
 	tickDue  time.Time
-	due      time.Time // when the timer should fire
+	due      time.Time // when the next turn should come
 	tilts    uint64    // of the watch, as far as the core has been told
 }
 
 func newOwner(c *Controller, p *failover.Policy) *owner {
-	o := &owner{c: c, name: p.Instance, policy: p, inbox: newInbox(len(p.Vantages)), gone: make(chan struct{}), leave: func() {}}
+	o := &owner{c: c, name: p.Instance, policy: p}
+	o.inbox.fit(len(p.Vantages))
+	o.inbox.wake = func() { c.crew.wake(o) }
 	now := c.now()
 	o.snap.Store(&Snapshot{Instance: p.Instance, State: c.cfg.Core.New(now), Policy: p, At: now})
 	return o
 }
 
-// run lives until ctx ends. A panic in the core costs this instance its
-// memory and nobody else anything: it begins again from the ledger, which is
-// what a crash of the process would come to.
-func (o *owner) run(ctx context.Context, g *errgroup.Group) error {
-	pause := shortestFault
-	for {
-		began := o.c.now()
-		fault := o.live(ctx, g)
-		if fault == nil {
-			return nil
+// work is what a hand does when the instance is ready. It returns when the
+// next turn should come, or zero when there will be none.
+func (o *owner) work() time.Time {
+	return o.act(func() {
+		switch {
+		case o.c.crew.ctx.Err() != nil:
+		case o.life.ctx != nil:
+			o.turn()
+		case !o.c.now().Before(o.rest.until):
+			o.begin(o.c.crew.ctx)
 		}
-		o.mu.Lock()
-		o.fault = nil
-		o.mu.Unlock()
-		if o.c.now().Sub(began) > longestFault {
-			pause = shortestFault
-		}
-		o.c.count.faults.Add(1)
-		o.replies.failAll(errRestarted)
-		o.tell(slog.LevelError, Transition{Kind: KindFault, To: "starting again from the ledger", Reason: fault.Error()})
-		o.page(failover.Page{Kind: "fault", Text: fmt.Sprintf("a fault of this program stopped the decisions for %s; it starts again from the ledger in %s: %v", o.name, pause, fault)})
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, longestFault)
-	}
-}
-
-// live is one life: from the ledger to the end of ctx (nil) or to a panic.
-func (o *owner) live(ctx context.Context, g *errgroup.Group) error {
-	ctx, end := context.WithCancel(ctx)
-	defer end()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	due, fault := o.act(func() { o.begin(ctx, g) })
-	for fault == nil {
-		timer.Reset(due.Sub(o.c.now()))
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-o.inbox.ready:
-		case <-timer.C:
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		due, fault = o.act(func() { o.turn(ctx) })
-	}
-	return fault
+	})
 }
 
 // act does f as the only one who touches the instance, and returns when it
-// wants its next turn. A panic ends the life.
-func (o *owner) act(f func()) (due time.Time, fault error) {
+// wants its next turn. A panic in the core costs this instance its memory and
+// nobody else anything: it begins again from the ledger, which is what a crash
+// of the process would come to.
+func (o *owner) act(f func()) (due time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.ended {
+		return time.Time{}
+	}
 	defer func() {
 		if r := recover(); r != nil {
-			o.fault = fmt.Errorf("panic: %v", r)
-			o.panicked("decide", debug.Stack())
+			o.fall(fmt.Errorf("panic: %v", r), debug.Stack())
 		}
-		if o.fault != nil {
-			o.life.ctx = nil
+		due = o.life.due
+		if o.life.ctx == nil {
+			due = o.rest.until
 		}
-		due, fault = o.life.due, o.fault
+		if due.IsZero() {
+			due = o.c.now()
+		}
 	}()
-	if o.fault == nil && !o.ended {
-		f()
-	}
-	return
+	f()
+	return due
 }
 
-// begin feeds the lead and asks for the record.
-func (o *owner) begin(ctx context.Context, g *errgroup.Group) {
+// fall ends a life after a panic. Faults that follow each other pause longer
+// each time.
+func (o *owner) fall(fault error, stack []byte) {
+	now := o.c.now()
+	pause := o.rest.pause
+	if pause == 0 || now.Sub(o.life.began) > longestFault {
+		pause = shortestFault
+	}
+	o.rest = rest{until: now.Add(pause), pause: min(2*pause, longestFault)}
+	o.draft = nil
+	if o.life.ctx != nil {
+		o.life.end()
+		o.life.ctx = nil
+	}
+	o.c.count.faults.Add(1)
+	o.panicked("decide", stack)
+	o.replies.failAll(errRestarted)
+	o.tell(slog.LevelError, Transition{Kind: KindFault, To: "starting again from the ledger", Reason: fault.Error()})
+	o.page(failover.Page{Kind: "fault", Text: fmt.Sprintf("a fault of this program stopped the decisions for %s; it starts again from the ledger in %s: %v", o.name, pause, fault)})
+}
+
+// begin is the birth of a life: it feeds the lead and asks for the record.
+func (o *owner) begin(ctx context.Context) {
 	now := o.c.now()
 	tilts, _ := o.c.watch.look()
 	lead := *o.c.lead.Load()
-	if o.life.group != nil {
+	if !o.life.began.IsZero() {
 		lead = o.life.lead
 	}
+	ctx, end := context.WithCancel(ctx)
 	o.life = life{
-		ctx: ctx, group: g, state: o.c.cfg.Core.New(now), open: make(map[uint64]open), heard: make(heard), look: true,
+		ctx: ctx, end: end, began: now, look: true,
 		lastTick: now, due: now, tilts: tilts,
 		yielded: o.life.yielded, yieldAt: o.life.yieldAt, serials: o.life.serials,
 	}
-	o.setLead(ctx, lead)
-	o.load(ctx)
+	o.draft = &Snapshot{State: o.c.cfg.Core.New(now)}
+	o.setLead(lead)
+	o.load()
 }
 
 // turn takes everything that waits, then ticks if it is time, then publishes.
-func (o *owner) turn(ctx context.Context) {
+func (o *owner) turn() {
 	l := &o.life
-	for _, it := range o.inbox.take() {
+	items, quiet := o.inbox.take()
+	if len(quiet) > 0 {
+		o.feed(failover.Reports(quiet))
+	}
+	for _, it := range items {
 		switch {
 		case it.answer != nil:
-			o.settle(ctx, *it.answer)
+			o.settle(*it.answer)
 		default:
 			if lead, ok := it.event.(failover.Lead); ok {
-				o.setLead(ctx, lead)
+				o.setLead(lead)
 				continue
 			}
-			o.feed(ctx, it.event)
+			o.feed(it.event)
 		}
 	}
 	now := o.c.now()
+	o.giveUp(now)
+	o.attend(now)
+	switch {
+	case !l.loaded:
+	case len(quiet) > 0 && l.calm:
+		l.lastTick = now // whatever is fed lets the core see that time has passed
+	case !now.Before(l.tickDue):
+		l.lastTick = now
+		o.feed(failover.Tick{})
+	}
+	o.schedule()
+	o.publish()
+	if o.inbox.holds(func(r failover.Report) bool { return !o.quiet(r) }) {
+		l.due = now // it was held back when things were calmer
+	}
+}
+
+// giveUp answers the errands that are overdue.
+func (o *owner) giveUp(now time.Time) {
+	l := &o.life
+	if len(l.open) == 0 {
+		return
+	}
 	for _, id := range slices.Sorted(maps.Keys(l.open)) {
 		if e, ok := l.open[id]; ok && !e.due.IsZero() && !now.Before(e.due) {
 			a := e.lost(fmt.Errorf("no answer within %s", e.limit))
 			a.id = id
-			o.settle(ctx, a)
+			o.settle(a)
 		}
 	}
-	o.attend(ctx, now)
-	if l.loaded && !now.Before(l.tickDue) {
-		l.lastTick = now
-		o.feed(ctx, failover.Tick{})
-	}
-	o.publish()
-	o.schedule()
 }
 
 // feed gives one event to the core, and the news of a tilt before it.
-func (o *owner) feed(ctx context.Context, e failover.Event) {
+func (o *owner) feed(e failover.Event) {
 	if stall := o.tilt(); stall > 0 {
 		o.tell(slog.LevelWarn, Transition{Kind: KindTilt, Reason: fmt.Sprintf("the process stalled or the clock jumped by %s", stall.Round(time.Millisecond))})
-		o.step(ctx, failover.Tilted{Stall: stall})
+		o.step(failover.Tilted{Stall: stall})
 	}
-	o.step(ctx, e)
+	o.step(e)
 }
 
 // tilt returns the length of a stall that the core was not told of yet.
@@ -241,16 +257,20 @@ func (o *owner) tilt() time.Duration {
 	return max(stall, late)
 }
 
-func (o *owner) step(ctx context.Context, e failover.Event) {
-	o.dispatch(ctx, o.decide(e))
+func (o *owner) step(e failover.Event) {
+	o.dispatch(o.decide(e))
 }
 
 // decide asks the core, and notes whether the answer may show in a transition.
 func (o *owner) decide(e failover.Event) []failover.Action {
 	l := &o.life
+	if o.draft == nil {
+		s := *o.snap.Load()
+		o.draft = &s
+	}
 	var actions []failover.Action
-	l.state, actions = o.c.cfg.Core.Step(l.state, o.policy, e, o.c.now())
-	if l.heard.news(e) || len(actions) > 0 {
+	o.draft.State, actions = o.c.cfg.Core.Step(o.draft.State, o.policy, e, o.c.now())
+	if l.heard.news(e, l.calm) || len(actions) > 0 {
 		l.look = true
 	}
 	return actions
@@ -265,7 +285,11 @@ func (o *owner) schedule() {
 		round = time.Second
 	}
 	l.tickDue = l.lastTick.Add(round)
-	if next := o.c.cfg.Core.NextWake(&l.state, o.policy, now); !next.IsZero() && next.Before(l.tickDue) {
+	next := o.c.cfg.Core.NextWake(o.state(), o.policy, now)
+	calm := l.loaded && !next.Before(now.Add(round)) // zero is no word on it
+	l.look = l.look || calm != l.calm
+	l.calm = calm
+	if !next.IsZero() && next.Before(l.tickDue) {
 		l.tickDue = next
 	}
 	if first := l.lastTick.Add(shortestTick); l.tickDue.Before(first) {
@@ -285,28 +309,41 @@ func (o *owner) schedule() {
 	}
 }
 
+// state is the newest; it must not be changed.
+func (o *owner) state() *failover.State {
+	if o.draft != nil {
+		return &o.draft.State
+	}
+	return &o.snap.Load().State
+}
+
 // publish makes a snapshot for readers, who derive a view when they want one,
 // and tells what changed.
 func (o *owner) publish() {
 	l := &o.life
 	now := o.c.now()
-	o.snap.Store(&Snapshot{
-		Instance: o.name, State: l.state, Policy: o.policy, At: now, Serials: l.serials,
-		Writing: l.writing, Lapse: orYielded(l.lapsed.why, l.yielded), Again: l.lapsed.again,
-	})
+	s := o.draft
+	o.draft = nil
+	if s == nil { // nothing was fed
+		was := *o.snap.Load()
+		s = &was
+	}
+	s.Instance, s.Policy, s.At, s.Serials = o.name, o.policy, now, l.serials
+	s.Writing, s.Lapse, s.Again = l.writing, orYielded(l.lapsed.why, l.yielded), l.lapsed.again
+	o.snap.Store(s)
 	if !l.look {
 		return
 	}
 	l.look = false
-	view := o.c.cfg.Core.Look(&l.state, o.policy, now)
+	view := o.c.cfg.Core.Look(&s.State, o.policy, now)
 	view.Instance, view.At = o.name, now
-	if ts := transitions(&l.view, &view); len(ts) > 0 {
+	if ts := transitions(&l.shown, &view); len(ts) > 0 {
 		o.c.count.subscribersDropped.Add(o.c.subs.publish(ts))
 		for _, t := range ts {
 			o.c.logs.post(logNote{slog.LevelInfo, string(t.Kind), t.attrs()})
 		}
 	}
-	l.view = view
+	l.shown = glanceAt(&view)
 }
 
 // tell logs a transition that the view does not show, and publishes it.

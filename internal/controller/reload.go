@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
-	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -18,6 +17,10 @@ type roster struct {
 	owners map[failover.InstanceName]*owner
 	order  []failover.InstanceName // as in the configuration
 }
+
+// own gives a policy a place of its own: one in the middle of a list would
+// keep the whole list.
+func own(p failover.Policy) *failover.Policy { return &p }
 
 func (r *roster) policies() []*failover.Policy {
 	ps := make([]*failover.Policy, 0, len(r.order))
@@ -33,11 +36,10 @@ type outside struct {
 	verifier Verifier
 }
 
-// running is what Run runs under; ctx is nil before it.
+// running says where Run is.
 type running struct {
 	mu    sync.Mutex // also held by a reload, so that there is one at a time
-	ctx   context.Context
-	group *errgroup.Group
+	began bool
 	ended bool
 }
 
@@ -47,9 +49,11 @@ func (c *Controller) begin(ctx context.Context, g *errgroup.Group) {
 	r := &c.running
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ctx, r.group = ctx, g
-	for _, i := range c.roster.Load().order {
-		c.startLocked(c.roster.Load().owners[i])
+	r.began = true
+	c.crew.run(ctx, g)
+	was := c.roster.Load()
+	for _, i := range was.order {
+		c.crew.wake(was.owners[i])
 	}
 	g.Go(func() error {
 		<-ctx.Done()
@@ -57,15 +61,6 @@ func (c *Controller) begin(ctx context.Context, g *errgroup.Group) {
 		defer r.mu.Unlock()
 		r.ended = true
 		return nil
-	})
-}
-
-func (c *Controller) startLocked(o *owner) {
-	ctx, leave := context.WithCancel(c.running.ctx)
-	o.leave = leave
-	c.running.group.Go(func() error {
-		defer leave()
-		return o.run(ctx, c.running.group)
 	})
 }
 
@@ -93,7 +88,7 @@ type Setup struct {
 func (c *Controller) Reload(s Setup) error {
 	next := c.cfg
 	now := c.outside.Load()
-	next.Policies, next.Names, next.Verifier = slices.Clone(s.Policies), s.Names, s.Verifier
+	next.Policies, next.Names, next.Verifier = s.Policies, s.Names, s.Verifier
 	if next.Names == nil {
 		next.Names = now.names
 	}
@@ -114,7 +109,7 @@ func (c *Controller) Reload(s Setup) error {
 	var added, kept []*owner
 	var other []*failover.Policy // of those that were kept
 	for i := range next.Policies {
-		p := &next.Policies[i]
+		p := own(next.Policies[i])
 		o := was.owners[p.Instance]
 		switch {
 		case o == nil:
@@ -136,9 +131,9 @@ func (c *Controller) Reload(s Setup) error {
 	}
 	c.roster.Store(will)
 	c.flood.reset(s.Flood, will.policies())
-	if c.running.ctx != nil {
+	if c.running.began {
 		for _, o := range added {
-			c.startLocked(o)
+			c.crew.wake(o)
 		}
 	}
 	for _, o := range added {
@@ -174,7 +169,7 @@ func (r *roster) part(will *roster) error {
 // inHand says why the instance cannot be left alone, or nothing.
 func (o *owner) inHand() string {
 	l := &o.life
-	rec, _ := l.state.Record()
+	rec, _ := o.state().Record()
 	op := rec.Op
 	if op == nil && l.commit != 0 {
 		op = l.recording.Op
@@ -192,31 +187,33 @@ func (o *owner) inHand() string {
 func (o *owner) end() {
 	o.tell(slog.LevelInfo, Transition{Kind: KindConfig, To: "removed"})
 	o.ended = true
-	o.leave()
-	close(o.gone)
-	o.replies.failAll(errRemoved)
+	if o.life.ctx != nil {
+		o.life.end()
+	}
+	o.replies.close(errRemoved)
+	o.c.crew.dismiss(o)
 }
 
 // obey swaps the policy between two turns.
 func (o *owner) obey(p *failover.Policy) {
-	_, _ = o.act(func() { // a fault is seen by the owner's own goroutine
+	o.act(func() {
 		o.policy = p
 		o.inbox.fit(len(p.Vantages))
 		o.tell(slog.LevelInfo, Transition{Kind: KindConfig, To: "changed"})
 		l := &o.life
-		l.look = true
-		clear(l.heard)
 		if l.ctx != nil {
-			o.feed(l.ctx, failover.PolicyChanged{})
-			o.publish()
+			o.feed(failover.PolicyChanged{})
 			o.schedule()
+			o.publish()
 		}
 	})
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if s := *o.snap.Load(); s.Policy != p { // before its life, after it, or after a panic
-		o.policy, s.Policy = p, p
+	if s := *o.snap.Load(); s.Policy != p { // before a life, or after a fault
+		s.Policy = p
 		o.snap.Store(&s)
 	}
-	o.inbox.poke() // it may want its next turn at another time
+	if o.c.running.began {
+		o.c.crew.wake(o) // it may want its next turn at another time
+	}
 }

@@ -60,8 +60,57 @@ func (t Transition) attrs() []slog.Attr {
 	return as
 }
 
-// transitions compares two views of an instance.
-func transitions(a, b *failover.View) []Transition {
+// glance is what of a view transitions are told by; it is kept, and the view
+// is not.
+type glance struct {
+	leading  bool
+	phase    failover.Phase
+	mode     string
+	active   failover.ClusterName
+	verdicts []opinion
+	op       *opGlance
+	last     opEnd
+	stops    []failover.StopKind
+}
+
+type opinion struct {
+	of failover.ClusterName
+	is failover.Vote
+}
+
+type opGlance struct {
+	id, step string
+	held     string // why; empty: it is not
+	isHeld   bool
+}
+
+type opEnd struct {
+	id      string // empty: there was none
+	outcome failover.Outcome
+}
+
+func glanceAt(v *failover.View) glance {
+	g := glance{leading: v.Leading, phase: v.Phase, mode: v.Mode, active: v.Active}
+	for _, c := range v.Clusters {
+		g.verdicts = append(g.verdicts, opinion{c.Name, c.Verdict})
+	}
+	if o := v.Op; o != nil {
+		g.op = &opGlance{id: o.ID, step: stepWord(*o)}
+		if o.Held != nil {
+			g.op.held, g.op.isHeld = o.Held.Why, true
+		}
+	}
+	if l := v.LastOp; l != nil {
+		g.last = opEnd{l.Op.ID, l.Outcome}
+	}
+	for _, s := range v.Stops {
+		g.stops = append(g.stops, s.Kind)
+	}
+	return g
+}
+
+// transitions says what is different in b.
+func transitions(a *glance, b *failover.View) []Transition {
 	var ts []Transition
 	add := func(t Transition) {
 		t.Instance, t.At, t.Epoch = b.Instance, b.At, b.Token.Epoch
@@ -70,35 +119,34 @@ func transitions(a, b *failover.View) []Transition {
 		}
 		ts = append(ts, t)
 	}
-	if a.Leading != b.Leading {
-		add(Transition{Kind: KindLead, From: leadWord(a), To: leadWord(b), Reason: b.LeadWhy})
+	if a.leading != b.Leading {
+		add(Transition{Kind: KindLead, From: leadWord(a.leading), To: leadWord(b.Leading), Reason: b.LeadWhy})
 	}
-	if a.Phase != b.Phase {
-		add(Transition{Kind: KindPhase, From: string(a.Phase), To: string(b.Phase), Reason: b.Waiting})
+	if a.phase != b.Phase {
+		add(Transition{Kind: KindPhase, From: string(a.phase), To: string(b.Phase), Reason: b.Waiting})
 	}
-	if a.Mode != b.Mode {
-		add(Transition{Kind: KindMode, From: a.Mode, To: b.Mode})
+	if a.mode != b.Mode {
+		add(Transition{Kind: KindMode, From: a.mode, To: b.Mode})
 	}
 	for _, c := range b.Clusters {
-		i := slices.IndexFunc(a.Clusters, func(x failover.ClusterView) bool { return x.Name == c.Name })
 		was := failover.Unknown
-		if i >= 0 {
-			was = a.Clusters[i].Verdict
+		if i := slices.IndexFunc(a.verdicts, func(x opinion) bool { return x.of == c.Name }); i >= 0 {
+			was = a.verdicts[i].is
 		}
 		if was != c.Verdict {
 			add(Transition{Kind: KindVerdict, Cluster: c.Name, From: was.String(), To: c.Verdict.String(), Reason: c.Why})
 		}
 	}
 	operation(a, b, add)
-	if a.Active != b.Active {
-		add(Transition{Kind: KindActive, Cluster: b.Active, From: string(a.Active), To: string(b.Active)})
+	if a.active != b.Active {
+		add(Transition{Kind: KindActive, Cluster: b.Active, From: string(a.active), To: string(b.Active)})
 	}
-	stops(a, b, add)
+	stops(a.stops, b, add)
 	return ts
 }
 
-func leadWord(v *failover.View) string {
-	if v.Leading {
+func leadWord(leading bool) string {
+	if leading {
 		return "leading"
 	}
 	return "not leading"
@@ -106,9 +154,8 @@ func leadWord(v *failover.View) string {
 
 // operation reports the beginning, the steps and the end of operations, also
 // when one ended and the next began between the two views.
-func operation(a, b *failover.View, add func(Transition)) {
-	same := a.Op != nil && b.Op != nil && a.Op.ID == b.Op.ID
-	if l := b.LastOp; l != nil && (a.LastOp == nil || a.LastOp.Op.ID != l.Op.ID || a.LastOp.Outcome != l.Outcome) {
+func operation(a *glance, b *failover.View, add func(Transition)) {
+	if l := b.LastOp; l != nil && a.last != (opEnd{l.Op.ID, l.Outcome}) {
 		add(Transition{
 			Kind: KindOperation, Op: l.Op.ID, Step: l.Op.Step, Cluster: l.Op.To,
 			From: string(l.Op.Kind), To: string(l.Outcome), Reason: l.Why,
@@ -117,20 +164,19 @@ func operation(a, b *failover.View, add func(Transition)) {
 	if b.Op == nil {
 		return
 	}
-	if !same {
+	var was opGlance
+	if a.op != nil && a.op.id == b.Op.ID {
+		was = *a.op
+	} else {
 		add(Transition{Kind: KindOperation, Cluster: b.Op.To, To: string(b.Op.Kind) + " started", Reason: b.Op.Reason})
 	}
-	var was failover.Op
-	if same {
-		was = *a.Op
-	}
-	if was.Step != b.Op.Step || was.Unwind != b.Op.Unwind {
-		add(Transition{Kind: KindStep, Cluster: b.Op.To, From: stepWord(was), To: stepWord(*b.Op)})
+	if is := stepWord(*b.Op); was.step != is {
+		add(Transition{Kind: KindStep, Cluster: b.Op.To, From: was.step, To: is})
 	}
 	switch {
-	case b.Op.Held != nil && (was.Held == nil || was.Held.Why != b.Op.Held.Why):
+	case b.Op.Held != nil && (!was.isHeld || was.held != b.Op.Held.Why):
 		add(Transition{Kind: KindHeld, Cluster: b.Op.To, To: "held", Reason: b.Op.Held.Why})
-	case b.Op.Held == nil && was.Held != nil:
+	case b.Op.Held == nil && was.isHeld:
 		add(Transition{Kind: KindHeld, Cluster: b.Op.To, From: "held", To: "going on"})
 	}
 }
@@ -142,18 +188,15 @@ func stepWord(o failover.Op) string {
 	return string(o.Step)
 }
 
-func stops(a, b *failover.View, add func(Transition)) {
-	has := func(ss []failover.Stop, k failover.StopKind) bool {
-		return slices.ContainsFunc(ss, func(s failover.Stop) bool { return s.Kind == k })
-	}
+func stops(was []failover.StopKind, b *failover.View, add func(Transition)) {
 	for _, s := range b.Stops {
-		if !has(a.Stops, s.Kind) {
+		if !slices.Contains(was, s.Kind) {
 			add(Transition{Kind: KindStop, To: string(s.Kind), Reason: s.Why})
 		}
 	}
-	for _, s := range a.Stops {
-		if !has(b.Stops, s.Kind) {
-			add(Transition{Kind: KindStop, From: string(s.Kind), To: "lifted"})
+	for _, k := range was {
+		if !slices.ContainsFunc(b.Stops, func(s failover.Stop) bool { return s.Kind == k }) {
+			add(Transition{Kind: KindStop, From: string(k), To: "lifted"})
 		}
 	}
 }

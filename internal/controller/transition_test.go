@@ -77,7 +77,7 @@ func TestTransitionsTellWhatChangedAndNothingElse(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
-			for _, x := range transitions(&c.a, &c.b) {
+			for _, x := range transitions(glanceOf(c.a), &c.b) {
 				s := fmt.Sprintf("%s: %s -> %s [%s] (%s)", x.Kind, x.From, x.To, x.Cluster, x.Reason)
 				if x.Op != "" {
 					s += fmt.Sprintf(" op %s %s", x.Op, x.Step)
@@ -203,4 +203,9 @@ func TestASubscriberThatFallsTooFarBehindIsDroppedAndTheOthersAreNot(t *testing.
 	for range slow.Changed() { // ends: the channel is closed
 	}
 	slow.Close() // harmless
+}
+
+func glanceOf(v failover.View) *glance {
+	g := glanceAt(&v)
+	return &g
 }
