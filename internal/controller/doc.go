@@ -1,12 +1,23 @@
 // Package controller is the imperative shell around the pure core of
 // internal/failover.
 //
-// One goroutine per instance owns the [failover.State] of that instance. It
-// takes events from a bounded inbox, hands them to the core's Step one at a
-// time, and starts what Step asks for. Everything that may take long (a
-// commit, a read or write of a name, a round of verification) runs in a
-// goroutine of its own and comes back through the same inbox, so the owner
-// never waits for the world: it goes on taking votes while a disk syncs.
+// An instance is ready when something waits in its bounded inbox, or when the
+// time that it asked for has come. A few goroutines, the hands, take whoever is
+// ready and give it a turn: they hand what waits to the core's Step one at a
+// time, and start what Step asks for. No instance has two turns at once, so
+// whoever has the turn owns its [failover.State]. Everything that may take
+// long (a commit, a read or write of a name, a round of verification) runs in
+// a goroutine of its own and comes back through the same inbox, so a turn never
+// waits for the world: votes are taken while a disk syncs, and ten thousand
+// instances need no more hands than one.
+//
+// A report that says nothing new in a calm time is held back for up to half a
+// round, so that those of all vantages cost one turn. It counts from its
+// arrival, and whatever wakes the instance earlier brings it along.
+//
+// [Controller.Reload] makes other instances of the running ones: it adds,
+// swaps policies between two turns, and removes those with nothing in hand. It
+// moves no name by itself and drops nothing that was seen.
 //
 // The promises that the core builds on, and where they are kept:
 //
