@@ -54,6 +54,9 @@ var described = []struct {
 	{"pointsman_dns_panics_total", "Queries that were answered SERVFAIL after a panic.", nil},
 	{"pointsman_dns_tcp_connections", "Open TCP connections of the embedded authority.", nil},
 	{"pointsman_dns_unpublished_names", "Managed names that answer SERVFAIL because no record came yet.", nil},
+	{"pointsman_dns_rate_limited_total", "Answers over UDP above the rate of their class, and what was sent instead.", []string{"class", "sent"}},
+	{"pointsman_dns_rate_evicted_total", "Rate buckets in use that gave way to others: the table is full.", nil},
+	{"pointsman_dns_cookies_total", "Queries with a DNS cookie.", []string{"cookie"}},
 	{"pointsman_dns_left_over_names", "Names that the config dropped and did not retire: they answer their last commit.", nil},
 	{"pointsman_zone_serial", "Serial of the zone.", []string{"zone"}},
 }
@@ -227,6 +230,15 @@ func (r reading) authority(p *process) {
 	r.count("dns_panics_total", as.Panics)
 	r.gauge("dns_tcp_connections", float64(as.TCPConns))
 	r.gauge("dns_unpublished_names", float64(len(as.Unpublished)))
+	for class, bySent := range as.Limited {
+		for sent, n := range bySent {
+			r.count("dns_rate_limited_total", n, class, sent)
+		}
+	}
+	r.count("dns_rate_evicted_total", as.Evicted)
+	for cookie, n := range as.Cookies {
+		r.count("dns_cookies_total", n, cookie)
+	}
 	r.gauge("dns_left_over_names", float64(len(as.LeftOver)))
 	for zone, n := range as.Serials {
 		r.gauge("zone_serial", float64(n), zone)

@@ -14,16 +14,23 @@ import (
 // tells nobody of them, since what it would hand on was not done.
 func serving(cfg *config.Config, shadow bool) (authority.Config, []error) {
 	c := *cfg.Authority
+	var faults []error
+	if cfg.CookieSecretFile != "" {
+		secrets, err := readCookieSecrets(cfg.CookieSecretFile)
+		if err != nil {
+			faults = append(faults, err) // one is drawn then
+		}
+		c.Cookies.Secrets = secrets
+	}
 	if shadow {
 		c.Keys, c.Zones = nil, slices.Clone(c.Zones)
 		for i := range c.Zones {
 			z := &c.Zones[i]
 			z.Secondaries, z.TransferKeys, z.TransferAddresses = nil, nil, nil
 		}
-		return c, nil
+		return c, faults
 	}
 	c.Keys = slices.Clone(c.Keys)
-	var faults []error
 	for i, k := range cfg.Keys {
 		secret, err := readTransferSecret(k.SecretFile)
 		if err != nil {
@@ -33,6 +40,19 @@ func serving(cfg *config.Config, shadow bool) (authority.Config, []error) {
 		c.Keys[i].Secret = secret
 	}
 	return c, faults
+}
+
+func readCookieSecrets(path string) ([]authority.CookieSecret, error) {
+	hint := "make one by: (umask 077; openssl rand -hex 16 > " + path + ")"
+	text, err := config.ReadSecretFile(path)
+	if err != nil {
+		return nil, failed(orElse(hintOf(err), hint), "read secrets of cookies: %w", err)
+	}
+	secrets, err := authority.ParseCookieSecrets(string(text))
+	if err != nil {
+		return nil, failed(hint, "secrets of cookies %s: %w", path, err)
+	}
+	return secrets, nil
 }
 
 func readTransferSecret(path string) (authority.Secret, error) {

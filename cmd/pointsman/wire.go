@@ -114,7 +114,7 @@ func (p *process) openAuthority(ctx context.Context, pc processConfig) error {
 	}
 	c, faults := serving(pc.Config, pc.Shadow)
 	for _, err := range faults {
-		p.log.Error("a key of secondaries cannot be used", "reason", err)
+		p.log.Error("a secret of the authority cannot be used", "reason", err)
 	}
 	c.OnPanic = func(v any, stack []byte) {
 		p.log.Error("authority panicked", "reason", fmt.Sprint(v), "stack", string(stack))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"testing"
@@ -50,6 +51,34 @@ func BenchmarkHandler(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkJudge is what the limit and a cookie cost each answer.
+func BenchmarkJudge(b *testing.B) {
+	from := netip.MustParseAddr("192.0.2.1")
+	b.Run("rate", func(b *testing.B) {
+		l, q := newLimiter(), RateLimit{PerSecond: 200, Window: 5 * time.Second, Slip: 1}.quota()
+		var k rateKey
+		name := []byte("\x03vpc\x06orders\x03lab\x04test\x00")
+		b.ReportAllocs()
+		for b.Loop() {
+			if q.covers(from) {
+				l.judge(&q, k.of(from, classAnswer, name), l.now())
+			}
+		}
+	})
+	b.Run("cookie", func(b *testing.B) {
+		j := jar{CookieSecret{1}}
+		var out [cookieLen]byte
+		j.judge(make([]byte, clientCookieLen), from, 1000, &out)
+		in := out
+		b.ReportAllocs()
+		for b.Loop() {
+			if j.judge(in[:], from, 1000, &out) != cookieValid {
+				b.Fatal("not ours")
+			}
+		}
+	})
 }
 
 // manyNames is a server with n published names with targets elsewhere.

@@ -3,7 +3,9 @@ package authority
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/dchest/siphash"
 	"github.com/miekg/dns"
@@ -47,6 +49,29 @@ const (
 	cookieAhead   = 300
 	cookieRenewal = 1800
 )
+
+// ParseCookieSecrets reads 1 to 4 secrets, one a line, each of 32 hexadecimal
+// digits. Errors do not hold what was read.
+func ParseCookieSecrets(text string) ([]CookieSecret, error) {
+	var out []CookieSecret
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		var k CookieSecret
+		if len(line) != hex.EncodedLen(len(k)) {
+			return nil, fmt.Errorf("secret %d has %d characters instead of 32 hexadecimal digits", len(out)+1, len(line))
+		}
+		if _, err := hex.Decode(k[:], []byte(line)); err != nil {
+			return nil, fmt.Errorf("secret %d is not made of hexadecimal digits", len(out)+1)
+		}
+		out = append(out, k)
+	}
+	if len(out) == 0 || len(out) > maxSecrets {
+		return nil, fmt.Errorf("%d secrets; 1 to %d are possible", len(out), maxSecrets)
+	}
+	return out, nil
+}
 
 // standing is what the cookie of a query says of its sender.
 type standing int8

@@ -147,3 +147,20 @@ func TestSharedSecretsMakeServersOne(t *testing.T) {
 		t.Errorf("counted %v", got)
 	}
 }
+
+func TestSecretsOfCookiesAreReadOneALine(t *testing.T) {
+	const a, b = "e5e973e5a6b2a43f48e7dc849e37bfcf", "445536BCD2513298075A5D379663C962"
+	got, err := ParseCookieSecrets("\n" + a + "\r\n  " + b + "\n\n")
+	if err != nil || len(got) != 2 || got[0] != cookieSecretOf(t, a) || got[1] != cookieSecretOf(t, b) {
+		t.Errorf("%x, %v", got, err)
+	}
+	for what, text := range map[string]string{
+		"none": "\n", "short": a[1:], "long": a + "0", "other digits": "x" + a[1:], "five": strings.Repeat(a+"\n", 5), "two on a line": a + " " + b,
+	} {
+		if got, err := ParseCookieSecrets(text); err == nil {
+			t.Errorf("%s: %x", what, got)
+		} else if strings.Contains(err.Error(), a[4:20]) {
+			t.Errorf("%s: the error holds the secret: %v", what, err)
+		}
+	}
+}

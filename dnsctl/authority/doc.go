@@ -21,9 +21,8 @@
 // Answers are packed when a record is published. For a query the handler
 // copies the packed sections behind the question as it was asked (byte for
 // byte, so that 0x20 case games succeed) and patches the id, the flags, the
-// zone's serial and the OPT record. What was not packed ahead (names that do
-// not exist, chains through a second managed name) is packed on the spot by
-// the same code. The sockets, the parser and the connection loop are
+// zone's serial and the OPT record. What was not packed ahead (chains through a
+// second managed name) is packed on the spot by the same code. The sockets, the parser and the connection loop are
 // github.com/miekg/dns.
 //
 // Secondaries get whole zones by AXFR (RFC 5936), each from one snapshot: the
@@ -36,7 +35,11 @@
 // NOTIFY (RFC 1996) until it acknowledges, and then asked for its serial until
 // it serves ours; what is known of it stands in [Stats].
 //
+// Nobody can be drowned in our answers: over UDP a network gets them at a
+// bounded rate ([RateLimit]), in a table of fixed size, and above it a bare TC
+// that leads a true client to TCP. Who returns a cookie of ours (RFC 9018) has
+// shown that it gets what is sent to its address and is not limited.
+//
 // What it does not do: recursion, UPDATE, being a secondary itself, DNSSEC,
-// wildcards, delegations inside a zone, a CNAME at the apex, and limiting the
-// rate of answers per source.
+// wildcards, delegations inside a zone, and a CNAME at the apex.
 package authority

@@ -26,6 +26,8 @@ type Config struct {
 	Vantages   []Vantage
 	Authority  *authority.Config // nil without one; its keys lack only their secrets
 	Keys       []TransferKey     // beside Authority.Keys
+	// CookieSecretFile holds the secrets of DNS cookies; empty: one is drawn at the start.
+	CookieSecretFile string
 	Providers  []Provider
 	Instances  []Instance
 	Warnings   Faults // what works and is probably not meant

@@ -51,6 +51,12 @@ func (c *compiler) authority(cfg *Config) {
 		a.Listen = append(a.Listen, l.v)
 	}
 	a.Transfers, a.TransfersPerSource, a.TransferTime = doc.Transfers.v, doc.TransfersPerSource.v, doc.TransferTime.v
+	a.RateLimit = c.rateLimit(&doc.RateLimit)
+	a.Cookies.Demand = authority.CookieDemand(c.oneOf("demand", doc.Cookies.Demand, string(authority.DemandNever), string(authority.DemandLimited)))
+	c.secretPath("secret_file", doc.Cookies.SecretFile)
+	if doc.Cookies.SecretFile.set {
+		cfg.CookieSecretFile = c.path(doc.Cookies.SecretFile.v)
+	}
 	c.transferKeys(cfg, a)
 	for i := range doc.Zones {
 		z := c.zone(&doc.Zones[i], a.Listen)
@@ -58,6 +64,33 @@ func (c *compiler) authority(cfg *Config) {
 		a.Zones = append(a.Zones, z)
 	}
 	cfg.Authority = a
+}
+
+// rateLimit reads the bounds of answers over UDP. In the file 0 is off; the
+// room takes that for a number that was not given.
+func (c *compiler) rateLimit(doc *rateLimitDoc) authority.RateLimit {
+	off := func(n int) int {
+		if n == 0 {
+			return authority.NoRateLimit
+		}
+		return n
+	}
+	return authority.RateLimit{
+		PerSecond: off(between(c, "responses_per_second", doc.PerSecond, 200, 0, 1_000_000)),
+		Window:    between(c, "window", doc.Window, 5*time.Second, time.Second, time.Minute),
+		Slip:      off(between(c, "slip", doc.Slip, 1, 0, 100)),
+		Exempt:    c.allowed(doc.Exempt),
+		Loopback:  authority.LoopbackRate(c.oneOf("loopback", doc.Loopback, string(authority.LoopbackExempt), string(authority.LoopbackLimited))),
+	}
+}
+
+// oneOf reads a word out of a few, the first of which is the default.
+func (c *compiler) oneOf(key string, x val[string], words ...string) string {
+	if x.set && !slices.Contains(words, x.v) {
+		c.fault(x.at, choice(x.v, words), "%s: %q is not possible", key, x.v)
+		return words[0]
+	}
+	return x.or(words[0])
 }
 
 func (c *compiler) zone(doc *zoneDoc, listen []string) authority.Zone {
@@ -226,6 +259,7 @@ var roomHints = map[string]string{
 	"name":           "write the zone once, with all its hosts",
 	"names":          "choose a name at which nothing else stands",
 	"hosts":          "put it into the zone it belongs to",
+	"rate_limit":     "the defaults suit most servers",
 	"retired":        "list a name here only after it was taken out of the instances",
 	"ns":             "write its address under hosts of the zone",
 	"retry":          "a secondary asks again after retry when a refresh failed: the usual figures are 300s and 60s",

@@ -57,9 +57,26 @@ type authorityDoc struct {
 	TCPIdle      val[time.Duration] `yaml:"tcp_idle"`
 
 	Keys               dict[sharedKeyDoc] `yaml:"keys"`
+	RateLimit          rateLimitDoc       `yaml:"rate_limit"`
+	Cookies            cookiesDoc         `yaml:"cookies"`
 	Transfers          val[int]           `yaml:"transfers"`
 	TransfersPerSource val[int]           `yaml:"transfers_per_source"`
 	TransferTime       val[time.Duration] `yaml:"transfer_time"`
+}
+
+type rateLimitDoc struct {
+	pos
+	PerSecond val[int]           `yaml:"responses_per_second"`
+	Window    val[time.Duration] `yaml:"window"`
+	Slip      val[int]           `yaml:"slip"`
+	Exempt    []val[string]      `yaml:"exempt"`
+	Loopback  val[string]        `yaml:"loopback"`
+}
+
+type cookiesDoc struct {
+	pos
+	SecretFile val[string] `yaml:"secret_file"`
+	Demand     val[string] `yaml:"demand"`
 }
 
 // sharedKeyDoc is a key whose name is its key in the mapping.
