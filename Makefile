@@ -5,6 +5,8 @@ BIN      := bin
 LIVES    ?= 17000
 # The same lives on every machine; 0 draws others, as make soak does.
 SEED     ?= 20261123
+# Simulated hours of bursts that all vantages see.
+HOURS    ?= 10000
 FUZZTIME ?= 20s
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
@@ -64,7 +66,9 @@ test: deps ## all tests; names what it had to leave out
 	if [ -n "$$skip" ]; then set -- -skip "$$skip"; fi; \
 	echo "$(GO) test ./... $$*"; $(GO) test -timeout 15m "$$@" ./...; \
 	echo "6 x $(LIVES) random lives of an instance"; \
-	$(GO) test -timeout 40m ./internal/failover -run 'TestHistories|TestQuorum|TestMeta' -rapid.checks=$(LIVES) -rapid.seed=$(SEED) -rapid.nofailfile
+	$(GO) test -timeout 40m ./internal/failover -run 'TestHistories|TestQuorum|TestMeta' -rapid.checks=$(LIVES) -rapid.seed=$(SEED) -rapid.nofailfile; \
+	echo "$(HOURS) simulated hours of bursts around ride_out, one vantage lying"; \
+	$(GO) test -timeout 40m ./internal/failover -run 'TestRideOut' -hours $(HOURS)
 
 check: ## vet, staticcheck, gofumpt, tests under the race detector
 	$(GO) vet ./...
@@ -90,7 +94,7 @@ mutate: ## take each guard out once and see a test fail
 	./internal/failover/mutate.sh
 
 soak: mutate ## long runs: a million lives, every action at every failpoint, every fuzz target for two minutes
-	POINTSMAN_CRASH=all $(MAKE) LIVES=170000 SEED=0 test
+	POINTSMAN_CRASH=all $(MAKE) LIVES=170000 SEED=0 HOURS=100000 test
 	$(MAKE) FUZZTIME=2m fuzz
 
 clean: ## remove what was built and what the lab left
