@@ -95,8 +95,8 @@ func (sh *shown) each(f func(dns.RR) error) error {
 // noteBehind remembers which names do not show what a record says.
 func (t *tree) noteBehind(rec failover.Record, err error) {
 	refused := errors.Is(err, ErrRefused)
-	for _, nr := range rec.Names {
-		if n := t.managed(nr.Name); n != nil && nr.Embedded && !errors.Is(err, ErrStale) {
+	for _, nr := range rec.Shown() {
+		if n := t.managed(nr.Name); n != nil && !errors.Is(err, ErrStale) {
 			n.behind = refused
 		}
 	}

@@ -158,6 +158,8 @@ type plan struct {
 	requests []*request
 	records  map[failover.InstanceName]stored
 	serials  map[failover.RecordName]uint32
+	journal  map[failover.RecordName][]numbered // what is added
+	cuts     map[failover.RecordName]bool       // whose changes so far are forgotten before that
 	entries  []chained
 	head     position
 	term     uint64 // the highest of the records
@@ -225,6 +227,8 @@ func (s *Store) plan(batch []*request) *plan {
 	p := &plan{
 		records: map[failover.InstanceName]stored{},
 		serials: map[failover.RecordName]uint32{},
+		journal: map[failover.RecordName][]numbered{},
+		cuts:    map[failover.RecordName]bool{},
 		head:    s.head,
 	}
 	for _, r := range batch {
@@ -286,6 +290,7 @@ func (s *Store) planOne(p *plan, r *request) error {
 			prev = s.serials[zone]
 		}
 		p.serials[zone] = nextSerial(prev, now)
+		s.planJournal(p, &before, &next, zone, prev, p.serials[zone])
 		if r.receipt.Serials == nil {
 			r.receipt.Serials = map[failover.RecordName]uint32{}
 		}
@@ -322,11 +327,12 @@ func (s *Store) write(p *plan) error {
 		}
 	}
 	for zone, serial := range p.serials {
-		err := s.disk.exec("INSERT INTO serials (zone, serial) VALUES (?, ?) ON CONFLICT (zone) DO UPDATE SET serial = excluded.serial",
-			string(zone), int64(serial))
-		if err != nil {
-			return fmt.Errorf("write the serial of %s: %w", zone, err)
+		if err := s.writeSerial(zone, serial); err != nil {
+			return err
 		}
+	}
+	if err := s.writeJournal(p); err != nil {
+		return err
 	}
 	err := s.disk.exec("UPDATE ledger SET audit_seq = ?, audit_head = ?, term = max(term, ?)", int64(p.head.seq), p.head.hash, int64(p.term))
 	if err != nil {
@@ -335,13 +341,25 @@ func (s *Store) write(p *plan) error {
 	return nil
 }
 
+func (s *Store) writeSerial(zone failover.RecordName, serial uint32) error {
+	err := s.disk.exec("INSERT INTO serials (zone, serial) VALUES (?, ?) ON CONFLICT (zone) DO UPDATE SET serial = excluded.serial",
+		string(zone), int64(serial))
+	if err != nil {
+		return fmt.Errorf("write the serial of %s: %w", zone, err)
+	}
+	return nil
+}
+
 // publish takes the plan over into memory and tells the hooks.
 func (s *Store) publish(p *plan) {
 	s.mu.Lock()
 	for id, r := range p.records {
+		before := s.records[id]
+		s.claim(&before, &r.record)
 		s.records[id] = r.record
 	}
 	maps.Copy(s.serials, p.serials)
+	s.publishJournal(p)
 	s.head = p.head
 	s.stats.Commits += uint64(len(p.requests))
 	s.stats.Syncs++

@@ -38,6 +38,8 @@ type Config struct {
 
 	fault func(op string) error // tests: fails one named step
 	now   func() time.Time      // tests: the wall clock of zone serials
+
+	journalRows int // tests: instead of the constant
 }
 
 // Validate returns every fault of the configuration.

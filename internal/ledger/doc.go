@@ -1,12 +1,23 @@
 // Package ledger keeps what must outlive the process: one record per instance,
-// the term, the serials of embedded zones and the audit, in one SQLite file;
-// and, in a file of its own, the measured history.
+// the term, the serials of embedded zones with their newest changes, and the
+// audit, in one SQLite file; and, in a file of its own, the measured history.
 //
 // Most callers need [Open], [Store.Load] and [Store.Commit]. A commit is a
 // compare-and-swap on the record's rev: the record, its audit entries and the
 // zone serials that it raises become durable together or not at all, and
 // Commit returns after the sync. Commits of many instances that arrive
 // together share one sync.
+//
+// # The journal of a zone
+//
+// Where a commit changes what an embedded name shows, the serial of its zone
+// rises and the change is noted, in the same transaction; [Store.Changes]
+// returns the chain from an earlier serial to the present one. It is bounded,
+// and shortened by whole steps. What no record tells (hosts, name servers, a
+// name that came or went with the configuration) does not stand in it:
+// [Store.Stamp] compares a fingerprint of that part, and when it differs
+// raises the serial and cuts the chain, so that a serial never stands for two
+// contents and no chain leads past what it does not tell.
 //
 // # What is not promised
 //

@@ -44,6 +44,10 @@ func Open(_ context.Context, cfg Config) (_ *Store, err error) {
 		turn:    make(chan struct{}, 1),
 		records: map[failover.InstanceName]failover.Record{},
 		serials: map[failover.RecordName]uint32{},
+
+		journals: map[failover.RecordName]journal{},
+		statics:  map[failover.RecordName]string{},
+		claims:   map[failover.RecordName][]failover.InstanceName{},
 	}
 	if err := s.findFile(); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
@@ -55,6 +59,9 @@ func Open(_ context.Context, cfg Config) (_ *Store, err error) {
 	}
 	if err := s.read(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), s.disk.close())
+	}
+	if trouble == nil {
+		trouble = s.migrate()
 	}
 	if trouble == nil {
 		trouble = s.checkpointInTurn()
@@ -166,7 +173,11 @@ func (s *Store) connect(params url.Values) (*disk, error) {
 // is where the ledger says.
 func (s *Store) read() error {
 	ctx := context.Background()
-	for _, table := range []string{"ledger", "records", "serials"} {
+	tables := []string{"ledger", "records", "serials"}
+	if s.disk.version >= 2 {
+		tables = append(tables, "statics", "journal")
+	}
+	for _, table := range tables {
 		var verdict string
 		if err := s.disk.conn.QueryRowContext(ctx, "PRAGMA quick_check("+table+")").Scan(&verdict); err != nil {
 			return describe(s.path, err)
@@ -179,6 +190,9 @@ func (s *Store) read() error {
 		return err
 	}
 	if err := s.readSerials(ctx); err != nil {
+		return err
+	}
+	if err := s.readJournal(ctx); err != nil {
 		return err
 	}
 	err := s.disk.conn.QueryRowContext(ctx, "SELECT audit_seq, audit_head FROM ledger").Scan(&s.head.seq, &s.head.hash)
@@ -223,6 +237,7 @@ func (s *Store) readRecords(ctx context.Context) error {
 			return damaged(s.path, fmt.Errorf("the record of %s at rev %d says it is %s at rev %d", instance, rev, r.Instance, r.Rev))
 		}
 		s.records[r.Instance] = r
+		s.claim(&failover.Record{}, &r)
 	}
 	if err := rows.Err(); err != nil {
 		return describe(s.path, err)

@@ -19,7 +19,7 @@ const (
 
 	// schemaVersion is what this program writes and the highest it reads
 	// (PRAGMA user_version).
-	schemaVersion = 1
+	schemaVersion = 2
 	// applicationID marks the file as a ledger (PRAGMA application_id): "PtMn".
 	applicationID = 0x50744d6e
 )
@@ -49,7 +49,30 @@ CREATE TABLE audit (
   hash     TEXT    NOT NULL
 ) STRICT;
 CREATE INDEX audit_instance ON audit (instance, seq);
+` + journalSchema + `
 INSERT INTO ledger (id, term, audit_seq, audit_head) VALUES (1, 0, 0, '` + genesis + `');
+`
+
+// journalSchema is what came with version 2.
+const journalSchema = `
+CREATE TABLE statics (
+  zone        TEXT PRIMARY KEY,
+  fingerprint TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE journal (
+  id        INTEGER PRIMARY KEY,
+  zone      TEXT    NOT NULL,
+  before    INTEGER NOT NULL,
+  after     INTEGER NOT NULL,
+  name      TEXT    NOT NULL,
+  was_value TEXT    NOT NULL,
+  was_ttl   INTEGER NOT NULL,
+  was_mark  TEXT    NOT NULL,
+  is_value  TEXT    NOT NULL,
+  is_ttl    INTEGER NOT NULL,
+  is_mark   TEXT    NOT NULL
+) STRICT;
+CREATE INDEX journal_zone ON journal (zone, id);
 `
 
 // pragmas of the one connection. EXCLUSIVE keeps the index of the write-ahead
@@ -63,8 +86,9 @@ var pragmas = []string{
 
 // disk is the one connection to a SQLite file.
 type disk struct {
-	db   *sql.DB
-	conn *sql.Conn
+	db      *sql.DB
+	conn    *sql.Conn
+	version int64 // of the schema in the file
 }
 
 func (d *disk) close() error { return errors.Join(d.conn.Close(), d.db.Close()) }
@@ -158,9 +182,26 @@ func (d *disk) checkSchema(path string) error {
 	case version > schemaVersion:
 		return fmt.Errorf("%w: %s has schema version %d, this program knows versions up to %d: run the newer program, or restore a backup made before the upgrade",
 			ErrNewer, path, version, schemaVersion)
-	case version != schemaVersion:
+	case version < 1:
 		return damaged(path, fmt.Errorf("schema version %d was never written by any release", version))
 	}
+	d.version = version
+	return nil
+}
+
+// migrate brings a file of an earlier schema to this one. After it earlier
+// programs refuse the file.
+func (s *Store) migrate() error {
+	if s.disk.version == schemaVersion {
+		return nil
+	}
+	err := s.transact(func() error {
+		return s.disk.exec(fmt.Sprintf("%s PRAGMA user_version=%d", journalSchema, schemaVersion))
+	})
+	if err != nil {
+		return fmt.Errorf("bring the ledger from schema version %d to %d: %w", s.disk.version, schemaVersion, err)
+	}
+	s.disk.version = schemaVersion
 	return nil
 }
 

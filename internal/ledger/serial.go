@@ -29,9 +29,13 @@ type shown struct {
 
 func embedded(r *failover.Record) map[failover.RecordName]shown {
 	names := make(map[failover.RecordName]shown, len(r.Names))
-	for _, n := range r.Names {
+	for _, n := range r.Shown() {
 		if n.Embedded {
-			names[n.Name] = shown{zone: n.Zone, value: n.Value, ttl: n.TTL, mark: n.Mark.String()}
+			sh := shown{zone: n.Zone, value: n.Value, ttl: n.TTL}
+			if n.Mark != (failover.Mark{}) {
+				sh.mark = n.Mark.String()
+			}
+			names[n.Name] = sh
 		}
 	}
 	return names

@@ -21,21 +21,25 @@ type Store struct {
 
 	// turn is the right to use the disk; it holds one token. A channel rather
 	// than a mutex, so that waiting can end with a context.
-	turn    chan struct{}
-	disk    *disk    // with the turn
-	unsaved int      // with the turn: records committed since the last checkpoint
-	path    string   // of ledger.db
-	queue   requests // commits on their way
+	turn       chan struct{}
+	disk       *disk    // with the turn
+	lastChange int64    // with the turn: newest key in the journal
+	unsaved    int      // with the turn: records committed since the last checkpoint
+	path       string   // of ledger.db
+	queue      requests // commits on their way
 
-	mu      sync.RWMutex // guards all below; never held during I/O
-	records map[failover.InstanceName]failover.Record
-	serials map[failover.RecordName]uint32
-	head    position
-	term    uint64
-	poison  error
-	closed  bool
-	hooks   []func(Receipt)
-	stats   Stats
+	mu       sync.RWMutex // guards all below; never held during I/O
+	records  map[failover.InstanceName]failover.Record
+	serials  map[failover.RecordName]uint32
+	journals map[failover.RecordName]journal
+	statics  map[failover.RecordName]string                  // fingerprints, see Stamp
+	claims   map[failover.RecordName][]failover.InstanceName // by embedded name
+	head     position
+	term     uint64
+	poison   error
+	closed   bool
+	hooks    []func(Receipt)
+	stats    Stats
 }
 
 // position is the newest entry of the audit.
