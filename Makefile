@@ -16,7 +16,7 @@ GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 
 # Debian packages that the tests want, each with the program or file that shows that it is here.
 WANT_BIND   := bind9=named bind9-dnsutils=dig
-WANT_SECOND := nsd=nsd knot=knotd knot-dnsutils=kdig pdns-server=pdns_server \
+WANT_SECOND := nsd=nsd knot=knotd knot-dnsutils=kdig pdns-server=pdns_server sqlite3=sqlite3 \
 	pdns-backend-sqlite3=/usr/lib/*/pdns/libgsqlite3backend.so unbound=unbound
 WANT_BENCH  := dnsperf=dnsperf gdnsd=gdnsd
 
@@ -85,10 +85,12 @@ fuzz: ## every fuzz target for FUZZTIME (20s)
 		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 			echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; done; done
 
-bench: build ## benchmarks, the figures of the demo, and how fast and at what cost the lab's controller works
+bench: build ## benchmarks, the figures of the demo, how fast and at what cost the lab's controller works, and its rivals
+	$(call install,$(WANT_BIND) $(WANT_SECOND) $(WANT_BENCH))
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	$(BIN)/pointsman-lab demo
 	$(BIN)/pointsman-lab bench
+	$(BIN)/pointsman-lab bench --rivals
 
 mutate: ## take each guard out once and see a test fail
 	./internal/failover/mutate.sh

@@ -29,7 +29,10 @@ func (a *app) demoCommand() *cobra.Command {
 A recorder asks the authority every 2 ms throughout. A story is broken when an
 answer was empty, NXDOMAIN, SERVFAIL or wrong (a target that was never
 committed), when the name moved and must not, or did not and must. Then the
-exit status is ` + fmt.Sprint(exitBroken) + `. Times are printed, never judged.`,
+exit status is ` + fmt.Sprint(exitBroken) + `. Times are printed, never judged.
+
+Stories of secondaries take those of NSD, BIND, Knot and PowerDNS that are
+installed; where none is, they are left out, and the report says so.`,
 		Args: cobra.NoArgs,
 	}
 	a.labFlags(cmd)
@@ -66,6 +69,7 @@ func (a *app) demo(ctx context.Context, demo lab.DemoConfig, output string) erro
 	if err != nil {
 		return err
 	}
+	cfg.Secondaries = lab.Secondaries() // the stories of those that are not there say so
 	var report lab.Report
 	kept := lab.Run(ctx, cfg, func(ctx context.Context, l *lab.Lab) error {
 		report, err = lab.Demo(ctx, l, demo)

@@ -18,18 +18,29 @@ import (
 )
 
 func (a *app) runCommand() *cobra.Command {
+	var secondaries bool
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the lab until Ctrl-C: kill a cluster from another terminal and watch the name move",
 		Args:  cobra.NoArgs,
 	}
 	a.labFlags(cmd)
+	cmd.Flags().BoolVar(&secondaries, "secondaries", false, "serve the zone from NSD, BIND, Knot and PowerDNS, too, with unbound in front: those of them that are installed")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := a.config()
 		if err != nil {
 			return err
 		}
 		cfg.Dir = a.folder()
+		if secondaries {
+			if cfg.Secondaries = lab.Secondaries(); len(cfg.Secondaries) == 0 {
+				return errors.New("--secondaries: none is installed\nhint: apt-get install nsd, knot, bind9 or pdns-server")
+			}
+			if cfg.Resolver = lab.Resolver; !lab.HasResolver() {
+				cfg.Resolver = ""
+				fmt.Fprintln(a.err, "unbound is not installed: the client asks a secondary itself")
+			}
+		}
 		fmt.Fprintln(a.err, "starting two clusters, a controller and two vantages …")
 		err = lab.Run(cmd.Context(), cfg, a.live)
 		if errors.Is(err, context.Canceled) {
@@ -45,7 +56,7 @@ func (a *app) runCommand() *cobra.Command {
 func (a *app) live(ctx context.Context, l *lab.Lab) error {
 	a.banner(l.World)
 	in := l.World.Instances[0]
-	client := lab.Client{Server: l.World.DNS, Name: in.Names[0], Sites: l.World.Clusters, Timeout: time.Second}
+	client := lab.Client{Server: l.World.Asked(), Name: in.Names[0], Sites: l.World.Clusters, Timeout: time.Second}
 	line := &liveLine{out: a.out, terminal: isTerminal(a.out) && !a.verbose}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -83,6 +94,12 @@ func (a *app) banner(w *lab.World) {
 	fmt.Fprintf(a.out, "  controller   lab-1 in rack-1, DNS on %s, API on %s\n", w.DNS, w.API)
 	for i, v := range w.Vantages {
 		fmt.Fprintf(a.out, "  vantage      %s in rack-%d\n", v, i+2)
+	}
+	for _, s := range w.Secondaries {
+		fmt.Fprintf(a.out, "  secondary    %s on %s\n", s.Name, s.Addr)
+	}
+	if w.Resolver.IsValid() {
+		fmt.Fprintf(a.out, "  resolver     %s on %s: it asks the secondaries, and keeps an answer for its TTL\n", lab.Resolver, w.Resolver)
 	}
 	for _, in := range w.Instances {
 		fmt.Fprintf(a.out, "  instance     %s: %s, armed (auto)\n", in.Name, strings.Join(in.Names, ", "))

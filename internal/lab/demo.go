@@ -32,7 +32,8 @@ type Result struct {
 	AnsweredMS *float64 `json:"answered_ms"`
 	VerifiedMS *float64 `json:"verified_ms"`
 	Counts
-	Why []string `json:"why,omitempty"` // the promises that were broken
+	Alone map[string]int `json:"alone,omitempty"` // answers of each secondary while the controller was dead
+	Why   []string       `json:"why,omitempty"`   // the promises that were broken
 
 	measured map[string]float64 // what only a benchmark asks for, by figure
 }
@@ -41,6 +42,7 @@ type Result struct {
 type Report struct {
 	OK      bool     `json:"ok"`
 	Stories []Result `json:"stories"`
+	LeftOut []string `json:"left_out,omitempty"` // stories that could not be told here, each with the reason
 }
 
 // JSON is the report as demo -o json prints it.
@@ -73,11 +75,21 @@ func Demo(ctx context.Context, l *Lab, cfg DemoConfig) (Report, error) {
 		return Report{}, err
 	}
 	report := Report{OK: true}
+	var told []Story
+	for _, s := range cfg.Stories {
+		if s.lacks != nil {
+			if why := s.lacks(l.World); why != "" {
+				report.LeftOut = append(report.LeftOut, fmt.Sprintf("story %s: %s", s.Name, why))
+				continue
+			}
+		}
+		told = append(told, s)
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return rec.Run(gctx) })
 	g.Go(func() error {
 		for range max(cfg.Rounds, 1) {
-			for _, s := range cfg.Stories {
+			for _, s := range told {
 				if cfg.Begin != nil {
 					cfg.Begin(s)
 				}
@@ -116,6 +128,7 @@ type stage struct {
 	answered time.Time // when the recorder saw the other target
 	why      []string  // promises that were broken
 	measured map[string]float64
+	alone    map[string]int // by secondary, see Result
 }
 
 // measure keeps a figure of the story.
@@ -163,7 +176,7 @@ func tell(ctx context.Context, st *stage, s Story) (Result, error) {
 		st.broken("the authority did not answer at all")
 	}
 	res := st.result(s, after)
-	res.Counts, res.Why, res.OK = counts, st.why, len(st.why) == 0
+	res.Counts, res.Alone, res.Why, res.OK = counts, st.alone, st.why, len(st.why) == 0
 	if !res.OK {
 		st.explain(ctx)
 	}

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ type Figure struct {
 	Median  *float64  `json:"median"`
 	Max     *float64  `json:"max"`
 	Missing string    `json:"missing,omitempty"` // why nothing was measured
+	Beside  string    `json:"beside,omitempty"`  // the median beside that of ours, in words
 }
 
 // Figures is what a benchmark has measured. Stories holds every story that
@@ -79,7 +81,7 @@ func (f Figures) WriteTable(w io.Writer) {
 	t := newTable(w)
 	t.AppendHeader(table.Row{"figure", "unit", "times", "least", "median", "largest", "goal"})
 	for _, x := range f.Figures {
-		goal := x.Goal
+		goal := cmp.Or(x.Goal, x.Beside)
 		if x.Missing != "" {
 			goal = x.Missing
 		} else if len(x.Values) == 0 {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,12 +21,18 @@ import (
 
 // Config says how a lab is started.
 type Config struct {
-	Dir       string    // work folder; empty is a temporary one, removed at the end unless Keep says otherwise, and any ports
-	Pointsman string    // the binary under test
-	Self      string    // the binary that runs a cluster when called with cluster …
-	Instances []string  // Orders, Billing
-	Tune      Tune      // of the instances
-	Log       io.Writer // gets what the children write; nil for nobody. The files in Dir/logs have it anyway
+	Dir       string          // work folder; empty is a temporary one, removed at the end unless Keep says otherwise, and any ports
+	Pointsman string          // the binary under test
+	Self      string          // the binary that runs a cluster when called with cluster …
+	Instances []string        // Orders, Billing
+	Tune      Tune            // of the instances
+	Tunes     map[string]Tune // of single instances, in place of Tune
+	CPU       string          // the processors of the controller, as taskset names them; empty is all
+	// Secondaries are the DNS servers of others that have a copy of the zone, of
+	// those that Secondaries returns; Resolver is the one in front, or empty.
+	Secondaries []string
+	Resolver    string
+	Log         io.Writer // gets what the children write; nil for nobody. The files in Dir/logs have it anyway
 }
 
 // Ready is how long the lab waits for its parts to become ready.
@@ -64,7 +71,9 @@ func Run(ctx context.Context, cfg Config, body func(context.Context, *Lab) error
 		}
 		cfg.Dir = dir
 	}
-	world, err := NewWorld(WorldConfig{Dir: cfg.Dir, Instances: cfg.Instances, Ports: ports, Tune: cfg.Tune})
+	world, err := NewWorld(WorldConfig{
+		Dir: cfg.Dir, Instances: cfg.Instances, Ports: ports, Tune: cfg.Tune, Tunes: cfg.Tunes, Secondaries: cfg.Secondaries, Resolver: cfg.Resolver,
+	})
 	if err != nil {
 		if temp {
 			err = errors.Join(err, os.RemoveAll(cfg.Dir))
@@ -119,7 +128,11 @@ func (l *Lab) startAll(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := l.family.Start(ctx, l.spec(Controller, l.cfg.Pointsman, nil, "run", "-c", l.World.Config)); err != nil {
+	path, args, err := pinned(l.cfg.CPU, l.cfg.Pointsman, []string{"run", "-c", l.World.Config})
+	if err != nil {
+		return err
+	}
+	if err := l.family.Start(ctx, l.spec(Controller, path, nil, args...)); err != nil {
 		return err
 	}
 	for _, v := range l.World.Vantages {
@@ -148,7 +161,7 @@ func (l *Lab) startAll(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return l.startSecondaries(ctx)
 }
 
 func (l *Lab) spec(name, path string, env []string, args ...string) ChildSpec {
@@ -282,7 +295,9 @@ func (l *Lab) Heal(ctx context.Context, names ...string) error {
 				err = l.Set(ctx, name, Knobs{})
 			}
 		} else if name == Controller {
-			err = l.answers(ctx)
+			err = l.leads(ctx, "the authority", l.World.DNS)
+		} else if s, ok := l.World.Secondary(name); ok {
+			err = l.leads(ctx, name, s.Addr)
 		}
 		if err != nil {
 			return err
@@ -291,11 +306,11 @@ func (l *Lab) Heal(ctx context.Context, names ...string) error {
 	return nil
 }
 
-// answers waits until the authority leads to an address for the first name.
-func (l *Lab) answers(ctx context.Context) error {
+// leads waits until a server leads to an address for the first name.
+func (l *Lab) leads(ctx context.Context, what string, server netip.AddrPort) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, Ready, ErrNotReady)
 	defer cancel()
-	c := Client{Server: l.World.DNS, Name: l.World.Instances[0].Names[0]}
+	c := Client{Server: server, Name: l.World.Instances[0].Names[0]}
 	for {
 		once, stop := context.WithTimeout(ctx, poll)
 		_, _, err := c.Resolve(once)
@@ -308,7 +323,7 @@ func (l *Lab) answers(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the authority: %w: %w", context.Cause(ctx), err)
+			return fmt.Errorf("wait for %s: %w: %w", what, context.Cause(ctx), err)
 		case <-time.After(poll / 10):
 		}
 	}
@@ -338,6 +353,10 @@ func (l *Lab) Parts(ctx context.Context) []Part {
 			}
 		} else if st.Name == Controller {
 			p.Addr, p.Words = l.World.API.String(), "DNS on "+l.World.DNS.String()
+		} else if s, ok := l.World.Secondary(st.Name); ok {
+			p.Addr, p.Words = s.Addr.String(), "secondary"
+		} else if st.Name == Resolver {
+			p.Addr, p.Words = l.World.Resolver.String(), "resolver"
 		}
 		parts = append(parts, p)
 	}

@@ -23,6 +23,11 @@ var completed = regexp.MustCompile(`(?m)^\s*Queries completed:\s+(\d+)`)
 // questions asks the authority for a name as fast as it answers, and returns
 // the number of answers.
 func questions(ctx context.Context, server netip.AddrPort, dir, name string, d time.Duration) (int, error) {
+	return questionsFrom(ctx, "", server, dir, name, d)
+}
+
+// questionsFrom is questions by a generator on the given processors.
+func questionsFrom(ctx context.Context, cpu string, server netip.AddrPort, dir, name string, d time.Duration) (int, error) {
 	path, err := exec.LookPath("dnsperf")
 	if err != nil {
 		return 0, errNoGenerator
@@ -31,8 +36,14 @@ func questions(ctx context.Context, server netip.AddrPort, dir, name string, d t
 	if err := os.WriteFile(file, []byte(name+" CNAME\n"+name+" A\n"), 0o600); err != nil {
 		return 0, fmt.Errorf("questions: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, path, "-s", server.Addr().String(), "-p", strconv.Itoa(int(server.Port())),
-		"-d", file, "-l", strconv.Itoa(max(int(d.Seconds()), 1)), "-c", "4", "-q", "200")
+	path, args, err := pinned(cpu, path, []string{
+		"-s", server.Addr().String(), "-p", strconv.Itoa(int(server.Port())),
+		"-d", file, "-l", strconv.Itoa(max(int(d.Seconds()), 1)), "-c", "4", "-q", "200",
+	})
+	if err != nil {
+		return 0, err
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return 0, fmt.Errorf("dnsperf: %w: %s", err, strings.TrimSpace(string(out)))

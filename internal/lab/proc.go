@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,6 +42,36 @@ func readUsage(pid int) (usage, error) {
 	}
 	u.peak, err = parseStatus(string(status), "VmHWM")
 	return u, err
+}
+
+// groupCPU is what a process group has used so far: some servers are several
+// processes. Those that have ended are forgotten.
+func groupCPU(group int) (time.Duration, error) {
+	files, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil || group <= 0 || len(files) == 0 {
+		return 0, fmt.Errorf("use of process group %d: it is not to be found", group)
+	}
+	var sum time.Duration
+	found := false
+	for _, file := range files {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if len(fields) < 3 || fields[2] != strconv.Itoa(group) { // field 5 of proc(5)
+			continue
+		}
+		cpu, err := parseStat(string(stat))
+		if err != nil {
+			return 0, fmt.Errorf("use of process group %d: %w", group, err)
+		}
+		sum, found = sum+cpu, true
+	}
+	if !found {
+		return 0, fmt.Errorf("use of process group %d: no process is in it", group)
+	}
+	return sum, nil
 }
 
 // parseStat takes user and system time, fields 14 and 15 of proc(5). The name

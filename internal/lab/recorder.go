@@ -43,6 +43,9 @@ type RecorderConfig struct {
 	Hosts   map[string]netip.Addr // addresses of the targets: an A answer with another one is odd
 	Every   time.Duration         // between two questions; 2 ms by default
 	Timeout time.Duration         // after which an answer is missing; 1 s by default
+	// Flat is for servers that answer the address of a cluster and have no CNAME:
+	// which target each address stands for. It then asks for A alone.
+	Flat map[netip.Addr]string
 }
 
 // Recorder asks an authority for one name all the time, over UDP and with no
@@ -71,7 +74,11 @@ func NewRecorder(cfg RecorderConfig) (*Recorder, error) {
 	}
 	cfg.Name = dns.CanonicalName(cfg.Name)
 	r := &Recorder{cfg: cfg, pending: map[uint16]time.Time{}, wake: make(chan struct{})}
-	for i, typ := range []uint16{dns.TypeCNAME, dns.TypeA} {
+	types := [2]uint16{dns.TypeCNAME, dns.TypeA}
+	if cfg.Flat != nil {
+		types[0] = dns.TypeA
+	}
+	for i, typ := range types {
 		m := new(dns.Msg)
 		m.SetQuestion(cfg.Name, typ)
 		m.RecursionDesired = false
@@ -145,7 +152,12 @@ func (r *Recorder) listen(ctx context.Context, conn *net.UDPConn) error {
 
 func (r *Recorder) receive(b []byte, now time.Time) {
 	id := uint16(b[0])<<8 | uint16(b[1])
-	a := classify(b, r.cfg.Name, r.cfg.Hosts)
+	var a Answer
+	if r.cfg.Flat != nil {
+		a = classifyFlat(b, r.cfg.Flat)
+	} else {
+		a = classify(b, r.cfg.Name, r.cfg.Hosts)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	asked, ok := r.pending[id]
@@ -275,4 +287,34 @@ func classify(b []byte, name string, hosts map[string]netip.Addr) Answer {
 		}
 	}
 	return Answer{Kind: AnswerTarget, Target: targets[0]}
+}
+
+// classifyFlat judges an answer that shows a target by its address alone.
+func classifyFlat(b []byte, flat map[netip.Addr]string) Answer {
+	m := new(dns.Msg)
+	if err := m.Unpack(b); err != nil {
+		return Answer{Kind: AnswerOdd, Note: "malformed: " + err.Error()}
+	}
+	switch m.Rcode {
+	case dns.RcodeSuccess:
+	case dns.RcodeNameError:
+		return Answer{Kind: AnswerNXDomain}
+	case dns.RcodeServerFailure:
+		return Answer{Kind: AnswerServfail}
+	default:
+		return Answer{Kind: AnswerOdd, Note: "code " + dns.RcodeToString[m.Rcode]}
+	}
+	if len(m.Answer) == 0 {
+		return Answer{Kind: AnswerEmpty}
+	}
+	a, ok := m.Answer[0].(*dns.A)
+	if !ok || len(m.Answer) > 1 {
+		return Answer{Kind: AnswerOdd, Note: "not one address"}
+	}
+	ip, _ := netip.AddrFromSlice(a.A)
+	target, ok := flat[ip.Unmap()]
+	if !ok {
+		return Answer{Kind: AnswerOdd, Note: "the address " + ip.String() + " of nobody"}
+	}
+	return Answer{Kind: AnswerTarget, Target: target}
 }

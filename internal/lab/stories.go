@@ -13,25 +13,27 @@ type Story struct {
 	Says  string // for people
 	Moves bool   // the name must move, exactly once; else it must not move at all
 	play  func(context.Context, *stage) error
+	lacks func(*World) string // why it cannot be told in that world; nil for a story that always can
 }
 
 // Stories returns every story in the order of the demo.
 func Stories() []Story {
 	return []Story{
-		{"kill", "the active cluster is killed with SIGKILL", true, func(ctx context.Context, st *stage) error {
+		{Name: "kill", Says: "the active cluster is killed with SIGKILL", Moves: true, play: func(ctx context.Context, st *stage) error {
 			return st.moves(ctx, func() error { return st.lab.Kill(st.from) })
 		}},
-		{"stall", "the active cluster is stopped with SIGSTOP: it accepts and never answers", true, func(ctx context.Context, st *stage) error {
+		{Name: "stall", Says: "the active cluster is stopped with SIGSTOP: it accepts and never answers", Moves: true, play: func(ctx context.Context, st *stage) error {
 			return st.moves(ctx, func() error { return st.lab.Stall(st.from) })
 		}},
-		{"both-down", "the standby dies, then the active one: there is nowhere to go", false, playBothDown},
-		{"flap", "the active cluster's port closes and opens every 400 ms", true, playFlap},
-		{"wrong-identity", "the active cluster answers as if it were the other one", true, func(ctx context.Context, st *stage) error {
+		{Name: "both-down", Says: "the standby dies, then the active one: there is nowhere to go", Moves: false, play: playBothDown},
+		{Name: "flap", Says: "the active cluster's port closes and opens every 400 ms", Moves: true, play: playFlap},
+		{Name: "wrong-identity", Says: "the active cluster answers as if it were the other one", Moves: true, play: func(ctx context.Context, st *stage) error {
 			return st.moves(ctx, func() error { return st.lab.Set(ctx, st.from, Knobs{Identity: st.to}) })
 		}},
-		{"switchover", "a person moves the name, both clusters are alive", true, playSwitchover},
-		{"switch-back", "and back again", true, playSwitchover},
-		{"controller-killed", "the controller is killed with SIGKILL in the middle of a failover, and started again", true, playControllerKilled},
+		{Name: "switchover", Says: "a person moves the name, both clusters are alive", Moves: true, play: playSwitchover},
+		{Name: "switch-back", Says: "and back again", Moves: true, play: playSwitchover},
+		{Name: "controller-killed", Says: "the controller is killed with SIGKILL in the middle of a failover, and started again", Moves: true, play: playControllerKilled},
+		{Name: "controller-dead", Says: "the controller is dead for 3 s: its secondaries answer throughout, and follow its next move", Moves: true, play: playControllerDead, lacks: noSecondary},
 	}
 }
 

@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -38,9 +39,19 @@ func (r Report) WriteTable(w io.Writer) {
 	fmt.Fprintln(w, "Times are ms after the fault, or after the command. An answer is asked for every 2 ms.")
 	r.writeSpread(w)
 	for _, s := range r.Stories {
+		if len(s.Alone) > 0 {
+			var each []string
+			for _, name := range slices.Sorted(maps.Keys(s.Alone)) {
+				each = append(each, fmt.Sprintf("%s %d", name, s.Alone[name]))
+			}
+			fmt.Fprintf(w, "%s: answers of the secondaries while the controller was dead: %s\n", s.Name, strings.Join(each, ", "))
+		}
 		for _, why := range s.Why {
 			fmt.Fprintf(w, "%s: %s\n", s.Name, why)
 		}
+	}
+	for _, what := range r.LeftOut {
+		fmt.Fprintf(w, "left out: %s\n", what)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ type InstanceSite struct {
 	Name    string            `json:"name"`
 	Names   []string          `json:"names"`
 	Targets map[string]string `json:"targets"` // cluster to target
+	Tune    Tune              `json:"tune,omitzero"`
 }
 
 // World is the layout of one lab: addresses, names, files. All files lie in
@@ -51,26 +53,36 @@ type World struct {
 	Vantages  []string       `json:"vantages"` // the external ones
 	Instances []InstanceSite `json:"instances"`
 	Tune      Tune           `json:"tune,omitzero"`
-	token     string         // of the management APIs
+
+	Secondaries []SecondarySite `json:"secondaries,omitempty"`
+	Resolver    netip.AddrPort  `json:"resolver,omitzero"` // invalid where there is none
+
+	token string // of the management APIs
 }
 
 // Tune is what a lab's instances have otherwise than usual. The zero value is
 // the usual.
 type Tune struct {
-	Preset  string        `json:"preset,omitempty"`      // empty: fast-lab
-	RideOut time.Duration `json:"ride_out_ns,omitempty"` // 0: as the preset says
+	Preset   string        `json:"preset,omitempty"`      // empty: fast-lab
+	RideOut  time.Duration `json:"ride_out_ns,omitempty"` // 0: as the preset says
+	Cooldown time.Duration `json:"cooldown_ns,omitempty"` // 0: as the preset says
 }
+
+const usualPreset = "fast-lab"
 
 // Ports are the ports that a lab takes where they are free; 0 is any. They,
 // and those taken instead, lie below the range from which kernels give out
 // client ports: a port stays free while its owner is dead, and nobody connects
 // to himself.
-type Ports struct{ DNS, API, HTTP, ManageA, ManageB uint16 }
+type Ports struct{ DNS, API, HTTP, ManageA, ManageB, Resolver uint16 }
 
 // UsualPorts keep the commands in the banner the same every day. A lab that
 // nobody types commands for takes any: two that start in the same moment then
 // do not reach for the same one.
-var UsualPorts = Ports{DNS: 15353, API: 18053, HTTP: 18080, ManageA: 18081, ManageB: 18082}
+var UsualPorts = Ports{DNS: 15353, API: 18053, HTTP: 18080, ManageA: 18081, ManageB: 18082, Resolver: 15354}
+
+// transferSecret is the file with the secret of transferKey.
+const transferSecret = "xfer.key"
 
 // ErrNoPort is returned when no free port was found.
 var ErrNoPort = errors.New("no free port between 20000 and 30000")
@@ -84,6 +96,10 @@ type WorldConfig struct {
 	Instances []string // Orders, Billing
 	Ports     Ports
 	Tune      Tune
+	Tunes     map[string]Tune // of single instances, in place of Tune
+	// Secondaries and Resolver are those of Config.
+	Secondaries []string
+	Resolver    string
 }
 
 // NewWorld finds free ports and makes the folder with its files: all but the
@@ -93,18 +109,23 @@ func NewWorld(cfg WorldConfig) (*World, error) {
 	if err != nil {
 		return nil, fmt.Errorf("work folder: %w", err)
 	}
-	cfg.Tune.Preset = cmp.Or(cfg.Tune.Preset, "fast-lab")
+	cfg.Tune.Preset = cmp.Or(cfg.Tune.Preset, usualPreset)
 	w := &World{Dir: dir, Tune: cfg.Tune, Config: filepath.Join(dir, "pointsman.yaml"), Vantages: []string{"van-2", "van-3"}}
 	if w.token, err = secret(); err != nil {
 		return nil, err
 	}
-	if err := w.pickPorts(cfg.Ports); err != nil {
+	if err := w.pickPorts(cfg); err != nil {
 		return nil, err
 	}
 	for _, name := range cfg.Instances {
 		site, err := w.instance(name)
 		if err != nil {
 			return nil, err
+		}
+		site.Tune = cfg.Tune
+		if tune, ok := cfg.Tunes[name]; ok {
+			site.Tune = tune
+			site.Tune.Preset = cmp.Or(tune.Preset, usualPreset)
 		}
 		w.Instances = append(w.Instances, site)
 	}
@@ -128,7 +149,8 @@ func (w *World) instance(name string) (InstanceSite, error) {
 	return InstanceSite{}, fmt.Errorf("the lab has the instances %s and %s, not %q", Orders, Billing, name)
 }
 
-func (w *World) pickPorts(want Ports) error {
+func (w *World) pickPorts(cfg WorldConfig) error {
+	want := cfg.Ports
 	local := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	a, b := netip.AddrFrom4([4]byte{127, 0, 1, 1}), netip.AddrFrom4([4]byte{127, 0, 1, 2})
 	if runtime.GOOS != "linux" { // elsewhere only 127.0.0.1 is loopback: the port tells the clusters apart
@@ -152,6 +174,15 @@ func (w *World) pickPorts(want Ports) error {
 	w.Clusters = []ClusterSite{
 		{"a", "a.lab.test.", netip.AddrPortFrom(a, portA), netip.AddrPortFrom(local, pick(want.ManageA, local))},
 		{"b", "b.lab.test.", netip.AddrPortFrom(b, portB), netip.AddrPortFrom(local, pick(want.ManageB, local))},
+	}
+	for _, kind := range cfg.Secondaries {
+		if _, ok := secondaryNeeds[kind]; !ok {
+			return fmt.Errorf("the lab knows no secondary %q", kind)
+		}
+		w.Secondaries = append(w.Secondaries, SecondarySite{kind, netip.AddrPortFrom(local, pick(0, local))})
+	}
+	if cfg.Resolver != "" {
+		w.Resolver = netip.AddrPortFrom(local, pick(want.Resolver, local))
 	}
 	return err
 }
@@ -205,7 +236,10 @@ func (w *World) clean() error {
 	if st, err := FindLab(w.Dir); err == nil && st.Alive() {
 		return fmt.Errorf("%s: a lab is running there already (process %d)", w.Dir, st.PID)
 	}
-	mine := []string{"data", "logs", "pointsman.yaml", "token", "explain.txt"}
+	mine := []string{"data", "logs", "pointsman.yaml", "token", "explain.txt", transferSecret, Resolver}
+	for kind := range secondaryNeeds {
+		mine = append(mine, kind)
+	}
 	for _, v := range w.Vantages {
 		mine = append(mine, v+".yaml", v+".key")
 	}
@@ -237,6 +271,16 @@ func (w *World) writeFiles() error {
 			return err
 		}
 		if err := os.WriteFile(filepath.Join(w.Dir, name), []byte(s+"\n"), 0o600); err != nil {
+			return fmt.Errorf("work folder: %w", err)
+		}
+	}
+	if len(w.Secondaries) > 0 {
+		raw := make([]byte, 32)
+		if _, err := rand.Read(raw); err != nil {
+			return fmt.Errorf("random key: %w", err)
+		}
+		text := base64.StdEncoding.EncodeToString(raw) + "\n"
+		if err := os.WriteFile(filepath.Join(w.Dir, transferSecret), []byte(text), 0o600); err != nil {
 			return fmt.Errorf("work folder: %w", err)
 		}
 	}
@@ -308,9 +352,18 @@ vantages:
 # The authority answers for lab.test. on UDP and TCP.
 authority:
   listen: ["{{.DNS}}"]
+{{- if .Secondaries}}
+  keys: {xfer.: {secret_file: ./xfer.key}}
+{{- end}}
   zones:
     - name: lab.test.
       ns: [ns1.lab.test.]
+{{- if .Secondaries}}
+      secondaries:
+{{- range .Secondaries}}
+        - {address: "{{.Addr}}", key: xfer.} # {{.Name}}
+{{- end}}
+{{- end}}
       hosts:
         ns1.lab.test.: [127.0.0.1]
 {{- range .Clusters}}
@@ -320,9 +373,12 @@ authority:
 instances:
 {{- range $in := .Instances}}
   - name: {{.Name}}
-    preset: {{$.Tune.Preset}}
-{{- if $.Tune.RideOut}}
-    ride_out: {{$.Tune.RideOut}}
+    preset: {{$in.Tune.Preset}}
+{{- if $in.Tune.RideOut}}
+    ride_out: {{$in.Tune.RideOut}}
+{{- end}}
+{{- if $in.Tune.Cooldown}}
+    cooldown: {{$in.Tune.Cooldown}}
 {{- end}}
     names:
 {{- range .Names}}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"net"
+	"slices"
+	"strings"
+	"testing"
+
+	"pointsman/internal/failover"
+)
+
+const secondA, secondB = "a.lab.test.", "b.lab.test."
+
+// TestSecondaries runs the program as the hidden primary of BIND, NSD, Knot and
+// PowerDNS, with unbound in front of them, and asks every one of them all the
+// time. Each change reaches each of them, and none of them has a gap or takes a
+// step back, whatever becomes of the program.
+func TestSecondaries(t *testing.T) {
+	w := newSecondaryWorld(t)
+	ctl := w.armed(t)
+	for _, s := range w.servers {
+		s.up(t)
+	}
+	serial := w.follow(t, secondA, 0, w.servers...)
+	front := w.unbound(t)
+	witnesses := map[string]*witness{}
+	for _, s := range append(slices.Clone(w.servers), front) {
+		witnesses[s.kind] = startWitness(t, s.addr, secondName)
+	}
+	history := []string{secondA}
+	at := func(target string) {
+		t.Helper()
+		serial = w.follow(t, target, serial, w.servers...)
+		history = append(history, target)
+	}
+
+	// A cluster dies and the name moves by itself; then people move it.
+	w.a.kill()
+	at(secondB)
+	w.a.up(t)
+	w.until(t, "both up", func(v failover.View) bool { return bothUp(v) && settledAt("b")(v) })
+	w.verb(t, exitOK, "switchover", "orders", "--to", "a", "--yes")
+	at(secondA)
+
+	w.strangers(t)
+
+	// The program is killed three times. Nobody asks the dead.
+	for _, target := range []string{secondB, secondA, secondB} {
+		ctl.kill()
+		for _, s := range w.servers {
+			if got, ok := soa(s.addr); !ok || got != serial || shows(s.addr) != history[len(history)-1] {
+				t.Errorf("%s has serial %d and shows %q while the program is dead", s.kind, got, shows(s.addr))
+			}
+		}
+		ctl = w.run(t)
+		w.until(t, "both up", bothUp)
+		w.verb(t, exitOK, "switchover", "orders", "--to", target[:1], "--yes")
+		at(target)
+	}
+
+	// One secondary dies, misses a move, and comes back.
+	lost := w.servers[1]
+	witnesses[lost.kind].end()
+	missed := len(history)
+	lost.kill()
+	w.verb(t, exitOK, "switchover", "orders", "--to", "a", "--yes", "--no-wait")
+	rest := slices.DeleteFunc(slices.Clone(w.servers), func(s *secondary) bool { return s == lost })
+	serial = w.follow(t, secondA, serial, rest...)
+	history = append(history, secondA)
+	w.until(t, "the end of the move", settledAt("a"))
+	lost.up(t)
+	w.follow(t, secondA, serial-1, lost)
+
+	eventually(t, "the last target at unbound", func() bool { return shows(front.addr) == secondA })
+	for _, s := range w.servers {
+		want := history
+		if s == lost {
+			want = history[:missed]
+		}
+		witnesses[s.kind].without(t, s.kind)
+		if got := witnesses[s.kind].targets(); !slices.Equal(got, want) {
+			t.Errorf("%s showed\n %q, want\n %q", s.kind, got, want)
+		}
+	}
+	// What is in a cache may be skipped over, and is never stepped back to.
+	witnesses["unbound"].without(t, "unbound")
+	if got := witnesses["unbound"].targets(); !within(got, history) {
+		t.Errorf("unbound showed\n %q of\n %q", got, history)
+	}
+}
+
+// strangers ask for the zone, and are turned away.
+func (w *secondaryWorld) strangers(t *testing.T) {
+	t.Helper()
+	_, port, _ := net.SplitHostPort(w.primary)
+	ask := func(key ...string) string {
+		t.Helper()
+		return tool(t, "", "dig", append(append([]string{"@127.0.0.1", "-p", port}, key...), "lab.test.", "AXFR")...)
+	}
+	if got := ask(); !strings.Contains(got, "Transfer failed") || strings.Contains(got, "CNAME") {
+		t.Errorf("without a key:\n%s", got)
+	}
+	for what, key := range map[string]string{
+		"a wrong secret":    "hmac-sha256:nsd-key.:" + secretOf("knot"),
+		"an unknown name":   "hmac-sha256:other-key.:" + secretOf("nsd"),
+		"another algorithm": "hmac-sha512:nsd-key.:" + secretOf("nsd"),
+	} {
+		if got := ask("-y", key); strings.Contains(got, "CNAME") || strings.Contains(got, "SOA\t") {
+			t.Errorf("with %s:\n%s", what, got)
+		}
+	}
+	got := ask("-y", "hmac-sha256:nsd-key.:"+secretOf("nsd"))
+	if !strings.Contains(got, "orders.lab.test.") || strings.Count(got, "\tSOA\t") != 2 {
+		t.Errorf("with the right key:\n%s", got)
+	}
+}
+
+// without ends the witness and wants every question answered, with a target.
+func (w *witness) without(t *testing.T, kind string) {
+	t.Helper()
+	w.end()
+	if len(w.bad) > 0 || w.missing > 0 || w.answers < 500 {
+		t.Errorf("%s: %d answers, %d missing, bad ones: %v", kind, w.answers, w.missing, w.bad)
+	}
+	t.Logf("%s: %d answers", kind, w.answers)
+}
+
+// targets are the targets that were shown, in order, each once per change.
+func (w *witness) targets() []string {
+	var all []string
+	for _, v := range w.values {
+		target, _, _ := strings.Cut(v, " ")
+		all = append(all, target)
+	}
+	return slices.Compact(all)
+}
+
+// within says whether got leaves things out of all and changes no order.
+func within(got, all []string) bool {
+	for _, g := range got {
+		i := slices.Index(all, g)
+		if i < 0 {
+			return false
+		}
+		all = all[i+1:]
+	}
+	return true
+}
