@@ -61,13 +61,13 @@ func (a *app) socketOf(file string) (string, error) {
 func (a *app) configCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Check a configuration, or make a vantage's",
+		Short: "Check a configuration, make a vantage's, or show what runs",
 		Args:  a.unknownCommand,
 		RunE: func(*cobra.Command, []string) error {
-			return failed("usage: pointsman config validate, or config vantage NAME", "what to do with the configuration is missing")
+			return failed("usage: pointsman config validate, config vantage NAME, or config running", "what to do with the configuration is missing")
 		},
 	}
-	cmd.AddCommand(a.configValidate(), a.configVantage())
+	cmd.AddCommand(a.configValidate(), a.configVantage(), a.configRunning())
 	return cmd
 }
 

@@ -28,7 +28,7 @@ func mainStatus() int {
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
 	a := &app{
-		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv,
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv, hangUps: hangUps,
 		stdinTTY:  term.IsTerminal(int(os.Stdin.Fd())),
 		stdoutTTY: term.IsTerminal(int(os.Stdout.Fd())),
 		stderrTTY: term.IsTerminal(int(os.Stderr.Fd())),
@@ -36,11 +36,20 @@ func mainStatus() int {
 	return a.run(ctx, os.Args[1:])
 }
 
+// hangUps turns SIGHUP, which would end the process, into what it hands out,
+// until stop is called. Only the commands that serve want that.
+func hangUps() (c <-chan os.Signal, stop func()) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	return hup, func() { signal.Stop(hup) }
+}
+
 // app is what every command has at hand.
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	env            func(string) string
+	hangUps        func() (c <-chan os.Signal, stop func())
 
 	stdinTTY, stdoutTTY, stderrTTY bool
 

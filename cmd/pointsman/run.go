@@ -19,10 +19,15 @@ func (a *app) runCommand() *cobra.Command {
 		Short: "Run the controller: probe, decide, move, answer",
 		Long: `Run the controller of FILE until it is told to end (SIGINT, SIGTERM).
 
+SIGHUP, a change of FILE or of a file that it names, and 'pointsman reload'
+make it take FILE anew; what cannot be taken is refused as a whole.
+
 With --shadow every instance stays in shadow whatever was armed: everything is
 decided and nothing is done. No credential that could write is read.`,
 		Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			hup, stop := a.hangUps() // first: one that comes while it starts must not end it
+			defer stop()
 			cfg, err := a.loadConfig()
 			if err != nil {
 				return err
@@ -35,7 +40,7 @@ decided and nothing is done. No credential that could write is read.`,
 			if err != nil {
 				return err
 			}
-			p, err := newProcess(cmd.Context(), processConfig{Config: cfg, Shadow: shadow, Log: log, Fail: fail, Version: buildVersion()})
+			p, err := newProcess(cmd.Context(), processConfig{Config: cfg, Shadow: shadow, Log: log, Fail: fail, Hup: hup, Version: buildVersion()})
 			if err != nil {
 				return startError(err, cfg.File)
 			}

@@ -25,6 +25,10 @@ var described = []struct {
 	{"pointsman_commit_open_seconds", "How long the ledger has been working on the commit in hand; 0 without one.", []string{"instance"}},
 	{"pointsman_poisoned", "1 when the ledger cannot be written any more.", nil},
 	{"pointsman_degraded", "1 when a part is missing and only DNS goes on, until a restart.", nil},
+	{"pointsman_config_reloads_total", "Tries to take the configuration anew.", []string{"result"}},
+	{"pointsman_config_last_reload_success", "0 while the newest file is refused and the old configuration goes on.", nil},
+	{"pointsman_config_info", "1 for the configuration that runs, by the beginning of the SHA-256 of its file.", []string{"hash"}},
+	{"pointsman_config_loaded_timestamp_seconds", "When the configuration that runs was taken.", nil},
 	{"pointsman_api_refused_total", "Requests to the API over TCP that were turned away.", []string{"reason"}},
 	{"pointsman_active", "1 for the cluster that the record says the name points at.", []string{"instance", "cluster"}},
 	{"pointsman_verdict", "1 for what the quorum says of the cluster.", []string{"instance", "cluster", "verdict"}},
@@ -183,6 +187,9 @@ func (r reading) rooms(p *process) {
 	r.count("commit_conflicts_total", st.Conflicts)
 	r.gauge("audit_entries", float64(st.Audit))
 	r.gauge("degraded", one(p.trouble.err() != nil))
+	if p.reloads != nil {
+		r.config(p.reloads)
+	}
 	if p.api != nil {
 		for why, n := range p.api.Refused() {
 			r.count("api_refused_total", n, why)
@@ -214,6 +221,16 @@ func (r reading) rooms(p *process) {
 	} {
 		r.count("dropped_total", n, what)
 	}
+}
+
+func (r reading) config(re *reloader) {
+	st := re.Config()
+	for result, n := range re.counted() {
+		r.count("config_reloads_total", n, string(result))
+	}
+	r.gauge("config_last_reload_success", one(st.OK))
+	r.gauge("config_info", 1, shortHash(st.Hash))
+	r.gauge("config_loaded_timestamp_seconds", float64(st.LoadedAt.UnixMilli())/1000)
 }
 
 func (r reading) authority(p *process) {

@@ -17,6 +17,10 @@ type secrets struct {
 	providers map[string]dnsctl.Secret // write credentials; empty in shadow
 }
 
+// readSecret reads the file of a secret and notes its content, such as
+// config.Config.ReadSecret.
+type readSecret func(path string) ([]byte, error)
+
 // readSecrets opens the files of secrets. In shadow the files of those that
 // could write are not even opened. What could not be read is missing in the
 // result, and each has its error.
@@ -24,14 +28,14 @@ func readSecrets(cfg *config.Config, shadow bool) (*secrets, []error) {
 	s := &secrets{vantages: make(map[failover.VantageName][]healthcheck.Key), providers: make(map[string]dnsctl.Secret)}
 	var faults []error
 	if cfg.Controller.Listen != "" {
-		token, err := readToken(cfg.Controller.TokenFile)
+		token, err := readToken(cfg.ReadSecret, cfg.Controller.TokenFile)
 		if err != nil {
 			faults = append(faults, err)
 		}
 		s.token = token
 	}
 	for _, v := range cfg.Vantages {
-		key, err := readKey(v.KeyFile)
+		key, err := readKey(cfg.ReadSecret, v.KeyFile)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("vantage %s: %w", v.Name, err))
 			continue
@@ -42,7 +46,7 @@ func readSecrets(cfg *config.Config, shadow bool) (*secrets, []error) {
 		return s, faults
 	}
 	for _, p := range cfg.Providers {
-		secret, err := readProviderSecret(p.SecretFile)
+		secret, err := readProviderSecret(cfg.ReadSecret, p.SecretFile)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("provider %s: %w", p.Name, err))
 			continue
@@ -52,9 +56,9 @@ func readSecrets(cfg *config.Config, shadow bool) (*secrets, []error) {
 	return s, faults
 }
 
-func readToken(path string) ([]byte, error) {
+func readToken(read readSecret, path string) ([]byte, error) {
 	hint := "make one by: (umask 077; openssl rand -hex 32 > " + path + ")"
-	token, err := config.ReadSecretFile(path)
+	token, err := read(path)
 	if err != nil {
 		return nil, failed(orElse(hintOf(err), hint), "read token: %w", err)
 	}
@@ -64,8 +68,8 @@ func readToken(path string) ([]byte, error) {
 	return token, nil
 }
 
-func readProviderSecret(path string) (dnsctl.Secret, error) {
-	text, err := config.ReadSecretFile(path)
+func readProviderSecret(read readSecret, path string) (dnsctl.Secret, error) {
+	text, err := read(path)
 	if err != nil {
 		return dnsctl.Secret{}, failed(orElse(hintOf(err), "write the secret of the key into that file, mode 0600; to look without one, add --shadow"), "read secret: %w", err)
 	}

@@ -11,7 +11,6 @@ import (
 
 	"pointsman/healthcheck"
 	"pointsman/internal/api"
-	"pointsman/internal/config"
 	"pointsman/internal/controller"
 	"pointsman/internal/failover"
 	"pointsman/internal/ledger"
@@ -96,6 +95,9 @@ func (p *process) view(i failover.InstanceName) (failover.View, bool) {
 	now := time.Now()
 	v := failover.Look(&s.State, s.Policy, now)
 	v.Notices = append(v.Notices, holdups(s, now)...)
+	if why := p.reloads.notice(); why != "" {
+		v.Notices = append(v.Notices, why)
+	}
 	if why := p.trouble.why(); why != "" {
 		// A controller that died cannot say it itself.
 		v.Leading, v.LeadWhy = false, why
@@ -175,22 +177,20 @@ func (p past) History(ctx context.Context, q api.Query) ([]api.Sample, error) {
 
 // probed lists the probes of our own vantage, which a degraded process may
 // not have.
-type probed struct {
-	prober *healthcheck.Prober
-	cfg    *config.Config
-}
+type probed struct{ p *process }
 
 func (p probed) Probes(_ context.Context, q api.Query) ([]api.ProbeLine, error) {
-	if p.prober == nil {
+	prober := p.p.prober
+	if prober == nil {
 		return nil, errors.New("there is no vantage of our own, see the log of the controller")
 	}
 	var out []api.ProbeLine
-	for _, i := range p.cfg.Instances {
+	for _, i := range p.p.now.Load().cfg.Instances {
 		if q.Instance != "" && q.Instance != i.Policy.Instance {
 			continue
 		}
 		for _, c := range i.Policy.Clusters {
-			for _, o := range p.prober.History(i.Policy.Instance, c) {
+			for _, o := range prober.History(i.Policy.Instance, c) {
 				if !o.Sent.Before(q.Since) {
 					out = append(out, probeLine(i.Policy.Instance, c, o))
 				}

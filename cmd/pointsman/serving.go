@@ -16,7 +16,7 @@ func serving(cfg *config.Config, shadow bool) (authority.Config, []error) {
 	c := *cfg.Authority
 	var faults []error
 	if cfg.CookieSecretFile != "" {
-		secrets, err := readCookieSecrets(cfg.CookieSecretFile)
+		secrets, err := readCookieSecrets(cfg, cfg.CookieSecretFile)
 		if err != nil {
 			faults = append(faults, err) // one is drawn then
 		}
@@ -32,7 +32,7 @@ func serving(cfg *config.Config, shadow bool) (authority.Config, []error) {
 	}
 	c.Keys = slices.Clone(c.Keys)
 	for i, k := range cfg.Keys {
-		secret, err := readTransferSecret(k.SecretFile)
+		secret, err := readTransferSecret(cfg, k.SecretFile)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("key %s: %w", k.Name, err))
 			continue
@@ -42,9 +42,9 @@ func serving(cfg *config.Config, shadow bool) (authority.Config, []error) {
 	return c, faults
 }
 
-func readCookieSecrets(path string) ([]authority.CookieSecret, error) {
+func readCookieSecrets(cfg *config.Config, path string) ([]authority.CookieSecret, error) {
 	hint := "make one by: (umask 077; openssl rand -hex 16 > " + path + ")"
-	text, err := config.ReadSecretFile(path)
+	text, err := cfg.ReadSecret(path)
 	if err != nil {
 		return nil, failed(orElse(hintOf(err), hint), "read secrets of cookies: %w", err)
 	}
@@ -55,8 +55,8 @@ func readCookieSecrets(path string) ([]authority.CookieSecret, error) {
 	return secrets, nil
 }
 
-func readTransferSecret(path string) (authority.Secret, error) {
-	text, err := config.ReadSecretFile(path)
+func readTransferSecret(cfg *config.Config, path string) (authority.Secret, error) {
+	text, err := cfg.ReadSecret(path)
 	if err != nil {
 		return authority.Secret{}, failed(orElse(hintOf(err), "write the secret of the key into that file, mode 0600"), "read secret: %w", err)
 	}

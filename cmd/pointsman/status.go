@@ -80,7 +80,12 @@ func (a *app) status(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return a.print(vs, func(w io.Writer) { a.statusTable(w, vs) })
+	return a.print(vs, func(w io.Writer) {
+		if line := configBanner(ctx, c); line != "" {
+			fmt.Fprintln(w, clean(line))
+		}
+		a.statusTable(w, vs)
+	})
 }
 
 // watchStatus shows a picture after each change. On a terminal the picture

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,6 +47,7 @@ func (l leakChecked) Run() int {
 //	dig NAME WANT                     ask the authority over UDP and TCP; "-" wants no answer
 //	rc N COMMAND…                     run COMMAND and want exit status N
 //	get PATH STATUS REGEXP            ask the API over TCP without a token until it answers so, 15 s at most
+//	hup                               send SIGHUP to what runs in the background
 //	disk mount|fill|free|unmount DIR  a file system of 1 MiB; where the condition [mount] holds
 func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -59,10 +61,14 @@ func TestStories(t *testing.T) {
 			"rc":      runWithStatus,
 			"get":     getPath,
 			"disk":    tinyDisk,
+			"hup":     hangUp,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "mount" {
 				return mayMount(), nil
+			}
+			if cond == "root" {
+				return os.Geteuid() == 0, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
@@ -215,6 +221,15 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("%q did not come within %s; the last output was:\n%s%s", args[0], patience, out, ts.ReadFile("stderr"))
+}
+
+func hangUp(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: hup")
+	}
+	for _, c := range ts.BackgroundCmds() {
+		ts.Check(c.Process.Signal(syscall.SIGHUP))
+	}
 }
 
 func runWithStatus(ts *testscript.TestScript, neg bool, args []string) {

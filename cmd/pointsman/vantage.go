@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"log/slog"
+	"os"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -19,9 +21,14 @@ func (a *app) vantageCommand() *cobra.Command {
 		Use:   "vantage -c FILE",
 		Short: "Probe both clusters from here and report to every controller",
 		Long: `Probe both clusters from here and report to every controller. FILE is made by
-'pointsman config vantage NAME' at the controller; its key must lie beside it.`,
+'pointsman config vantage NAME' at the controller; its key must lie beside it.
+
+SIGHUP and a change of FILE or of a file that it names make it take FILE anew;
+what cannot be taken is refused as a whole, and the log says why.`,
 		Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			hup, stop := a.hangUps() // first: one that comes while it starts must not end it
+			defer stop()
 			if a.config == "" {
 				return failed("make one by: pointsman config vantage NAME -c pointsman.yaml > vantage.yaml", "-c FILE is missing")
 			}
@@ -34,44 +41,45 @@ func (a *app) vantageCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return runVantage(cmd.Context(), f, log)
+			return runVantage(cmd.Context(), f, hup, log)
 		},
 	}
 	l.register(cmd)
 	return cmd
 }
 
-// runVantage probes and reports until ctx ends.
-func runVantage(ctx context.Context, f *config.VantageFile, log *slog.Logger) error {
-	key, err := readKey(f.KeyFile)
+// runVantage probes and reports until ctx ends, and takes the file anew when
+// it changes or hup says so.
+func runVantage(ctx context.Context, f *config.VantageFile, hup <-chan os.Signal, log *slog.Logger) error {
+	key, err := readKey(f.ReadSecret, f.KeyFile)
 	if err != nil {
 		return err
 	}
-	sender, err := healthcheck.NewSender(healthcheck.SenderConfig{
-		Vantage: f.Name, Key: key, Controllers: f.Controllers, Roots: f.Roots,
-	})
+	sender, err := healthcheck.NewSender(senderConfig(f, key))
 	if err != nil {
 		return failed("check controllers in "+f.File, "report: %w", err)
 	}
 	voice := &votes{log: log.With("vantage", f.Name)}
-	prober, err := healthcheck.NewProber(healthcheck.Config{
-		Vantage: f.Name, Targets: f.Targets, Controls: f.Controls, Allow: f.Allow,
-		OnReport: func(r healthcheck.InstanceReport) { sender.Send(r); voice.note(r) },
-	})
+	pc := proberConfig(f)
+	pc.OnReport = func(r healthcheck.InstanceReport) { sender.Send(r); voice.note(r) }
+	prober, err := healthcheck.NewProber(pc)
 	if err != nil {
 		return failed("check the instances in "+f.File, "probe: %w", err)
 	}
+	look := &lookout{sender: sender, prober: prober, now: f, at: time.Now()}
+	reloads := newReloader(f.File, look, hup, log.With("vantage", f.Name))
 	log.Info("vantage starts", "vantage", f.Name, "targets", len(f.Targets), "controllers", len(f.Controllers))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return sender.Run(ctx) })
 	g.Go(func() error { return prober.Run(ctx) })
+	g.Go(func() error { return reloads.Run(ctx) })
 	err = g.Wait()
 	log.Info("vantage ends", "vantage", f.Name)
 	return err
 }
 
-func readKey(path string) (healthcheck.Key, error) {
-	text, err := config.ReadSecretFile(path)
+func readKey(read readSecret, path string) (healthcheck.Key, error) {
+	text, err := read(path)
 	if err != nil {
 		return nil, failed("make one by: (umask 077; openssl rand -hex 32 > "+path+"), the same at the controller and at the vantage", "read key: %w", err)
 	}

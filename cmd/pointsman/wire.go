@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"pointsman/dnsctl"
 	"pointsman/dnsctl/authority"
 	"pointsman/healthcheck"
 	"pointsman/internal/api"
@@ -28,12 +29,15 @@ type processConfig struct {
 	Shadow  bool // decide everything, do nothing, hold no credential that could write
 	Log     *slog.Logger
 	Fail    func(name string) error // failpoints; nil in production
+	Hup     <-chan os.Signal        // asks for a reload; may be nil
 	Version api.Version
 }
 
 // process is a whole controller: every room, joined.
 type process struct {
+	pc        processConfig
 	log       *slog.Logger
+	now       atomic.Pointer[fitting] // what the rooms run with
 	store     *ledger.Store
 	authority *authority.Server // nil without one
 	trouble   trouble
@@ -41,10 +45,11 @@ type process struct {
 	// Each of these is nil when it could not be had and DNS goes on without.
 	past     *ledger.History
 	prober   *healthcheck.Prober
-	receiver *healthcheck.Receiver // also nil without vantages elsewhere
+	receiver *healthcheck.Receiver // also nil without controller.listen
 	ctl      *controller.Controller
 	news     *news
 	api      *api.Server
+	reloads  *reloader
 }
 
 // farAway is the end of a lease that the file lock is.
@@ -57,7 +62,7 @@ const farAway = 100 * 365 * 24 * time.Hour
 // closed again.
 func newProcess(ctx context.Context, pc processConfig) (_ *process, err error) {
 	cfg := pc.Config
-	p := &process{log: pc.Log}
+	p := &process{pc: pc, log: pc.Log}
 	defer func() {
 		if err != nil {
 			p.close()
@@ -69,28 +74,41 @@ func newProcess(ctx context.Context, pc processConfig) (_ *process, err error) {
 	if err := p.openAuthority(ctx, pc); err != nil {
 		return nil, err
 	}
+	if err := p.degrade("names", p.checkClaims(ctx, cfg)); err != nil {
+		return nil, err
+	}
 	secrets, faults := readSecrets(cfg, pc.Shadow)
 	for _, err := range faults {
 		if err := p.degrade("secrets", err); err != nil {
 			return nil, err
 		}
 	}
+	zones, _ := p.authorityConfig(cfg) // its faults were told when it began to listen
+	f, faults := p.fit(cfg, secrets, zones)
+	for _, err := range faults {
+		if err := p.degrade("provider", err); err != nil {
+			return nil, err
+		}
+	}
+	p.now.Store(f)
 	if err := p.degrade("history", p.openHistory(ctx, cfg)); err != nil {
 		return nil, err
 	}
 	m := newMetrics(pc.Version)
-	if err := p.degrade("controller", p.openController(pc, secrets, m)); err != nil {
+	if err := p.degrade("controller", p.openController(f, m)); err != nil {
 		return nil, err
 	}
 	if p.ctl == nil {
 		return p, nil // nothing to feed, and nothing to tell
 	}
-	if err := p.degrade("vantage", p.openEyes(cfg, secrets)); err != nil {
+	if err := p.degrade("vantage", p.openEyes(f)); err != nil {
 		return nil, err
 	}
 	p.news = newNews(p, m)
+	p.reloads = newReloader(cfg.File, p, pc.Hup, p.log)
+	p.reloads.tell = p.news.tell
 	m.watch(p)
-	if err := p.degrade("api", p.openAPI(pc, secrets, m)); err != nil {
+	if err := p.degrade("api", p.openAPI(f, m)); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -112,14 +130,11 @@ func (p *process) openAuthority(ctx context.Context, pc processConfig) error {
 	if pc.Config.Authority == nil {
 		return nil
 	}
-	c, faults := serving(pc.Config, pc.Shadow)
+	c, faults := p.authorityConfig(pc.Config)
 	for _, err := range faults {
 		p.log.Error("a secret of the authority cannot be used", "reason", err)
 	}
-	c.OnPanic = func(v any, stack []byte) {
-		p.log.Error("authority panicked", "reason", fmt.Sprint(v), "stack", string(stack))
-	}
-	srv, err := authority.New(c)
+	srv, err := authority.New(*c)
 	if err != nil {
 		return err
 	}
@@ -154,40 +169,7 @@ func lead(store *ledger.Store, now time.Time) failover.Lead {
 	return failover.Lead{Leading: true, Term: term, Until: now.Add(farAway)}
 }
 
-func (p *process) openController(pc processConfig, s *secrets, m *metrics) error {
-	cfg := pc.Config
-	names := make(map[string]controller.Names)
-	look := verifier{providers: make(map[string]authorities)}
-	for _, pr := range cfg.Providers {
-		c := pr.Config
-		c.ReadOnly = pc.Shadow
-		if secret, ok := s.providers[pr.Name]; ok {
-			c.Key.Secret = secret
-		} else {
-			c.ReadOnly = true
-		}
-		provider, err := dnsctl.NewRFC2136(c)
-		if err != nil {
-			err = fmt.Errorf("provider %s: %w", pr.Name, err)
-			if err := p.degrade("provider", err); err != nil {
-				return err
-			}
-			names[pr.Name] = unusable{err}
-			continue
-		}
-		names[pr.Name] = provided{provider}
-		look.providers[pr.Name] = authoritiesOf(c)
-	}
-	if p.authority != nil {
-		look.own = fixed(reachable(p.authority.Addrs()))
-	}
-	policies := make([]failover.Policy, 0, len(cfg.Instances))
-	for _, i := range cfg.Instances {
-		pol := i.Policy
-		pol.ForceShadow = pc.Shadow
-		pol.By = cfg.Controller.Name
-		policies = append(policies, pol)
-	}
+func (p *process) openController(f *fitting, m *metrics) error {
 	l := lead(p.store, time.Now())
 	if why := p.trouble.why(); why != "" {
 		l = failover.Lead{Term: l.Term, Why: why}
@@ -196,9 +178,9 @@ func (p *process) openController(pc processConfig, s *secrets, m *metrics) error
 	}
 	var err error
 	p.ctl, err = controller.New(controller.Config{
-		Policies: policies, Lead: l,
-		Ledger: recorded{p.store, m}, Names: names, Verifier: look,
-		Log: p.log, Fail: pc.Fail,
+		Policies: f.setup.Policies, Lead: l,
+		Ledger: recorded{p.store, m}, Names: f.setup.Names, Verifier: f.setup.Verifier,
+		Log: p.log, Fail: p.pc.Fail,
 		Page: func(_ context.Context, i failover.InstanceName, pg failover.Page) {
 			m.pages.WithLabelValues(string(i), pg.Kind).Inc()
 			p.remember(i, "page", pageNote{pg.Kind, pg.Text})
@@ -222,35 +204,28 @@ func (p *process) remember(i failover.InstanceName, kind string, what any) {
 	}
 }
 
+// deliver hands a report to the controller, with the generation that counts
+// now. Unknown instances and vantages are counted by who refuses them.
+func (p *process) deliver(r healthcheck.InstanceReport, received time.Time) {
+	_ = p.ctl.Deliver(r.Instance, r.Event(received, p.now.Load().want[r.Instance]))
+}
+
 // openEyes joins our own vantage and the receiver of the others with the
 // controller.
-func (p *process) openEyes(cfg *config.Config, s *secrets) error {
-	want := make(map[failover.InstanceName]string)
-	rounds := make(map[failover.InstanceName]time.Duration)
-	var targets []healthcheck.Target
-	for _, i := range cfg.Instances {
-		want[i.Policy.Instance], rounds[i.Policy.Instance] = i.Generation(), i.Policy.Round
-		targets = append(targets, i.Targets...)
-	}
-	deliver := func(r healthcheck.InstanceReport, received time.Time) {
-		// Unknown instances and vantages are counted by who refuses them.
-		_ = p.ctl.Deliver(r.Instance, r.Event(received, want[r.Instance]))
-	}
-	prober, err := healthcheck.NewProber(healthcheck.Config{
-		Vantage: cfg.Self.Name, Targets: targets, Controls: cfg.Self.Controls, Allow: cfg.Self.Allow,
-		OnReport: func(r healthcheck.InstanceReport) { deliver(r, time.Now()) },
-	})
+func (p *process) openEyes(f *fitting) error {
+	pc := f.probe
+	pc.OnReport = func(r healthcheck.InstanceReport) { p.deliver(r, time.Now()) }
+	prober, err := healthcheck.NewProber(pc)
 	if err != nil {
 		return fmt.Errorf("own vantage: %w", err)
 	}
 	p.prober = prober
-	if len(s.vantages) == 0 {
-		return nil
+	if f.cfg.Controller.Listen == "" {
+		return nil // nobody could reach it, and a reload cannot change that
 	}
-	receiver, err := healthcheck.NewReceiver(healthcheck.ReceiverConfig{
-		Vantages: s.vantages, Instances: rounds,
-		Deliver: func(_ failover.VantageName, r healthcheck.InstanceReport, received time.Time) { deliver(r, received) },
-	})
+	rc := f.receive
+	rc.Deliver = func(_ failover.VantageName, r healthcheck.InstanceReport, received time.Time) { p.deliver(r, received) }
+	receiver, err := healthcheck.NewReceiver(rc)
 	if err != nil {
 		return fmt.Errorf("reports of vantages: %w", err)
 	}
@@ -258,14 +233,14 @@ func (p *process) openEyes(cfg *config.Config, s *secrets) error {
 	return nil
 }
 
-func (p *process) openAPI(pc processConfig, s *secrets, m *metrics) error {
-	cfg := pc.Config
-	v := pc.Version
-	v.Name, v.Shadow = cfg.Controller.Name, pc.Shadow
+func (p *process) openAPI(f *fitting, m *metrics) error {
+	cfg := f.cfg
+	v := p.pc.Version
+	v.Name, v.Shadow = cfg.Controller.Name, p.pc.Shadow
 	ac := api.Config{
-		Socket: cfg.Controller.Socket, Listen: cfg.Controller.Listen, Token: s.token,
+		Socket: cfg.Controller.Socket, Listen: cfg.Controller.Listen, Token: f.token,
 		Instances: p.news, Decisions: decisions{p.ctl, m}, Audit: audited{p.store}, History: past{p},
-		Probes: probed{p.prober, cfg}, Health: health{p}, Version: v,
+		Probes: probed{p}, Health: health{p}, Version: v, Reloads: p.reloads,
 		Metrics: m.handler(), ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 		OnWrongToken: func(n uint64) {
 			p.log.Warn("wrong tokens at the API", "count", n)
@@ -274,7 +249,7 @@ func (p *process) openAPI(pc processConfig, s *secrets, m *metrics) error {
 	if p.receiver != nil {
 		ac.Report = p.receiver
 	}
-	if s.token == nil {
+	if f.token == nil {
 		ac.Listen = "" // without a token only the socket is safe to open
 	}
 	srv, err := api.New(ac)
@@ -327,6 +302,9 @@ func (p *process) Run(ctx context.Context) error {
 	}
 	if p.api != nil {
 		room("api", p.api.Run)
+	}
+	if p.reloads != nil {
+		room("config", p.reloads.Run)
 	}
 	p.log.Info("controller starts")
 	err := g.Wait()

@@ -100,6 +100,6 @@ func (s *Server) tokenRight(r *http.Request) bool {
 	if !ok {
 		return false
 	}
-	a, b := sha256.Sum256([]byte(got)), sha256.Sum256(s.cfg.Token)
+	a, b := sha256.Sum256([]byte(got)), sha256.Sum256(*s.token.Load())
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }

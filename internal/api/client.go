@@ -202,6 +202,11 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 func (c *Client) call(ctx context.Context, method, path string, body, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	return c.callAsLong(ctx, method, path, body, into)
+}
+
+// callAsLong is call for as long as ctx lasts.
+func (c *Client) callAsLong(ctx context.Context, method, path string, body, into any) error {
 	resp, err := c.send(ctx, method, path, body)
 	if err != nil {
 		return err

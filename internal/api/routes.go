@@ -30,6 +30,10 @@ func (s *Server) routes() http.Handler {
 	m.HandleFunc("GET /v1/probes", s.getProbes)
 	m.HandleFunc("GET /v1/version", s.getVersion)
 	m.HandleFunc("GET /v1/watch", s.getWatch)
+	if s.cfg.Reloads != nil {
+		m.HandleFunc("GET /v1/config", s.getConfig)
+		m.HandleFunc("POST /v1/reload", s.postReload)
+	}
 	if s.cfg.Report != nil {
 		m.Handle("POST "+reportPath, s.cfg.Report)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -17,7 +18,7 @@ import (
 )
 
 // Config says where the server listens and whom it asks. Everything but
-// Listen, Token, Metrics, Report, ErrorLog and OnWrongToken is needed.
+// Listen, Token, Reloads, Metrics, Report, ErrorLog and OnWrongToken is needed.
 type Config struct {
 	Socket string // path of the Unix socket, at most 107 bytes (unix(7))
 	Listen string // host:port on loopback, or empty; port 0 is any
@@ -31,6 +32,7 @@ type Config struct {
 	Health    Health
 	Version   Version
 
+	Reloads  Reloads      // of the configuration; nil: there are none
 	Metrics  http.Handler // mounted at /metrics
 	Report   http.Handler // mounted at /v1/report; authenticates every message itself
 	ErrorLog *log.Logger  // faults of connections; nil drops them
@@ -56,6 +58,7 @@ type Server struct {
 	unix    net.Listener
 	tcp     net.Listener
 	addr    string // of the TCP listener
+	token   atomic.Pointer[[]byte]
 	closing chan struct{}
 	door    *door
 }
@@ -67,11 +70,12 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Instances == nil || cfg.Decisions == nil || cfg.Audit == nil || cfg.History == nil || cfg.Probes == nil || cfg.Health == nil {
 		panic("api: a needed part of Config is nil")
 	}
-	cfg.Token = slices.Clone(cfg.Token)
 	if cfg.ErrorLog == nil {
 		cfg.ErrorLog = log.New(nowhere{}, "", 0)
 	}
 	s := &Server{cfg: cfg, closing: make(chan struct{}), door: newDoor(cfg.OnWrongToken)}
+	token := slices.Clone(cfg.Token)
+	s.token.Store(&token)
 	if cfg.Listen != "" {
 		if err := checkListen(cfg.Listen); err != nil {
 			return nil, err

@@ -28,10 +28,11 @@ type Config struct {
 	Keys       []TransferKey     // beside Authority.Keys
 	// CookieSecretFile holds the secrets of DNS cookies; empty: one is drawn at the start.
 	CookieSecretFile string
-	Providers  []Provider
-	Instances  []Instance
-	Warnings   Faults // what works and is probably not meant
-	Contents          // what it was made of
+	Providers        []Provider
+	Instances        []Instance
+	Warnings         Faults // what works and is probably not meant
+	Rights           Faults // those of the Warnings that say who else may change the file
+	Contents                // what it was made of
 
 	doc *fileDoc
 }
@@ -102,6 +103,7 @@ type VantageFile struct {
 	Allow       []netip.Prefix
 	Targets     []healthcheck.Target // of all instances
 	Warnings    Faults
+	Rights      Faults // those of the Warnings that say who else may change the file
 	Contents
 
 	doc *vantageFileDoc
@@ -117,7 +119,7 @@ func Load(path string) (*Config, error) {
 	}
 	cfg, err := compileFile(path, data, readFile)
 	if err == nil {
-		cfg.Warnings = append(loose, cfg.Warnings...)
+		cfg.Warnings, cfg.Rights = append(loose, cfg.Warnings...), loose
 	}
 	return cfg, err
 }
@@ -135,7 +137,7 @@ func LoadVantage(path string) (*VantageFile, error) {
 	}
 	v, err := compileVantageFile(path, data, readFile)
 	if err == nil {
-		v.Warnings = append(loose, v.Warnings...)
+		v.Warnings, v.Rights = append(loose, v.Warnings...), loose
 	}
 	return v, err
 }

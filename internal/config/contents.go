@@ -27,9 +27,18 @@ func hashOf(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Saw notes what a named file holds. Load does it for certificates; whoever
-// reads the secrets does it for those. White space at the ends is no content.
+// Saw notes what a named file holds. Load does it for certificates, ReadSecret
+// for secrets. White space at the ends is no content.
 func (c *Contents) Saw(path string, data []byte) { c.files[path] = hashOf(bytes.TrimSpace(data)) }
+
+// ReadSecret is [ReadSecretFile], and notes what was read.
+func (c *Contents) ReadSecret(path string) ([]byte, error) {
+	data, err := ReadSecretFile(path)
+	if err == nil {
+		c.Saw(path, data)
+	}
+	return data, err
+}
 
 // Sum is a hash of everything that was seen. It tells nothing of a secret.
 func (c *Contents) Sum() string {
@@ -39,6 +48,24 @@ func (c *Contents) Sum() string {
 		h.Write([]byte("\n" + path + " " + c.files[path]))
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Seen lists the files that were read besides the config itself, sorted.
+func (c *Contents) Seen() []string { return slices.Sorted(maps.Keys(c.files)) }
+
+// Same says whether the file and all that was seen still hold what they did.
+func (c *Contents) Same(file string) bool {
+	data, err := readFile(file)
+	if err != nil || hashOf(data) != c.Hash {
+		return false
+	}
+	for path, hash := range c.files {
+		data, err := readFile(path)
+		if err != nil || hashOf(bytes.TrimSpace(data)) != hash {
+			return false
+		}
+	}
+	return true
 }
 
 // NamedFile is a file that a config names.

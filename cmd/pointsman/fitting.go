@@ -1,0 +1,107 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"pointsman/dnsctl"
+	"pointsman/dnsctl/authority"
+	"pointsman/healthcheck"
+	"pointsman/internal/config"
+	"pointsman/internal/controller"
+	"pointsman/internal/failover"
+)
+
+// fitting is everything that is made of one configuration: what the rooms run
+// with. It is built whole before any of it runs, and never changed.
+type fitting struct {
+	cfg       *config.Config
+	at        time.Time
+	token     []byte
+	authority *authority.Config // nil without one
+	setup     controller.Setup
+	probe     healthcheck.Config
+	receive   healthcheck.ReceiverConfig
+	want      map[failover.InstanceName]string // generation that a vote must bear
+}
+
+// fit builds a fitting. A provider that cannot be had is a fault and stands in
+// the result as one that refuses everything.
+func (p *process) fit(cfg *config.Config, s *secrets, zones *authority.Config) (*fitting, []error) {
+	f := &fitting{
+		cfg: cfg, at: time.Now(), token: s.token, want: make(map[failover.InstanceName]string, len(cfg.Instances)),
+		probe: healthcheck.Config{Vantage: cfg.Self.Name, Controls: cfg.Self.Controls, Allow: cfg.Self.Allow},
+		receive: healthcheck.ReceiverConfig{
+			Vantages: s.vantages, Instances: make(map[failover.InstanceName]time.Duration, len(cfg.Instances)),
+		},
+		authority: zones,
+	}
+	for _, i := range cfg.Instances {
+		name := i.Policy.Instance
+		f.want[name], f.receive.Instances[name] = i.Generation(), i.Policy.Round
+		f.probe.Targets = append(f.probe.Targets, i.Targets...)
+		pol := i.Policy
+		pol.ForceShadow = p.pc.Shadow // a reload never changes it
+		pol.By = cfg.Controller.Name
+		f.setup.Policies = append(f.setup.Policies, pol)
+	}
+	names, look, faults := providers(p.pc, cfg, s)
+	if p.authority != nil {
+		look.own = fixed(reachable(p.authority.Addrs()))
+	}
+	f.setup.Names, f.setup.Verifier = names, look
+	return f, faults
+}
+
+// authorityConfig is what the authority runs with, nil without one, and why
+// keys of its secondaries cannot be used.
+func (p *process) authorityConfig(cfg *config.Config) (*authority.Config, []error) {
+	if cfg.Authority == nil {
+		return nil, nil
+	}
+	c, faults := serving(cfg, p.pc.Shadow)
+	c.OnPanic = func(v any, stack []byte) {
+		p.log.Error("authority panicked", "reason", fmt.Sprint(v), "stack", string(stack))
+	}
+	return &c, faults
+}
+
+func providers(pc processConfig, cfg *config.Config, s *secrets) (map[string]controller.Names, verifier, []error) {
+	names := make(map[string]controller.Names)
+	look := verifier{providers: make(map[string]authorities)}
+	var faults []error
+	for _, pr := range cfg.Providers {
+		c := pr.Config
+		c.ReadOnly = pc.Shadow
+		if secret, ok := s.providers[pr.Name]; ok {
+			c.Key.Secret = secret
+		} else {
+			c.ReadOnly = true
+		}
+		provider, err := dnsctl.NewRFC2136(c)
+		if err != nil {
+			err = fmt.Errorf("provider %s: %w", pr.Name, err)
+			faults = append(faults, err)
+			names[pr.Name] = unusable{err}
+			continue
+		}
+		names[pr.Name] = provided{provider}
+		look.providers[pr.Name] = authoritiesOf(c)
+	}
+	return names, look, faults
+}
+
+// tryOut builds what the prober and the receiver would run with, and throws it
+// away: what they refuse is known before anything is changed.
+func (f *fitting) tryOut() error {
+	_, err := healthcheck.NewProber(f.probe)
+	if err != nil {
+		err = fmt.Errorf("own vantage: %w", err)
+	}
+	_, err2 := healthcheck.NewReceiver(f.receive)
+	if err2 != nil {
+		err2 = fmt.Errorf("reports of vantages: %w", err2)
+	}
+	return errors.Join(err, err2)
+}
