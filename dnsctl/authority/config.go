@@ -22,9 +22,9 @@ type Config struct {
 	Zones  []Zone   `yaml:"zones"`
 
 	UDPInFlight  int           `yaml:"udp_in_flight"`  // most UDP queries in hand at once per address; 512
-	TCPConns     int           `yaml:"tcp_conns"`      // most open TCP connections per address; 512
+	TCPConns     int           `yaml:"tcp_conns"`      // most open TCP connections per address; 512; then the idlest makes room
 	TCPPerSource int           `yaml:"tcp_per_source"` // most of them from one IPv4 address or IPv6 /64; 32
-	TCPIdle      time.Duration `yaml:"tcp_idle"`       // a connection is closed after this long without a whole query; 10 s
+	TCPIdle      time.Duration `yaml:"tcp_idle"`       // a connection is closed after this long without a whole query, or (at most 5 s) without taking an answer; 10 s
 
 	Keys []Key `yaml:"keys"` // of secondaries
 

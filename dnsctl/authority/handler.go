@@ -54,7 +54,7 @@ func (h *handler) ServeDNS(w dns.ResponseWriter, r *dns.Msg) {
 	sc.out = msg[:0]
 	h.s.stats.answered(r.Id, h.over, rcode)
 	if _, err := w.Write(msg); err != nil {
-		h.s.stats.dropped(dropSend)
+		h.s.stats.unsent(err)
 	}
 }
 
@@ -67,7 +67,7 @@ func (h *handler) panicked(w dns.ResponseWriter, r *dns.Msg, v any) {
 	q := query{id: r.Id, rd: r.RecursionDesired, limit: plainLimit}
 	msg, _, _ := q.render(nil, nil, dns.RcodeServerFailure)
 	if _, err := w.Write(msg); err != nil {
-		h.s.stats.dropped(dropSend)
+		h.s.stats.unsent(err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,9 +27,13 @@ import (
 
 // childEnv makes the test program serve the lab instead of testing, so that
 // its CPU time is the server's alone. Its value is what serves: "packed" is
-// this package, "plain" the same library with SetReply and WriteMsg, to have a
-// measure of the machine in the same run.
+// this package, "judged" the same with every answer judged by the limit,
+// "plain" the same library with SetReply and WriteMsg, to have a measure of the
+// machine in the same run.
 const childEnv = "AUTHORITY_BENCH_SERVER"
+
+// profileEnv names a file for a CPU profile of the server.
+const profileEnv = "AUTHORITY_BENCH_PROFILE"
 
 // plainServer answers everything with one CNAME, as the library's own examples do.
 func plainServer(pc net.PacketConn) *dns.Server {
@@ -51,7 +56,11 @@ func serveForBenchmark() error {
 		return err
 	}
 	runtime.GOMAXPROCS(1)
-	s, err := New(labConfig())
+	cfg := labConfig()
+	if os.Getenv(childEnv) == "judged" {
+		cfg.RateLimit = RateLimit{PerSecond: maxRate, Loopback: LoopbackLimited}
+	}
+	s, err := New(cfg)
 	if err != nil {
 		return err
 	}
@@ -70,6 +79,17 @@ func serveForBenchmark() error {
 		}
 		addr = pc.LocalAddr().String()
 		go func() { ended <- plainServer(pc).ActivateAndServe() }()
+	}
+	if path := os.Getenv(profileEnv); path != "" {
+		f, err := os.Create(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -165,6 +185,8 @@ func (s *benchServer) spent(b *testing.B) time.Duration {
 func BenchmarkServer(b *testing.B) {
 	for _, bc := range []struct{ name, server, query string }{
 		{"cname", "packed", "vpc.orders.lab.test. A"},
+		{"cname-judged", "judged", "vpc.orders.lab.test. A"},
+		{"nxdomain", "packed", "none.lab.test. A"},
 		{"cname-and-address", "packed", "orders.lab.test. A"},
 		{"cname-by-SetReply", "plain", "vpc.orders.lab.test. A"},
 	} {

@@ -106,7 +106,7 @@ func (q *request) sendSigned(a *dns.Msg) {
 func (q *request) send(wire []byte, rcode int) {
 	q.h.s.stats.answered(q.m.Id, q.h.over, rcode)
 	if _, err := q.w.Write(wire); err != nil {
-		q.h.s.stats.dropped(dropSend)
+		q.h.s.stats.unsent(err)
 	}
 }
 

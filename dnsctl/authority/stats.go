@@ -1,6 +1,8 @@
 package authority
 
 import (
+	"errors"
+	"os"
 	"sync/atomic"
 
 	"github.com/miekg/dns"
@@ -34,12 +36,14 @@ const (
 	dropConns                // too many TCP connections, in all or of one source
 	dropRead                 // the socket failed for a moment
 	dropSend                 // the answer could not be sent
+	dropSlow                 // a TCP client did not finish a query, or take an answer, in time
+	dropIdle                 // an idle TCP connection made room for another
 	dropRate                 // the rate of answers to the sender is used up
 	drops
 )
 
 func (d drop) String() string {
-	return [drops]string{"short", "response", "source", "connections", "read", "send", "rate"}[d]
+	return [drops]string{"short", "response", "source", "connections", "read", "send", "slow", "idle", "rate"}[d]
 }
 
 const rcodes = dns.RcodeBadCookie + 1
@@ -73,6 +77,15 @@ func (c *counters) shape(id uint16, truncated bool) {
 	if truncated {
 		c.shards[id%8].truncated.Add(1)
 	}
+}
+
+// unsent counts an answer that could not be written.
+func (c *counters) unsent(err error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.dropped(dropSlow)
+		return
+	}
+	c.dropped(dropSend)
 }
 
 func (c *counters) dropped(d drop) { c.drops[d].Add(1) }

@@ -6,18 +6,26 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
 )
 
 const (
-	writeTimeout  = 5 * time.Second
+	writeTimeout  = 5 * time.Second // at most; no longer than the idle time
 	acceptBackoff = 20 * time.Millisecond
+
+	// Where all places are taken, a connection that waits for a query for more
+	// than this part of the idle time makes room.
+	crowdPart = 10
 )
 
-// tcpListener caps the connections in all and of one source.
+// tcpListener caps the connections in all and of one source. A source at its
+// cap is turned away; at the cap of all, who has been idle longest goes, so that
+// nobody can keep TCP from the others by holding it.
 type tcpListener struct {
 	net.Listener
 	s *Server
@@ -26,10 +34,11 @@ type tcpListener struct {
 	open     map[*tcpConn]struct{}
 	bySource map[netip.Addr]int
 	closing  bool
+	start    time.Time
 }
 
 func newTCPListener(s *Server, l net.Listener) *tcpListener {
-	return &tcpListener{Listener: l, s: s, open: make(map[*tcpConn]struct{}), bySource: make(map[netip.Addr]int)}
+	return &tcpListener{Listener: l, s: s, open: make(map[*tcpConn]struct{}), bySource: make(map[netip.Addr]int), start: time.Now()}
 }
 
 // Accept returns the next connection that is under the caps.
@@ -57,8 +66,17 @@ func (l *tcpListener) admit(c net.Conn) *tcpConn {
 	src, cfg := source(c.RemoteAddr()), &l.s.view.Load().cfg
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closing || len(l.open) >= cfg.TCPConns || l.bySource[src] >= cfg.TCPPerSource {
+	if l.closing || l.bySource[src] >= cfg.TCPPerSource {
 		return nil
+	}
+	if len(l.open) >= cfg.TCPConns {
+		idle := l.idlest(cfg.TCPIdle / crowdPart)
+		if idle == nil {
+			return nil
+		}
+		l.s.stats.dropped(dropIdle)
+		l.forget(idle)
+		idle.Conn.Close()
 	}
 	t := &tcpConn{Conn: c, l: l, source: src}
 	t.remote = &peer{Addr: c.RemoteAddr(), conn: t}
@@ -69,6 +87,33 @@ func (l *tcpListener) admit(c net.Conn) *tcpConn {
 	l.bySource[src]++
 	l.s.stats.conns.Add(1)
 	return t
+}
+
+// idlest returns the connection that has waited longest for a query, if that
+// is longer than least. Callers hold mu.
+func (l *tcpListener) idlest(least time.Duration) *tcpConn {
+	var found *tcpConn
+	now := time.Since(l.start)
+	for c := range l.open {
+		since := time.Duration(c.waits.Load())
+		if since != 0 && now-since > least && (found == nil || since < time.Duration(found.waits.Load())) {
+			found = c
+		}
+	}
+	return found
+}
+
+// forget gives the place of a connection back, once. Callers hold mu.
+func (l *tcpListener) forget(c *tcpConn) {
+	if c.gone {
+		return
+	}
+	c.gone = true
+	delete(l.open, c)
+	if l.bySource[c.source]--; l.bySource[c.source] <= 0 {
+		delete(l.bySource, c.source)
+	}
+	l.s.stats.conns.Add(-1)
 }
 
 // source is who is counted: an IPv4 address, or an IPv6 /64, which is what one
@@ -114,7 +159,9 @@ type tcpConn struct {
 	remote *peer
 	last   []byte    // the query in hand
 	end    time.Time // of what is being sent; zero without one
-	once   sync.Once
+
+	waits atomic.Int64 // since when for a query, after the listener's start; 0 while one is in hand
+	gone  bool         // with the listener's mu
 }
 
 // RemoteAddr returns the peer, with which the connection travels through
@@ -130,27 +177,25 @@ func (c *tcpConn) Write(frame []byte) (int, error) {
 	if len(frame) > 2 {
 		tidy(frame[2:])
 	}
-	deadline := time.Now().Add(writeTimeout)
+	deadline := time.Now().Add(min(writeTimeout, c.l.s.view.Load().cfg.TCPIdle))
 	if !c.end.IsZero() && c.end.Before(deadline) {
 		deadline = c.end
 	}
 	if err := c.SetWriteDeadline(deadline); err != nil {
 		return 0, err
 	}
-	return c.Conn.Write(frame)
+	n, err := c.Conn.Write(frame)
+	if err != nil {
+		c.Close() // half a frame may be on its way: nothing that follows would be understood
+	}
+	return n, err
 }
 
 // Close gives the connection's place back.
 func (c *tcpConn) Close() error {
-	c.once.Do(func() {
-		c.l.mu.Lock()
-		defer c.l.mu.Unlock()
-		delete(c.l.open, c)
-		if c.l.bySource[c.source]--; c.l.bySource[c.source] <= 0 {
-			delete(c.l.bySource, c.source)
-		}
-		c.l.s.stats.conns.Add(-1)
-	})
+	c.l.mu.Lock()
+	c.l.forget(c)
+	c.l.mu.Unlock()
 	return c.Conn.Close()
 }
 
@@ -162,12 +207,16 @@ type tcpReader struct{ s *Server }
 var errFrame = errors.New("frame is no query")
 
 func (r tcpReader) ReadTCP(c net.Conn, _ time.Duration) ([]byte, error) {
+	t, _ := c.(*tcpConn)
+	if t != nil {
+		t.waits.Store(max(1, int64(time.Since(t.l.start))))
+	}
 	if err := c.SetReadDeadline(time.Now().Add(r.s.view.Load().cfg.TCPIdle)); err != nil {
 		return nil, err
 	}
 	var head [2]byte
-	if _, err := io.ReadFull(c, head[:]); err != nil {
-		return nil, err
+	if n, err := io.ReadFull(c, head[:]); err != nil {
+		return nil, r.slow(n, err)
 	}
 	n := int(binary.BigEndian.Uint16(head[:]))
 	if n < headerLen || n > queryOctets {
@@ -175,11 +224,22 @@ func (r tcpReader) ReadTCP(c net.Conn, _ time.Duration) ([]byte, error) {
 		return nil, errFrame
 	}
 	msg := make([]byte, n)
-	_, err := io.ReadFull(c, msg)
-	if t, ok := c.(*tcpConn); ok {
-		t.last = msg
+	if _, err := io.ReadFull(c, msg); err != nil {
+		return nil, r.slow(len(head), err)
 	}
-	return msg, err
+	if t != nil {
+		t.last = msg
+		t.waits.Store(0)
+	}
+	return msg, nil
+}
+
+// slow counts a frame that was begun and did not come in time.
+func (r tcpReader) slow(octets int, err error) error {
+	if octets > 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		r.s.stats.dropped(dropSlow)
+	}
+	return err
 }
 
 // ReadUDP completes dns.Reader.
