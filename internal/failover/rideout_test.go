@@ -49,7 +49,6 @@ type simulation struct {
 	*world
 	rnd  *rand.Rand
 	eyes []*eye
-	now0 time.Time
 	burst
 	loss float64 // of single probes, in calm times
 	lie  string
