@@ -141,12 +141,7 @@ func (e *expectation) who(resp *http.Response, body answerBody, doc any) error {
 	var says string
 	switch {
 	case id.Header != "":
-		values := resp.Header.Values(id.Header)
-		if len(values) == 0 {
-			return fmt.Errorf("%w: no header %s in the answer, want %s", ErrWrongCluster, id.Header, e.identity)
-		}
-		// Two different answers to who are none.
-		says = strings.Join(slices.Compact(slices.Clone(values)), ", ")
+		return sameCluster(resp.Header.Values(id.Header), id.Header, e.identity)
 	case id.JSONPath != "":
 		v, err := e.idJSON.find(doc)
 		if err == nil {
@@ -164,6 +159,18 @@ func (e *expectation) who(resp *http.Response, body answerBody, doc any) error {
 	}
 	if says != e.identity {
 		return fmt.Errorf("%w: says %s, want %s", ErrWrongCluster, clean(says, 64), e.identity)
+	}
+	return nil
+}
+
+// sameCluster compares the values of a header with the identity.
+func sameCluster(values []string, header, identity string) error {
+	if len(values) == 0 {
+		return fmt.Errorf("%w: no header %s in the answer, want %s", ErrWrongCluster, header, identity)
+	}
+	// Two different answers to who are none.
+	if says := strings.Join(slices.Compact(slices.Clone(values)), ", "); says != identity {
+		return fmt.Errorf("%w: says %s, want %s", ErrWrongCluster, clean(says, 64), identity)
 	}
 	return nil
 }

@@ -22,10 +22,15 @@ const (
 	TLS   CheckType = "tls"   // and a certificate for the clients' name is shown
 	HTTP  CheckType = "http"  // and a request is answered as expected
 	HTTPS CheckType = "https" // the same over TLS
+	GRPC  CheckType = "grpc"  // the health service says SERVING, over HTTP/2 without TLS
+	GRPCS CheckType = "grpcs" // the same over TLS
+	DNS   CheckType = "dns"   // a question is answered as expected
+	ICMP  CheckType = "icmp"  // an echo request is answered
+	Exec  CheckType = "exec"  // a command ends with 0
 )
 
 // CheckTypes lists every kind, for messages and completion.
-var CheckTypes = []CheckType{TCP, TLS, HTTP, HTTPS}
+var CheckTypes = []CheckType{TCP, TLS, HTTP, HTTPS, GRPC, GRPCS, DNS, ICMP, Exec}
 
 // Check says how a cluster is looked at. The zero value of every field but
 // Type has a sane meaning. It is plain data: the same check runs at every
@@ -35,7 +40,8 @@ type Check struct {
 	Type CheckType `json:"type"`
 	Port int       `json:"port,omitempty"` // 1 to 65535, replaces the port of the address
 
-	// For http and https.
+	// For http and https; host, headers and the header of identity also for
+	// grpc and grpcs.
 	Path          string            `json:"path,omitempty"`           // with query; default /
 	Method        string            `json:"method,omitempty"`         // GET (default), HEAD or OPTIONS
 	Status        []StatusRange     `json:"status,omitempty"`         // default 200-299; a redirect is a miss unless it is in here
@@ -45,9 +51,13 @@ type Check struct {
 	Body          BodyCheck         `json:"body,omitzero"`
 	JSON          JSONCheck         `json:"json,omitzero"`
 	Identity      IdentityCheck     `json:"identity,omitzero"`
-	Slow          time.Duration     `json:"slow,omitempty"` // a success slower than this carries a warning; default half of the timeout
+	Slow          time.Duration     `json:"slow,omitempty"` // for every kind: a success slower than this carries a warning; default half of the timeout
 
-	// For tls and https.
+	GRPC GRPCCheck `json:"grpc,omitzero"`
+	DNS  DNSCheck  `json:"dns,omitzero"`
+	Exec ExecCheck `json:"exec,omitzero"`
+
+	// For tls, https and grpcs.
 	ServerName string        `json:"server_name,omitempty"` // default: the clients' name
 	CA         string        `json:"ca,omitempty"`          // PEM certificates to trust instead of the system's
 	CAFile     string        `json:"-"`                     // a file that holds CA; whoever reads the config loads it and empties this
@@ -72,6 +82,7 @@ type IdentityCheck struct {
 	Header   string `json:"header,omitempty"`
 	JSONPath string `json:"json_path,omitempty"`
 	Body     string `json:"body,omitempty"` // regular expression; its first group, or the whole match, is the identity
+	TXT      string `json:"txt,omitempty"`  // for dns: the name of a TXT record that holds it, such as id.server
 }
 
 // Configured says whether any identity is asked for.
@@ -148,11 +159,18 @@ func (c Check) withDefaults() Check {
 	if c.isTLS() {
 		c.CertWarn = cmp.Or(c.CertWarn, 14*24*time.Hour)
 	}
+	if c.Type == DNS {
+		c.DNS = c.DNS.withDefaults()
+	}
 	return c
 }
 
 func (c Check) isHTTP() bool { return c.Type == HTTP || c.Type == HTTPS }
-func (c Check) isTLS() bool  { return c.Type == TLS || c.Type == HTTPS }
+func (c Check) isGRPC() bool { return c.Type == GRPC || c.Type == GRPCS }
+func (c Check) isTLS() bool  { return c.Type == TLS || c.Type == HTTPS || c.Type == GRPCS }
+
+// hasPort says whether the kind dials a port.
+func (c Check) hasPort() bool { return c.Type != ICMP && c.Type != Exec }
 
 // faults collects mistakes with their paths.
 type faults []Fault
@@ -172,7 +190,7 @@ func (f *faults) pattern(path, expr string) {
 const maxPattern = 1024
 
 // ownHeaders are set by the probe itself.
-var ownHeaders = []string{"Host", "Connection", "Content-Length", "Transfer-Encoding", "Upgrade"}
+var ownHeaders = []string{"Host", "Connection", "Content-Length", "Transfer-Encoding", "Upgrade", "Te", "Grpc-Timeout"}
 
 // Validate returns every fault of the check; paths are its own keys.
 func (c Check) Validate() []Fault {
@@ -187,29 +205,25 @@ func (c Check) Validate() []Fault {
 	if c.Port < 0 || c.Port > 65535 {
 		f.add("port", "", "%d is outside 1 to 65535", c.Port)
 	}
-	if !c.isHTTP() {
-		c.refuseHTTP(&f)
-	} else {
+	c.refuseForeign(&f)
+	switch {
+	case c.isHTTP():
 		c.validateHTTP(&f)
+		c.validateHeaders(&f)
+	case c.isGRPC():
+		c.GRPC.validate(&f)
+		c.validateHeaders(&f)
+	case c.Type == DNS:
+		c.DNS.validate(&f)
+	case c.Type == Exec:
+		c.Exec.validate(&f)
 	}
+	c.Identity.validate(&f)
 	c.validateTLS(&f)
 	if c.Slow < 0 {
 		f.add("slow", "", "%s is negative", c.Slow)
 	}
 	return f
-}
-
-func (c Check) refuseHTTP(f *faults) {
-	for key, set := range map[string]bool{
-		"path": c.Path != "", "method": c.Method != "", "status": len(c.Status) > 0, "host": c.Host != "",
-		"headers": len(c.Headers) > 0, "expect_headers": len(c.ExpectHeaders) > 0,
-		"body": c.Body != BodyCheck{}, "json": c.JSON != JSONCheck{}, "identity": c.Identity.Configured(),
-	} {
-		if set {
-			f.add(key, "use type http or https", "means nothing to a %s check", c.Type)
-		}
-	}
-	slices.SortFunc(*f, func(a, b Fault) int { return cmp.Compare(a.Path, b.Path) })
 }
 
 func (c Check) validateHTTP(f *faults) {
@@ -231,17 +245,6 @@ func (c Check) validateHTTP(f *faults) {
 			f.add(fmt.Sprintf("status[%d]", i), "", "%v", err)
 		}
 	}
-	if c.Host != "" && !isHost(c.Host) {
-		f.add("host", "", "%q is no host", c.Host)
-	}
-	for _, name := range sortedKeys(c.Headers) {
-		switch {
-		case !isToken(name) || !isFieldValue(c.Headers[name]):
-			f.add("headers."+name, "", "is no valid header")
-		case slices.Contains(ownHeaders, http.CanonicalHeaderKey(name)):
-			f.add("headers."+name, "for Host use the key host", "is set by the probe itself")
-		}
-	}
 	for _, name := range sortedKeys(c.ExpectHeaders) {
 		if !isToken(name) {
 			f.add("expect_headers."+name, "", "is no valid header name")
@@ -255,12 +258,26 @@ func (c Check) validateHTTP(f *faults) {
 	if _, err := parseJSONPath(c.JSON.Path); c.JSON.Path != "" && err != nil {
 		f.add("json.path", "", "%v", err)
 	}
-	c.Identity.validate(f)
+}
+
+// validateHeaders looks at what is sent with a request of http or grpc.
+func (c Check) validateHeaders(f *faults) {
+	if c.Host != "" && !isHost(c.Host) {
+		f.add("host", "", "%q is no host", c.Host)
+	}
+	for _, name := range sortedKeys(c.Headers) {
+		switch {
+		case !isToken(name) || !isFieldValue(c.Headers[name]):
+			f.add("headers."+name, "", "is no valid header")
+		case slices.Contains(ownHeaders, http.CanonicalHeaderKey(name)):
+			f.add("headers."+name, "for Host use the key host", "is set by the probe itself")
+		}
+	}
 }
 
 func (i IdentityCheck) validate(f *faults) {
 	set := 0
-	for _, s := range []string{i.Header, i.JSONPath, i.Body} {
+	for _, s := range []string{i.Header, i.JSONPath, i.Body, i.TXT} {
 		if s != "" {
 			set++
 		}
@@ -275,16 +292,13 @@ func (i IdentityCheck) validate(f *faults) {
 		f.add("identity.json_path", "", "%v", err)
 	}
 	f.pattern("identity.body", i.Body)
+	if i.TXT != "" && !isDomain(i.TXT) {
+		f.add("identity.txt", "", "%q is no DNS name", i.TXT)
+	}
 }
 
 func (c Check) validateTLS(f *faults) {
 	if !c.isTLS() {
-		for key, set := range map[string]bool{"ca": c.CA != "", "ca_file": c.CAFile != "", "cert_warn": c.CertWarn != 0, "server_name": c.ServerName != ""} {
-			if set {
-				f.add(key, "use type tls or https", "means nothing to a %s check", c.Type)
-			}
-		}
-		slices.SortStableFunc(*f, func(a, b Fault) int { return cmp.Compare(a.Path, b.Path) })
 		return
 	}
 	if c.CA != "" && c.CAFile != "" {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Combine is the rule by which several checks make one probe. There are no
@@ -59,7 +60,7 @@ func (t Target) Connected() (one Target, ok bool) {
 	return Target{}, false
 }
 
-func (c Check) connected() bool { return c.Type == TCP || c.isTLS() || c.isHTTP() }
+func (c Check) connected() bool { return c.Type == TCP || c.isTLS() || c.isHTTP() || c.isGRPC() }
 
 // label names one of several checks in reasons and warnings.
 func (c Check) label(i int) string {
@@ -262,18 +263,22 @@ func (e noneError) Error() string {
 func (e noneError) Unwrap() error { return e.findings[e.decider].err }
 
 // fill tells of the whole probe: times and addresses are those of the check
-// that decided, warnings those of all that succeeded, by their names.
+// that decided, warnings those of all that succeeded, by their names, and of
+// their certificates the one that ends first.
 func fill(tr *Trace, fs []finding, decider int) {
-	identity, warnings := false, []string(nil)
+	identity, warnings, ends := false, []string(nil), time.Time{}
 	for _, f := range fs {
 		if f.err != nil {
 			continue
 		}
 		identity = identity || f.trace.Identity
+		if e := f.trace.CertificateEnds; ends.IsZero() || !e.IsZero() && e.Before(ends) {
+			ends = e
+		}
 		for _, w := range f.trace.Warnings {
 			warnings = append(warnings, f.part.label+": "+w)
 		}
 	}
 	*tr = fs[decider].trace
-	tr.Identity, tr.Warnings = identity && fs[decider].err == nil, warnings
+	tr.Identity, tr.Warnings, tr.CertificateEnds = identity && fs[decider].err == nil, warnings, ends
 }

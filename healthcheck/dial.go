@@ -23,7 +23,10 @@ type dialer struct {
 }
 
 func newDialer(t Target, c ProbeConfig) *dialer {
-	host, port, _ := net.SplitHostPort(t.dialAddress())
+	host, port, err := net.SplitHostPort(t.dialAddress())
+	if err != nil {
+		host = t.dialAddress() // of a kind without a port
+	}
 	n, _ := strconv.ParseUint(port, 10, 16)
 	d := &dialer{host: host, port: uint16(n), allow: c.Allow, lookup: c.Lookup}
 	d.literal, _ = netip.ParseAddr(host)
@@ -72,21 +75,21 @@ func (d *dialer) resolve(ctx context.Context, tr *Trace) ([]netip.Addr, error) {
 	return addrs, nil
 }
 
-// connect resolves, checks and dials; the address that was checked is the one
-// that is dialled, so a name that changes in between gains nothing.
-func (d *dialer) connect(ctx context.Context, tr *Trace) (*net.TCPConn, error) {
+// each resolves and tries the addresses one after the other, each with its
+// share of the time that is left, until one serves. The address that was
+// checked is the one that is dialled, so a name that changes in between gains
+// nothing.
+func (d *dialer) each(ctx context.Context, tr *Trace, try func(ctx context.Context, to netip.AddrPort) error) error {
 	addrs, err := d.resolve(ctx, tr)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	tr.Phase = PhaseConnect
-	start := time.Now()
-	defer func() { tr.Connect = time.Since(start) }()
 	var failed error
 	for i, a := range addrs {
-		conn, err := d.dialOne(ctx, netip.AddrPortFrom(a, d.port), tr, len(addrs)-i)
+		err := d.one(ctx, a, tr, len(addrs)-i, try)
 		if err == nil {
-			return conn, nil
+			return nil
 		}
 		// A fault of our own on one address (no IPv6 here, say) does not
 		// excuse the cluster on another, and one that is certainly ours is
@@ -98,30 +101,53 @@ func (d *dialer) connect(ctx context.Context, tr *Trace) (*net.TCPConn, error) {
 			break
 		}
 	}
-	return nil, failed
+	return failed
 }
 
-// dialOne gives one of the addresses that are left its share of the time.
-func (d *dialer) dialOne(ctx context.Context, to netip.AddrPort, tr *Trace, left int) (*net.TCPConn, error) {
-	if err := d.check(to.Addr()); err != nil {
-		return nil, Own(fmt.Errorf("connect: %w", err))
+// one gives one of the addresses that are left its share of the time.
+func (d *dialer) one(ctx context.Context, a netip.Addr, tr *Trace, left int, try func(context.Context, netip.AddrPort) error) error {
+	if err := d.check(a); err != nil {
+		return Own(fmt.Errorf("connect: %w", err))
 	}
-	start := time.Now()
-	if limit := limitOf(ctx, start); left > 1 && limit > 0 {
+	if limit := limitOf(ctx, time.Now()); left > 1 && limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit/time.Duration(left))
 		defer cancel()
 	}
+	to := netip.AddrPortFrom(a, d.port)
 	tr.Remote = to
+	return try(ctx, to)
+}
+
+// connect opens a TCP connection to the first address that takes one.
+func (d *dialer) connect(ctx context.Context, tr *Trace) (conn *net.TCPConn, err error) {
+	err = d.each(ctx, tr, func(ctx context.Context, to netip.AddrPort) error {
+		c, err := d.dial(ctx, "tcp", to, tr)
+		if err == nil {
+			conn = c.(*net.TCPConn) // of a dial with network tcp
+		}
+		return err
+	})
+	return conn, err
+}
+
+// dial connects to one address over tcp or udp.
+func (d *dialer) dial(ctx context.Context, network string, to netip.AddrPort, tr *Trace) (net.Conn, error) {
+	start := time.Now()
+	defer func() { tr.Connect += time.Since(start) }()
 	// Not Dialer.DialTCP: without a local address it still binds one, and a
 	// port that is bound before connecting serves one connection in all
 	// instead of one per destination.
-	c, err := d.net.DialContext(ctx, "tcp", to.String())
+	conn, err := d.net.DialContext(ctx, network, to.String())
 	if err != nil {
 		return nil, fmt.Errorf("connect %s: %w", to, plain(err, limitOf(ctx, start)))
 	}
-	conn := c.(*net.TCPConn) // of a dial with network tcp
-	tr.Local = conn.LocalAddr().(*net.TCPAddr).AddrPort()
+	switch a := conn.LocalAddr().(type) {
+	case *net.TCPAddr:
+		tr.Local = a.AddrPort()
+	case *net.UDPAddr:
+		tr.Local = a.AddrPort()
+	}
 	return conn, nil
 }
 

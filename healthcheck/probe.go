@@ -45,6 +45,8 @@ type Trace struct {
 
 	Warnings []string // never count as a miss
 	Identity bool     // the answer proved which cluster it came from
+
+	CertificateEnds time.Time // of the chain that was shown, the certificate that ends first; zero without TLS
 }
 
 type traceKey struct{}
@@ -71,6 +73,9 @@ type ProbeConfig struct {
 	Allow   []netip.Prefix       // of the addresses that are otherwise refused, those that may be probed
 	// Lookup resolves host names; nil is the system's resolver.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Commands bounds the commands that run at a time, for all probes that
+	// share it; nil is no bound.
+	Commands *Commands
 }
 
 // NewProbe builds the probe of a target. The error names every fault of it.
@@ -99,6 +104,17 @@ func newSingle(t Target, c ProbeConfig) (Probe, error) {
 	}
 	var probe Probe
 	switch t.Check.Type {
+	case GRPC, GRPCS:
+		probe = grpcProbe(d, t, c)
+	case DNS:
+		var err error
+		if probe, err = dnsProbe(d, t); err != nil {
+			return nil, err
+		}
+	case ICMP:
+		probe = icmpProbe(d)
+	case Exec:
+		probe = execProbe(t, c)
 	case TCP:
 		probe = tcpProbe(d)
 	case TLS:
@@ -113,7 +129,7 @@ func newSingle(t Target, c ProbeConfig) (Probe, error) {
 		start := time.Now()
 		err := classify(ctx, probe(ctx))
 		if took := time.Since(start); err == nil && took > t.Check.Slow {
-			traceOf(ctx).warn("slow: answered in %s", took.Round(time.Millisecond))
+			traceOf(ctx).warn("slow: answered in %s, above %s", took.Round(time.Millisecond), t.Check.Slow)
 		}
 		return err
 	}, nil

@@ -87,6 +87,9 @@ func (t Target) hostPort() (host, port string) {
 // dialAddress is the address with the port that is dialled.
 func (t Target) dialAddress() string {
 	host, port := t.hostPort()
+	if !t.Check.hasPort() {
+		return host
+	}
 	if t.Check.Port != 0 {
 		port = strconv.Itoa(t.Check.Port)
 	}
@@ -100,8 +103,10 @@ func (c Check) defaultPort() string {
 	switch c.Type {
 	case HTTP:
 		return "80"
-	case HTTPS, TLS:
+	case HTTPS, TLS, GRPCS:
 		return "443"
+	case DNS:
+		return "53"
 	default:
 		return ""
 	}
@@ -180,6 +185,9 @@ func (t Target) Validate() []Fault {
 
 func (t Target) validateAddress(f *faults) {
 	host, port, err := net.SplitHostPort(t.dialAddress())
+	if !t.Check.hasPort() {
+		host, port, err = t.dialAddress(), "", nil
+	}
 	switch {
 	case t.Address == "":
 		f.add("address", "", "is missing")
@@ -188,7 +196,7 @@ func (t Target) validateAddress(f *faults) {
 		f.add("address", "", "%q is no host:port", t.Address)
 		return
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+	if n, err := strconv.ParseUint(port, 10, 16); t.Check.hasPort() && (err != nil || n == 0) {
 		f.add("address", "", "%q has no port within 1 to 65535", t.Address)
 	}
 	if a, err := netip.ParseAddr(host); err != nil && strings.ContainsRune(host, ':') {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"math"
 	"net"
 	"time"
 )
@@ -71,7 +70,21 @@ func (s *shaker) expiry(state tls.ConnectionState, tr *Trace) {
 			first = cert.NotAfter
 		}
 	}
+	tr.CertificateEnds = first
 	if left := time.Until(first); left < s.warn {
-		tr.warn("certificate ends in %d days", int(math.Floor(left.Hours()/24)))
+		tr.warn("certificate ends in %s (%s)", daysLeft(left), first.UTC().Format(time.DateOnly))
 	}
+}
+
+// daysLeft counts whole days, and hours on the last one.
+func daysLeft(left time.Duration) string {
+	const day = 24 * time.Hour
+	n, unit := int(left/day), "day"
+	if left < day {
+		n, unit = int(left/time.Hour), "hour"
+	}
+	if n != 1 {
+		unit += "s"
+	}
+	return fmt.Sprintf("%d %s", n, unit)
 }

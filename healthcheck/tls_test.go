@@ -130,7 +130,7 @@ func TestTLSWarnsOfACertificateThatEndsSoon(t *testing.T) {
 	if err != nil {
 		t.Fatalf("a warning became a miss: %v", err)
 	}
-	if len(tr.Warnings) != 1 || tr.Warnings[0] != "certificate ends in 5 days" {
+	if len(tr.Warnings) != 1 || tr.Warnings[0] != "certificate ends in 5 days ("+time.Now().Add(5*24*time.Hour+time.Hour).UTC().Format(time.DateOnly)+")" {
 		t.Errorf("warnings are %q", tr.Warnings)
 	}
 }
