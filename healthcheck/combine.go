@@ -280,5 +280,6 @@ func fill(tr *Trace, fs []finding, decider int) {
 		}
 	}
 	*tr = fs[decider].trace
+	warnings = warnings[:min(len(warnings), maxWarnings)]
 	tr.Identity, tr.Warnings, tr.CertificateEnds = identity && fs[decider].err == nil, warnings, ends
 }

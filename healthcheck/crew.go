@@ -18,6 +18,7 @@ type crew struct {
 	instances []*instance
 	byName    map[failover.InstanceName]*instance
 	controls  controls
+	commands  *Commands // that probes may run at a time; it outlives a reload
 }
 
 // all lists every watch, controls first.
@@ -61,7 +62,11 @@ func muster(c Config, old *crew) (order, error) {
 		newProbe: c.NewProbe, keep: c.Keep, old: map[string]*watch{},
 	}
 	if m.newProbe == nil {
-		pc := ProbeConfig{Vantage: c.Vantage, Allow: c.Allow}
+		m.next.commands = NewCommands(MaxCommands)
+		if old != nil && old.commands != nil {
+			m.next.commands = old.commands
+		}
+		pc := ProbeConfig{Vantage: c.Vantage, Allow: c.Allow, Commands: m.next.commands}
 		m.newProbe = func(t Target) (Probe, error) { return NewProbe(t, pc) }
 	}
 	if old != nil {

@@ -212,6 +212,7 @@ func (p *Prober) vote(w *watch, now time.Time) ClusterReport {
 		Misses: s.Misses, Fall: s.Fall, Hits: s.Hits, Rise: s.Rise, Failed: s.Failed, Window: s.Window,
 		LastProbe: age(now, s.LastProbe), FirstMiss: age(now, s.FirstMiss), LastMiss: age(now, s.LastMiss),
 		Latency: w.latency, Identity: w.identity, Warnings: w.warnings,
+		CertificateEndsIn: endsIn(now, w.certificateEnds),
 	}
 	w.gated = s.Vote == failover.Down && !p.now.controls.seen(s.FirstMiss)
 	abstain := ""
@@ -250,6 +251,16 @@ func (w *watch) words(s failover.Sighting) string {
 	default:
 		return fmt.Sprintf("answers, %d of %d successes", s.Hits, s.Rise)
 	}
+}
+
+// endsIn is how long a certificate still counts, by this machine's wall clock
+// as in the handshake; nil when none was shown.
+func endsIn(now, ends time.Time) *time.Duration {
+	if ends.IsZero() {
+		return nil
+	}
+	left := min(max(ends.Sub(now), -maxAge), maxAge)
+	return &left
 }
 
 // age is how long ago t was; nil when it never was.

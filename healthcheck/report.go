@@ -53,6 +53,11 @@ type ClusterReport struct {
 	Latency  time.Duration `json:"latency_ns,omitempty"` // of the newest success
 	Identity bool          `json:"identity,omitempty"`   // the newest success proved which cluster answered
 	Warnings []string      `json:"warnings,omitempty"`
+
+	// CertificateEndsIn is the time that the certificate of the newest success
+	// still counts, by the clock of the vantage; missing without TLS, below 0
+	// when it ended since, and at most 10 years.
+	CertificateEndsIn *time.Duration `json:"certificate_ends_in_ns,omitempty"`
 }
 
 // ages lists the places of all moments of the vote.
@@ -79,9 +84,19 @@ func (r InstanceReport) Event(received time.Time, want string) failover.Report {
 			Misses: c.Misses, Fall: c.Fall, Hits: c.Hits, Rise: c.Rise, Failed: c.Failed, Window: c.Window,
 			Received: received, LastProbe: at(c.LastProbe), FirstMiss: at(c.FirstMiss), LastMiss: at(c.LastMiss), UpSince: at(c.UpFor),
 			Identity: c.Identity, Warnings: slices.Clone(c.Warnings), Latency: c.Latency,
+			CertificateEnds: ends(received, c.CertificateEndsIn),
 		}
 	}
 	return e
+}
+
+// ends is when a certificate ends on our own clock, in whole minutes so that
+// it does not change with the travel of each report.
+func ends(received time.Time, in *time.Duration) time.Time {
+	if in == nil {
+		return time.Time{}
+	}
+	return received.Add(*in).Round(time.Minute)
 }
 
 // Aged returns the report with its ages as of now. Only a report that was
@@ -99,6 +114,10 @@ func (r InstanceReport) Aged(now time.Time) InstanceReport {
 				older := **age + grown
 				*age = &older
 			}
+		}
+		if in := r.Clusters[i].CertificateEndsIn; in != nil {
+			left := max(*in-grown, -maxAge)
+			r.Clusters[i].CertificateEndsIn = &left
 		}
 	}
 	return r
@@ -253,6 +272,8 @@ func (c *ClusterReport) check() error {
 		return errors.New("up for a while, but the vote is not up")
 	case c.Latency < 0 || c.Latency > maxAge:
 		return errors.New("latency is out of range")
+	case c.CertificateEndsIn != nil && (*c.CertificateEndsIn > maxAge || *c.CertificateEndsIn < -maxAge):
+		return errors.New("end of the certificate is out of range")
 	case len(c.Warnings) > maxWarnings:
 		return fmt.Errorf("more than %d warnings", maxWarnings)
 	}

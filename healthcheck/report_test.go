@@ -85,6 +85,24 @@ func TestAgesBecomeMomentsOfTheReceiversClock(t *testing.T) {
 	}
 }
 
+// The end of a certificate comes nearer while a report waits, and is the same
+// moment whichever report tells it.
+func TestEndOfTheCertificateTravels(t *testing.T) {
+	r := twoVotes()
+	r.made = time.Now()
+	in := 9 * 24 * time.Hour
+	r.Clusters[1].CertificateEndsIn = &in
+	end := r.made.Add(in).Round(time.Minute)
+	older := r.Aged(r.made.Add(time.Hour))
+	if got := *older.Clusters[1].CertificateEndsIn; got != in-time.Hour || older.Clusters[0].CertificateEndsIn != nil {
+		t.Errorf("an hour later it ends in %s", got)
+	}
+	e := older.Event(r.made.Add(time.Hour), "")
+	if got := e.Clusters["b"].CertificateEnds; !got.Equal(end) || !e.Clusters["a"].CertificateEnds.IsZero() {
+		t.Errorf("it ends at %s, want %s", got, end)
+	}
+}
+
 func TestAReportThatWaitsGrowsOlder(t *testing.T) {
 	r := twoVotes()
 	r.made = time.Now()
@@ -117,6 +135,8 @@ var impossible = map[string]func(m *message, r *InstanceReport, a *ClusterReport
 	"an instance of two lines":    func(_ *message, r *InstanceReport, _ *ClusterReport) { r.Instance = "a\nb" },
 	"a negative age":              func(_ *message, _ *InstanceReport, a *ClusterReport) { a.LastProbe = ptr(-1) },
 	"an age of centuries":         func(_ *message, _ *InstanceReport, a *ClusterReport) { a.FirstMiss = ptr(maxAge + 1) },
+	"a certificate of centuries":  func(_ *message, _ *InstanceReport, a *ClusterReport) { a.CertificateEndsIn = ptr(maxAge + 1) },
+	"one that ended long ago":     func(_ *message, _ *InstanceReport, a *ClusterReport) { a.CertificateEndsIn = ptr(-maxAge - 1) },
 	"a negative counter":          func(_ *message, _ *InstanceReport, a *ClusterReport) { a.Misses = -1 },
 	"a miss newer than its probe": func(_ *message, _ *InstanceReport, a *ClusterReport) { a.LastMiss = ptr(0) },
 	"a first miss after the last": func(_ *message, _ *InstanceReport, a *ClusterReport) { a.FirstMiss = ptr(0) },

@@ -50,8 +50,10 @@ type watch struct {
 	latency     time.Duration
 	identity    bool
 	warnings    []string
-	gated       bool // its down vote waits for a control
-	refused     bool // the newest miss was the other side's own word
+
+	certificateEnds time.Time // of the newest success; zero without TLS
+	gated           bool      // its down vote waits for a control
+	refused         bool      // the newest miss was the other side's own word
 
 	nudge  *nudge // that its next probes answer, or nil
 	nudges bucket
@@ -166,7 +168,7 @@ func (w *watch) add(o outcome) {
 		return
 	}
 	w.reached, w.lastSuccess, w.latency = true, o.sent, o.done.Sub(o.sent)
-	w.identity, w.warnings = o.trace.Identity, o.trace.Warnings
+	w.identity, w.warnings, w.certificateEnds = o.trace.Identity, o.trace.Warnings, o.trace.CertificateEnds
 }
 
 // unproven says that no control was reached since the run of misses began.

@@ -1,6 +1,7 @@
 package healthcheck
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -161,5 +162,40 @@ func TestHTTPSAsksUnderServerNameAndHost(t *testing.T) {
 	_, port, _ := strings.Cut(addr, ":")
 	if host, name := <-hosts, <-names; host != "orders.lab.test:"+port || name != "orders.lab.test" {
 		t.Errorf("asked for Host %q and server name %q", host, name)
+	}
+}
+
+// Votes carry the end of the certificate, so that an alert need not wait for
+// the warning.
+func TestVoteTellsWhenTheCertificateEnds(t *testing.T) {
+	ca := newCA(t)
+	addr, _ := serveTLS(t, ca.issue(t, "orders.lab.test", 90*24*time.Hour), nil)
+	tg := target(TLS, addr)
+	tg.Check.CA, tg.Round, tg.Timeout, tg.Burst = ca.pem, 200*time.Millisecond, 190*time.Millisecond, 10*time.Millisecond
+	got := make(chan InstanceReport, 64)
+	p, err := NewProber(Config{Vantage: "van-1", Targets: []Target{tg}, OnReport: func(r InstanceReport) {
+		select {
+		case got <- r:
+		default:
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	eventually(t, "a vote with the end of the certificate", func() bool {
+		select {
+		case r := <-got:
+			in := r.Clusters[0].CertificateEndsIn
+			return in != nil && *in > 89*24*time.Hour && *in <= 90*24*time.Hour
+		default:
+			return false
+		}
+	})
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
