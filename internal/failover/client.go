@@ -14,7 +14,7 @@ func (s *State) clientCount(p *Policy, c ClusterName, want ClientResult, since, 
 			}
 			all++
 			e := s.effective(p, v, c, now)
-			if e.has && s.usable(p, v, now) && e.seen.Client == want && !e.seen.ClientAt.Before(since) {
+			if e.has && s.usable(p, v, now) && e.client == want && !e.clientAt.Before(since) {
 				with++
 			}
 		}
@@ -45,7 +45,7 @@ func (s *State) clientAny(p *Policy, c ClusterName, want ClientResult, now time.
 func (s *State) clientSince(p *Policy, c ClusterName, want ClientResult, since, now time.Time) bool {
 	for _, v := range p.Vantages {
 		e := s.effective(p, v, c, now)
-		if e.has && s.usable(p, v, now) && e.seen.Client == want && !e.seen.ClientAt.Before(since) {
+		if e.has && s.usable(p, v, now) && e.client == want && !e.clientAt.Before(since) {
 			return true
 		}
 	}

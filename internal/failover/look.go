@@ -117,10 +117,11 @@ func (s *State) clusterView(p *Policy, c ClusterName, now time.Time) ClusterView
 		v.Domains = append(v.Domains, DomainView{Domain: d.domain, Vote: d.vote, Why: d.why()})
 	}
 	for _, x := range t.votes {
+		seen := s.sights[x.vantage].Clusters[c]
 		vv := VantageView{
 			Vantage: x.vantage, Domain: x.domain, Vote: x.vote, Reason: x.reason, AgeMS: -1,
-			Misses: x.seen.Misses, Fall: x.seen.Fall, Warnings: slices.Clone(x.seen.Warnings), Identity: x.seen.Identity,
-			CertificateEnds: x.seen.CertificateEnds,
+			Misses: seen.Misses, Fall: seen.Fall, Warnings: slices.Clone(seen.Warnings), Identity: seen.Identity,
+			CertificateEnds: seen.CertificateEnds,
 		}
 		if r, ok := s.sights[x.vantage]; ok {
 			vv.AgeMS = now.Sub(r.at).Milliseconds()

@@ -104,14 +104,14 @@ func (p *Policy) maintenanceWords(c ClusterName, now time.Time) string {
 
 // maintained moves the beginning of an outage to the end of the window that it
 // began in: what was allowed to be down did not count, and ride_out begins now.
-func (p *Policy) maintained(seen *Sighting, c ClusterName, now time.Time) {
-	if seen.FirstMiss.IsZero() {
+func (p *Policy) maintained(first *time.Time, c ClusterName, now time.Time) {
+	if first.IsZero() {
 		return
 	}
 	for i := range p.Maintenance {
 		if w := &p.Maintenance[i]; w.Cluster == c {
-			if end := w.ended(now); end.After(seen.FirstMiss) {
-				seen.FirstMiss = end
+			if end := w.ended(now); end.After(*first) {
+				*first = end
 			}
 		}
 	}

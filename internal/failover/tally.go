@@ -25,12 +25,15 @@ type vantageVote struct {
 	domain  DomainName
 	vote    Vote
 	reason  string
-	seen    *Sighting // never nil; all zero when has is false
-	has     bool
+	has     bool // it said something of the cluster; the rest is of that
 	canary  bool // a fresh write with the service identity went well
-}
 
-var unseen Sighting
+	misses, fall         int
+	first, last, upSince time.Time
+	identity             bool
+	client               ClientResult
+	clientAt             time.Time
+}
 
 type domainVote struct {
 	domain   DomainName
@@ -50,15 +53,17 @@ type domainVote struct {
 // effective is one vantage's vote after everything that makes it unknown.
 func (s *State) effective(p *Policy, v VantagePolicy, c ClusterName, now time.Time) vantageVote {
 	r, ok := s.sights[v.Name]
-	out := vantageVote{vantage: v.Name, domain: v.Domain, seen: &unseen}
+	out := vantageVote{vantage: v.Name, domain: v.Domain}
 	if !ok {
 		out.reason = "has not reported yet"
 		return out
 	}
 	seen, has := r.Clusters[c]
 	if has {
-		p.maintained(&seen, c, now)
-		out.seen, out.has = &seen, has
+		p.maintained(&seen.FirstMiss, c, now)
+		out.has, out.misses, out.fall, out.identity = true, seen.Misses, seen.Fall, seen.Identity
+		out.first, out.last, out.upSince = seen.FirstMiss, seen.LastMiss, seen.UpSince
+		out.client, out.clientAt = seen.Client, seen.ClientAt
 		out.canary = seen.Canary == CanaryOK && now.Sub(seen.CanaryAt) <= p.Stale()
 	}
 	switch age := now.Sub(r.at); {
@@ -84,7 +89,8 @@ func (s *State) effective(p *Policy, v VantagePolicy, c ClusterName, now time.Ti
 // Splitting a vantage into two in the same domain changes nothing.
 func domainOf(d DomainName, votes []vantageVote) domainVote {
 	out := domainVote{domain: d}
-	var upSince, first, last []time.Time
+	var few [3][4]time.Time // room on the stack for what is usual
+	upSince, first, last := few[0][:0], few[1][:0], few[2][:0]
 	identity, canary := 0, 0
 	var down *vantageVote
 	for i := range votes {
@@ -94,8 +100,8 @@ func domainOf(d DomainName, votes []vantageVote) domainVote {
 		}
 		switch v.vote {
 		case Up:
-			upSince = append(upSince, v.seen.UpSince)
-			if v.seen.Identity {
+			upSince = append(upSince, v.upSince)
+			if v.identity {
 				identity++
 			}
 			if v.canary {
@@ -105,7 +111,7 @@ func domainOf(d DomainName, votes []vantageVote) domainVote {
 			if down == nil {
 				down = v
 			}
-			first, last = append(first, v.seen.FirstMiss), append(last, v.seen.LastMiss)
+			first, last = append(first, v.first), append(last, v.last)
 		default:
 			if out.who == "" {
 				out.who, out.because = string(v.vantage), v.reason

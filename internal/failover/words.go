@@ -34,8 +34,8 @@ func (t *tally) missing(p *Policy, now time.Time) []string {
 	var out []string
 	if t.verdict != Down {
 		for _, v := range t.votes {
-			if v.has && v.vote != Down && v.seen.Misses > 0 {
-				out = append(out, fmt.Sprintf("domain %s has %d of %d misses (%s)", v.domain, v.seen.Misses, v.seen.Fall, v.vantage))
+			if v.has && v.vote != Down && v.misses > 0 {
+				out = append(out, fmt.Sprintf("domain %s has %d of %d misses (%s)", v.domain, v.misses, v.fall, v.vantage))
 			}
 		}
 		if t.downs > 0 {
