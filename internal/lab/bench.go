@@ -24,10 +24,11 @@ type BenchConfig struct {
 }
 
 // BenchParts are the parts of a benchmark.
-var BenchParts = []string{partStories, partRideOut, partIdle, partAnswers}
+var BenchParts = []string{partStories, partFlood, partRideOut, partIdle, partAnswers}
 
 const (
 	partStories = "stories"
+	partFlood   = "flood"
 	partRideOut = "ride-out"
 	partIdle    = "idle"
 	partAnswers = "answers"
@@ -41,6 +42,9 @@ const (
 	figureSync        = "sync_ms"
 	figureKill        = "kill_answered_ms"
 	figureStall       = "stall_answered_ms"
+	figureNormalKill  = "normal_load_kill_answered_ms"
+	figureFloodKill   = "flood_kill_answered_ms"
+	figureFloodRatio  = "flood_ratio"
 	figureRiddenKill  = "ride_out_kill_beyond_ms"
 	figureRiddenStall = "ride_out_stall_beyond_ms"
 	figureColdStart   = "cold_start_ms"
@@ -60,6 +64,9 @@ func declare(cfg BenchConfig) Figures {
 		{Name: figureSync, What: "one small write made durable", Unit: "ms", Goal: "the disk at hand; one failover waits for it twice"},
 		{Name: figureKill, What: "kill → new answer, no ride-out", Unit: "ms", Goal: fmt.Sprintf("< %d", limit)},
 		{Name: figureStall, What: "stall → new answer, no ride-out", Unit: "ms", Goal: fmt.Sprintf("< %d", limit)},
+		{Name: figureNormalKill, What: fmt.Sprintf("kill → new answer, %d questions a second", normalLoad), Unit: "ms"},
+		{Name: figureFloodKill, What: fmt.Sprintf("kill → new answer, %d questions a second", floodLoad), Unit: "ms"},
+		{Name: figureFloodRatio, What: "the second beside the first, in turn", Unit: "×", Goal: "about 1"},
 		{Name: figureRiddenKill, What: fmt.Sprintf("kill → new answer, beyond a ride-out of %s", cfg.RideOut), Unit: "ms", Goal: fmt.Sprintf("< %d", limit)},
 		{Name: figureRiddenStall, What: fmt.Sprintf("stall → new answer, beyond a ride-out of %s", cfg.RideOut), Unit: "ms", Goal: fmt.Sprintf("< %d", limit)},
 		{Name: figureColdStart, What: "controller started → first right answer", Unit: "ms", Goal: "never a wrong one"},
@@ -103,7 +110,7 @@ func (b *bench) wants(part string) bool {
 
 // run starts one lab after the other.
 func (b *bench) run(ctx context.Context) error {
-	if b.wants(partStories) || b.wants(partIdle) || b.wants(partAnswers) {
+	if b.wants(partStories) || b.wants(partFlood) || b.wants(partIdle) || b.wants(partAnswers) {
 		if err := b.in(ctx, Tune{}, b.fast); err != nil {
 			return err
 		}
@@ -143,6 +150,11 @@ func (b *bench) fast(ctx context.Context, l *Lab) error {
 			return err
 		}
 		if err := b.stories(ctx, l, append(stories, coldStart), map[string]string{"kill": figureKill, "stall": figureStall}); err != nil {
+			return err
+		}
+	}
+	if b.wants(partFlood) {
+		if err := b.flood(ctx, l); err != nil {
 			return err
 		}
 	}

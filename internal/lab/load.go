@@ -32,9 +32,9 @@ func questionsFrom(ctx context.Context, cpu string, server netip.AddrPort, dir, 
 	if err != nil {
 		return 0, errNoGenerator
 	}
-	file := filepath.Join(dir, "questions.txt")
-	if err := os.WriteFile(file, []byte(name+" CNAME\n"+name+" A\n"), 0o600); err != nil {
-		return 0, fmt.Errorf("questions: %w", err)
+	file, err := questionFile(dir, name)
+	if err != nil {
+		return 0, err
 	}
 	path, args, err := pinned(cpu, path, []string{
 		"-s", server.Addr().String(), "-p", strconv.Itoa(int(server.Port())),
@@ -49,6 +49,15 @@ func questionsFrom(ctx context.Context, cpu string, server netip.AddrPort, dir, 
 		return 0, fmt.Errorf("dnsperf: %w: %s", err, strings.TrimSpace(string(out)))
 	}
 	return parseCompleted(string(out))
+}
+
+// questionFile writes what dnsperf asks for.
+func questionFile(dir, name string) (string, error) {
+	file := filepath.Join(dir, "questions.txt")
+	if err := os.WriteFile(file, []byte(name+" CNAME\n"+name+" A\n"), 0o600); err != nil {
+		return "", fmt.Errorf("questions: %w", err)
+	}
+	return file, nil
 }
 
 func parseCompleted(out string) (int, error) {
