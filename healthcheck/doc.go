@@ -15,6 +15,14 @@
 // burst do not wait for each other: each has a connection and a whole timeout
 // of its own, and they are counted in the order of their sending.
 //
+// Beside its probes a target may have a connection that is held open, with or
+// without requests on it ([WatchMode]). When it ends, or a request stays without
+// an answer, probes on fresh connections start at once: a nudge. It never votes
+// and is never counted. Where a balancer, an idle time-out or a limit of
+// connections ended it, the first fresh probe is answered, and that was all; a
+// miss that our own held connection may have caused counts only when a probe
+// that met a free place misses, too.
+//
 // Three things keep a sick vantage from voting others dead. A fault of our own
 // (resolver, local ports, file descriptors, a panic, lateness) is [ErrOwn]: the
 // count stays as it was and the vote is unknown. An unreachable network and a

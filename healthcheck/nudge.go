@@ -129,10 +129,13 @@ func (p *Prober) answerNudge(w *watch, o outcome) {
 		return
 	case w.count.Vote() == failover.Down:
 		p.endNudge(NudgeConfirmed)
+		w.nearMisses = 0
 	case o.sent.Before(w.nudge.at):
 		return // says nothing of what came after it
 	case o.kind == Success:
 		p.endNudge(NudgePassed)
+		w.nearMisses++
+		w.nearMiss = w.nudge.why
 	case o.kind == OwnFault:
 		p.endNudge(NudgeOwn)
 	default:

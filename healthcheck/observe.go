@@ -114,10 +114,12 @@ func (p *Prober) observe(o outcome) {
 	ripe := w.landed(o)
 	now := time.Now()
 	for _, o := range ripe {
-		p.tally(o)
-		if w.instance != nil && (w.firstMiss() || o.kind == Miss && disputed(o.err)) {
-			for _, c := range p.now.controls.want(w.sent) {
-				p.queue.put(c, now)
+		for _, o := range p.weigh(o) {
+			p.tally(o)
+			if w.instance != nil && (w.firstMiss() || o.kind == Miss && disputed(o.err)) {
+				for _, c := range p.now.controls.want(w.sent) {
+					p.queue.put(c, now)
+				}
 			}
 		}
 	}
@@ -140,6 +142,7 @@ func (p *Prober) tally(o outcome) {
 	w := o.watch
 	w.add(o)
 	p.answerNudge(w, o)
+	w.heard(o)
 	p.count(func(s *Stats) {
 		w.history.add(o.observation())
 		s.Waiting = len(p.ready)
@@ -247,7 +250,7 @@ func (w *watch) words(s failover.Sighting) string {
 	case s.Vote == failover.Down:
 		return clean(fmt.Sprintf("answers again, %d of %d successes; the newest miss: %s", s.Hits, s.Rise, w.lastMiss), maxText)
 	case s.Vote == failover.Up:
-		return "answers in " + w.latency.Round(time.Microsecond).String()
+		return "answers in " + w.latency.Round(time.Microsecond).String() + w.remarks()
 	default:
 		return fmt.Sprintf("answers, %d of %d successes", s.Hits, s.Rise)
 	}

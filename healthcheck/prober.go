@@ -29,6 +29,10 @@ type Config struct {
 
 	// NewProbe makes the probe of a target; nil is the package's own NewProbe.
 	NewProbe func(Target) (Probe, error)
+
+	// WatchTargets is how many targets may have a held-open connection beside
+	// their probes. With more that want one, none has. 0 is 256.
+	WatchTargets int
 }
 
 const (
@@ -73,6 +77,7 @@ type Prober struct {
 	// Of the scheduler's goroutine.
 	now       *crew // what is probed
 	queue     queue
+	watching  []*watch // have a held-open connection beside their probes
 	ready     []flight // due, waiting until fewer than Workers probes are under way
 	busy      int      // probes under way that count against Workers
 	extra     int      // overlapping probes in flight
@@ -99,6 +104,7 @@ type Stats struct {
 	Stalls                       uint64 // times that the scheduler itself was held up
 	Waiting                      int    // targets that are due and wait for a worker
 	Nudges                       map[NudgeEnd]uint64
+	Held                         HeldStats
 }
 
 // NewProber checks the config and builds every probe. The error lists every
@@ -130,6 +136,7 @@ func (p *Prober) Run(ctx context.Context) error {
 func (p *Prober) schedule(ctx context.Context, g *errgroup.Group) error {
 	p.began = time.Now()
 	p.spread(p.now.all(), p.began)
+	p.rewatch(ctx, g)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	last := look(time.Now())
@@ -162,6 +169,7 @@ func (p *Prober) schedule(ctx context.Context, g *errgroup.Group) error {
 			p.nudged(n, time.Now())
 		case o := <-p.orders:
 			p.obey(o)
+			p.rewatch(ctx, g)
 		case <-timer.C:
 		}
 	}
@@ -248,7 +256,7 @@ func (p *Prober) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.stats
-	s.Nudges = maps.Clone(s.Nudges)
+	s.Nudges, s.Held.Lost = maps.Clone(s.Nudges), maps.Clone(s.Held.Lost)
 	return s
 }
 

@@ -55,8 +55,13 @@ type watch struct {
 	gated           bool      // its down vote waits for a control
 	refused         bool      // the newest miss was the other side's own word
 
-	nudge  *nudge // that its next probes answer, or nil
-	nudges bucket
+	held     *held     // beside the probes; nil: nothing
+	doubtful []outcome // misses that our own held connection may have caused
+
+	nudge      *nudge // that its next probes answer, or nil
+	nudges     bucket
+	nearMisses int  // nudges since the vote turned up that a probe ended well
+	nearMiss   Loss // of the newest
 }
 
 // flight is one probe on its way.
@@ -209,8 +214,8 @@ func (w *watch) plan(now time.Time) time.Time {
 	switch {
 	case w.unanswered():
 		due = now
-	case w.count.Missing():
-		again = w.sent.Add(w.gap())
+	case w.count.Missing(), len(w.doubtful) > 0:
+		again = w.again()
 		due = earlier(due, again)
 	case s.Vote == failover.Down && s.Misses > 0:
 		from := w.confirmFrom(s)
@@ -243,7 +248,7 @@ func (w *watch) overlap(now time.Time) (due time.Time, ok bool) {
 	case w.unanswered():
 		return now, w.flying < s.Fall
 	case w.nudge != nil || w.count.Missing():
-		return later(w.asked.Add(w.gap()), now), s.Misses+len(w.early)+w.flying < s.Fall
+		return later(w.asked.Add(w.gap()), now), s.Misses+len(w.doubtful)+len(w.early)+w.flying < s.Fall
 	case s.Vote == failover.Down && s.Misses > 0 && w.flying < s.Fall:
 		from := w.confirmFrom(s)
 		if due = later(from, now); !w.asked.Before(from) {

@@ -33,6 +33,10 @@ type Target struct {
 	Timeout time.Duration        `json:"timeout"`  // of one probe, below Round
 	Burst   time.Duration        `json:"burst"`    // between re-checks after a first miss, and between confirming probes
 	RideOut time.Duration        `json:"ride_out"` // when the confirming probes start, counted from the first miss; 0 or more
+
+	// Watch is what is held open beside the probes; empty is off. It is no part
+	// of the generation, since it never votes.
+	Watch WatchMode `json:"-"`
 }
 
 // Generation is the hash of the targets of one instance. A vote bears the
@@ -164,6 +168,9 @@ func (t Target) Validate() []Fault {
 	}
 	if t.Burst <= 0 || t.Burst > t.Round {
 		f.add("burst", "", "%s must be above 0 and at most round %s", t.Burst, t.Round)
+	}
+	if t.Watch != "" && !slices.Contains(WatchModes, t.Watch) {
+		f.add("watch", "", "%q is none of %v", t.Watch, WatchModes)
 	}
 	if t.RideOut < 0 {
 		f.add("ride_out", "", "%s is negative", t.RideOut)

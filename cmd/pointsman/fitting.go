@@ -31,7 +31,7 @@ type fitting struct {
 func (p *process) fit(cfg *config.Config, s *secrets, zones *authority.Config) (*fitting, []error) {
 	f := &fitting{
 		cfg: cfg, at: time.Now(), token: s.token, want: make(map[failover.InstanceName]string, len(cfg.Instances)),
-		probe: healthcheck.Config{Vantage: cfg.Self.Name, Controls: cfg.Self.Controls, Allow: cfg.Self.Allow},
+		probe: healthcheck.Config{Vantage: cfg.Self.Name, Controls: cfg.Self.Controls, Allow: cfg.Self.Allow, WatchTargets: cfg.Self.WatchTargets},
 		receive: healthcheck.ReceiverConfig{
 			Vantages: s.vantages, Instances: make(map[failover.InstanceName]time.Duration, len(cfg.Instances)),
 		},

@@ -43,6 +43,11 @@ var described = []struct {
 	{"pointsman_guard_refusing", "1 while the guard refuses a failover that a rule wants; absent otherwise.", []string{"instance", "guard"}},
 	{"pointsman_probes_total", "Finished probes of the own vantage, controls included.", []string{"outcome"}},
 	{"pointsman_probes_late_total", "Probes that came too late to count.", nil},
+	{"pointsman_held_connections", "Connections that our own vantage holds open beside its probes.", nil},
+	{"pointsman_held_resting", "Clusters whose held-open connection rests, because it is of no use there.", nil},
+	{"pointsman_held_lost_total", "Held-open connections that gave rise to a nudge.", []string{"reason"}},
+	{"pointsman_held_set_aside_total", "Misses that did not count, since they came only while a connection was held.", nil},
+	{"pointsman_nudges_total", "Nudges, which start probes at once and never vote, by what became of them; passed is a near miss.", []string{"end"}},
 	{"pointsman_reports_total", "Reports of vantages elsewhere that were delivered.", nil},
 	{"pointsman_reports_refused_total", "Reports of vantages elsewhere that were refused.", []string{"reason"}},
 	{"pointsman_commits_total", "Records committed to the ledger.", nil},
@@ -204,6 +209,7 @@ func (r reading) rooms(p *process) {
 		r.count("probes_total", pr.Misses, "miss")
 		r.count("probes_total", pr.OwnFaults, "own-fault")
 		r.count("probes_late_total", pr.Late)
+		r.held(pr)
 	}
 	if p.receiver != nil {
 		rs := p.receiver.Stats()

@@ -95,6 +95,9 @@ func (p *process) view(i failover.InstanceName) (failover.View, bool) {
 	now := time.Now()
 	v := failover.Look(&s.State, s.Policy, now)
 	v.Notices = append(v.Notices, holdups(s, now)...)
+	if why := p.unwatched(); why != "" {
+		v.Notices = append(v.Notices, why)
+	}
 	if why := p.reloads.notice(); why != "" {
 		v.Notices = append(v.Notices, why)
 	}

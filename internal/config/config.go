@@ -57,6 +57,8 @@ type Vantage struct {
 	KeyFile  string // path; empty for the controller's own
 	Controls []healthcheck.Control
 	Allow    []netip.Prefix // networks that probes may reach although they are link-local
+
+	WatchTargets int // that may have a held-open connection beside their probes
 }
 
 // Provider is one external DNS service. Its Config lacks only the secret,
@@ -104,6 +106,8 @@ type VantageFile struct {
 	Targets     []healthcheck.Target // of all instances
 	Warnings    Faults
 	Rights      Faults // those of the Warnings that say who else may change the file
+
+	WatchTargets int // that may have a held-open connection beside their probes
 	Contents
 
 	doc *vantageFileDoc

@@ -74,8 +74,8 @@ func TestFileBecomesWhatTheRoomsWant(t *testing.T) {
 	})
 	same("ledger", cfg.Controller.Ledger().Dir+" "+cfg.Controller.Ledger().Owner, "/etc/pointsman/data ctl-1")
 	same("vantages", cfg.Vantages, []Vantage{
-		{"van-2", "rack-2", "/etc/pointsman/van-2.key", []healthcheck.Control{{Address: "192.0.2.2:22"}}, cfg.Vantages[0].Allow},
-		{"van-3", "rack-3", "/etc/pointsman/van-3.key", nil, nil},
+		{"van-2", "rack-2", "/etc/pointsman/van-2.key", []healthcheck.Control{{Address: "192.0.2.2:22"}}, cfg.Vantages[0].Allow, 256},
+		{"van-3", "rack-3", "/etc/pointsman/van-3.key", nil, nil, 256},
 	})
 	same("own vantage", cfg.Self.Name+"/"+failover.VantageName(cfg.Self.Domain), "ctl-1/rack-1")
 

@@ -3,6 +3,7 @@ package config
 import (
 	"path/filepath"
 
+	"pointsman/healthcheck"
 	"pointsman/internal/failover"
 )
 
@@ -66,6 +67,7 @@ func (c *compiler) vantages(cfg *Config) {
 	cfg.Self = Vantage{
 		Name: failover.VantageName(own.Name.or(doc.Controller.Name.v)), Domain: failover.DomainName(own.Domain.v),
 		Controls: c.controls(own.Controls, allow), Allow: allow,
+		WatchTargets: c.watchTargets(own.WatchTargets, healthcheck.DefaultWatchTargets),
 	}
 	c.eyes = append(c.eyes, eye{cfg.Self.Name, allow})
 	names, keys := map[string]pos{}, map[string]pos{}
@@ -98,6 +100,7 @@ func (c *compiler) vantages(cfg *Config) {
 		cfg.Vantages = append(cfg.Vantages, Vantage{
 			Name: failover.VantageName(v.Name.v), Domain: failover.DomainName(v.Domain.v),
 			KeyFile: c.path(v.KeyFile.v), Controls: c.controls(v.Controls, allow), Allow: allow,
+			WatchTargets: c.watchTargets(v.WatchTargets, cfg.Self.WatchTargets),
 		})
 	}
 	if len(doc.Vantages) > 0 && !doc.Controller.Listen.set {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"pointsman/healthcheck"
 	"pointsman/internal/failover"
 )
 
@@ -17,7 +18,7 @@ type Setting struct {
 }
 
 // settings lists what an instance runs with and where each came from.
-func settings(doc *instanceDoc, preset, p failover.Policy) []Setting {
+func settings(doc *instanceDoc, preset, p failover.Policy, targets []healthcheck.Target) []Setting {
 	var out []Setting
 	add := func(key string, set bool, was, is string) {
 		s := Setting{Key: key, Value: is, From: "preset"}
@@ -35,6 +36,9 @@ func settings(doc *instanceDoc, preset, p failover.Policy) []Setting {
 	add("window", doc.Window.set, figure(preset.Count.Window), figure(p.Count.Window))
 	add("ratio", doc.Ratio.set, figure(preset.Count.Ratio), figure(p.Count.Ratio))
 	add("ride_out", doc.RideOut.set, figure(preset.RideOut), figure(p.RideOut))
+	if len(targets) > 0 {
+		add("watch", doc.Watch.set, string(presetWatch(preset.Preset)), string(targets[0].Watch))
+	}
 	add("min_up", doc.MinUp.set, figure(preset.MinUp), figure(p.MinUp))
 	add("auto", doc.Auto.set, string(preset.Auto), string(p.Auto))
 	add("ttl", doc.TTL.set, sec(preset.TTL), sec(p.TTL))

@@ -90,6 +90,7 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 		clusters = append(clusters, probedCluster{e.key, e.at, &e.val.clusterDoc})
 	}
 	inst.Targets = c.probed(client, &p, doc.pos, &doc.checksDoc, clusters)
+	c.watched(doc.Watch, preset, inst.Targets)
 	// Every fault that the core can find was looked for above, with its place
 	// and a hint. Its own word counts where nothing was found.
 	if len(c.faults) == 0 {
@@ -101,7 +102,7 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 	}
 	p.Expected = fingerprint(p, Instance{Targets: inst.Targets}.Generation())
 	inst.Policy = p
-	inst.Settings = settings(doc, given, p)
+	inst.Settings = settings(doc, given, p, inst.Targets)
 	return inst
 }
 

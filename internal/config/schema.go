@@ -36,6 +36,8 @@ type ownVantageDoc struct {
 	Domain   val[string]   `yaml:"domain,required"`
 	Controls []val[string] `yaml:"controls"`
 	Allow    []val[string] `yaml:"allow"`
+
+	WatchTargets val[int] `yaml:"watch_targets"`
 }
 
 type vantageDoc struct {
@@ -45,6 +47,8 @@ type vantageDoc struct {
 	KeyFile  val[string]   `yaml:"key_file,required"`
 	Controls []val[string] `yaml:"controls"`
 	Allow    []val[string] `yaml:"allow"`
+
+	WatchTargets val[int] `yaml:"watch_targets"`
 }
 
 type authorityDoc struct {
@@ -168,6 +172,7 @@ type timingDoc struct {
 	Window  val[int]           `yaml:"window"`
 	Ratio   val[float64]       `yaml:"ratio"`
 	RideOut val[time.Duration] `yaml:"ride_out"`
+	Watch   val[string]        `yaml:"watch"`
 }
 
 type nameDoc struct {
@@ -261,14 +266,17 @@ type identityDoc struct {
 // vantageFileDoc is vantage.yaml.
 type vantageFileDoc struct {
 	pos
-	Version     val[int]             `yaml:"version"`
-	Name        val[string]          `yaml:"name,required"`
-	KeyFile     val[string]          `yaml:"key_file,required"`
-	Controllers []val[string]        `yaml:"controllers,required"`
-	CAFile      val[string]          `yaml:"ca_file"`
-	Controls    []val[string]        `yaml:"controls"`
-	Allow       []val[string]        `yaml:"allow"`
-	Instances   []vantageInstanceDoc `yaml:"instances,required"`
+	Version     val[int]      `yaml:"version"`
+	Name        val[string]   `yaml:"name,required"`
+	KeyFile     val[string]   `yaml:"key_file,required"`
+	Controllers []val[string] `yaml:"controllers,required"`
+	CAFile      val[string]   `yaml:"ca_file"`
+	Controls    []val[string] `yaml:"controls"`
+	Allow       []val[string] `yaml:"allow"`
+
+	WatchTargets val[int] `yaml:"watch_targets"`
+
+	Instances []vantageInstanceDoc `yaml:"instances,required"`
 }
 
 type vantageInstanceDoc struct {

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"fmt"
 
+	"pointsman/healthcheck"
 	"pointsman/internal/failover"
 )
 
@@ -20,6 +21,7 @@ func compileVantageFile(name string, data []byte, read func(string) ([]byte, err
 	allow := c.allowed(doc.Allow)
 	v := &VantageFile{
 		File: name, Contents: c.made, doc: doc, Name: failover.VantageName(doc.Name.v), KeyFile: c.path(doc.KeyFile.v), Controls: c.controls(doc.Controls, allow), Allow: allow,
+		WatchTargets: c.watchTargets(doc.WatchTargets, healthcheck.DefaultWatchTargets),
 	}
 	c.eyes = []eye{{v.Name, allow}}
 	seen := map[string]pos{}
@@ -77,6 +79,7 @@ func (c *compiler) vantageInstance(v *VantageFile, doc *vantageInstanceDoc) {
 	}
 	client := string(canonical(doc.ClientName.v))
 	targets := c.probed(client, &p, doc.pos, &doc.checksDoc, clusters)
+	c.watched(doc.Watch, preset, targets)
 	v.Targets = append(v.Targets, targets...)
 }
 

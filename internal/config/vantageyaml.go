@@ -41,6 +41,9 @@ func VantageYAML(cfg *Config, name string) ([]byte, error) {
 	if allow := cfg.Vantages[i].Allow; len(allow) > 0 {
 		doc = append(doc, yaml.MapItem{Key: "allow", Value: texts(allow)})
 	}
+	if n := cfg.Vantages[i].WatchTargets; n != healthcheck.DefaultWatchTargets {
+		doc = append(doc, yaml.MapItem{Key: "watch_targets", Value: n})
+	}
 	var instances []yaml.MapSlice
 	for _, inst := range cfg.Instances {
 		instances = append(instances, vantageInstance(inst))
@@ -102,6 +105,7 @@ func vantageInstance(inst Instance) yaml.MapSlice {
 		{Key: "window", Value: t.Count.Window},
 		{Key: "ratio", Value: t.Count.Ratio},
 		{Key: "ride_out", Value: figure(t.RideOut)},
+		{Key: "watch", Value: string(t.Watch)},
 		{Key: "clusters", Value: clusters},
 	}, checksYAML(t)...)
 }

@@ -1,0 +1,26 @@
+package main
+
+import (
+	"pointsman/healthcheck"
+)
+
+// held is how the held-open connections of our own vantage fare.
+func (r reading) held(s healthcheck.Stats) {
+	r.gauge("held_connections", float64(s.Held.Open))
+	r.gauge("held_resting", float64(s.Held.Resting))
+	r.count("held_set_aside_total", s.Held.SetAside)
+	for _, why := range healthcheck.Losses {
+		r.count("held_lost_total", s.Held.Lost[why], string(why))
+	}
+	for _, end := range healthcheck.NudgeEnds {
+		r.count("nudges_total", s.Nudges[end], string(end))
+	}
+}
+
+// unwatched says why no connection is held although there should be some.
+func (p *process) unwatched() string {
+	if p.prober == nil {
+		return ""
+	}
+	return p.prober.Stats().Held.Off
+}
