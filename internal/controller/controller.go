@@ -212,7 +212,7 @@ func (c *Controller) Snapshot(i failover.InstanceName) (Snapshot, bool) {
 
 // Deliver hands over what a vantage said. It never waits: when reports pile
 // up, the older one of the same vantage is dropped and counted. A report that
-// says nothing new in a calm time is held back for up to half a round, so that
+// says nothing new in a calm time is held back for a part of a round, so that
 // those of all vantages cost one turn.
 func (c *Controller) Deliver(i failover.InstanceName, r failover.Report) error {
 	o, ok := c.roster.Load().owners[i]

@@ -11,7 +11,7 @@
 // waits for the world: votes are taken while a disk syncs, and ten thousand
 // instances need no more hands than one.
 //
-// A report that says nothing new in a calm time is held back for up to half a
+// A report that says nothing new in a calm time is held back for a part of a
 // round, so that those of all vantages cost one turn. It counts from its
 // arrival, and whatever wakes the instance earlier brings it along.
 //

@@ -1,9 +1,13 @@
 package controller
 
-import "pointsman/internal/failover"
+import (
+	"time"
+
+	"pointsman/internal/failover"
+)
 
 // hold keeps a report back that says nothing new in a calm time: the turn that
-// it would cost waits for up to half a round, in which the other vantages say
+// it would cost waits for a part of a round, in which the other vantages say
 // the same. It counts from its arrival all the same, and whatever wakes the
 // instance earlier brings it along, so nothing is decided without it.
 func (o *owner) hold(r failover.Report, s *Snapshot) bool {
@@ -15,7 +19,7 @@ func (o *owner) hold(r failover.Report, s *Snapshot) bool {
 		return false
 	}
 	if first {
-		o.c.crew.wakeBy(o, r.Arrived.Add(s.Policy.Round/2))
+		o.c.crew.wakeBy(o, r.Arrived.Add(patience(s.Policy.Round)))
 	}
 	// A turn that ended meanwhile may have left a state in which it is not
 	// quiet. The turn looks after what is held once it has published, and we
@@ -31,3 +35,11 @@ func (o *owner) quietIn(s *Snapshot, r failover.Report) bool {
 }
 
 func (o *owner) quiet(r failover.Report) bool { return o.quietIn(o.snap.Load(), r) }
+
+// patience is how long a quiet report may wait. Three vantages that report at
+// any moments of a round fall into seven tenths of it. What is looked at
+// between two turns is by as much older than what has arrived, and must stay
+// younger than two rounds, from which on it is stale.
+func patience(round time.Duration) time.Duration {
+	return max(round/2, min(round*7/10, round-500*time.Millisecond))
+}

@@ -219,6 +219,7 @@ func (o *owner) turn() {
 func (o *owner) giveUp(now time.Time) {
 	l := &o.life
 	if len(l.open) == 0 {
+		l.open = nil // an empty map of these is a kilobyte
 		return
 	}
 	for _, id := range slices.Sorted(maps.Keys(l.open)) {

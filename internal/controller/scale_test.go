@@ -34,6 +34,11 @@ type crowd struct {
 
 func newCrowd(tb testing.TB, n, vantages int, round time.Duration) *crowd {
 	tb.Helper()
+	return newCrowdWith(tb, n, vantages, round, func(*Config) {})
+}
+
+func newCrowdWith(tb testing.TB, n, vantages int, round time.Duration, change func(*Config)) *crowd {
+	tb.Helper()
 	p, err := failover.PresetPolicy(failover.PresetHTTP)
 	if err != nil {
 		tb.Fatal(err)
@@ -62,10 +67,12 @@ func newCrowd(tb testing.TB, n, vantages int, round time.Duration) *crowd {
 	}
 	c.base = inUse()
 	zone := &zone{}
-	c.Controller, err = New(Config{
+	cfg := Config{
 		Policies: c.policies, Lead: failover.Lead{Leading: true, Term: 1, Until: time.Now().Add(24 * time.Hour)},
 		Ledger: c.ledger, Verifier: zone,
-	})
+	}
+	change(&cfg)
+	c.Controller, err = New(cfg)
 	if err != nil {
 		tb.Fatal(err)
 	}
