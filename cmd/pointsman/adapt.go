@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pointsman/dnsctl"
+	"pointsman/dnsctl/authority"
 	"pointsman/internal/controller"
 	"pointsman/internal/failover"
 	"pointsman/internal/ledger"
@@ -21,8 +22,23 @@ import (
 type source struct{ store *ledger.Store }
 
 func (s source) Records(ctx context.Context) ([]failover.Record, error) { return s.store.All(ctx) }
-func (s source) Serial(ctx context.Context, z failover.RecordName) (uint32, error) {
-	return s.store.Serial(ctx, z)
+func (s source) Stamp(ctx context.Context, z failover.RecordName, fingerprint string) (uint32, error) {
+	return s.store.Stamp(ctx, z, fingerprint)
+}
+
+func (s source) Changes(ctx context.Context, z failover.RecordName, from uint32) ([]authority.Change, error) {
+	got, err := s.store.Changes(ctx, z, from)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]authority.Change, len(got))
+	for i, c := range got {
+		out[i] = authority.Change{
+			Before: c.Before, After: c.After, Name: c.Name,
+			Was: authority.Showing(c.Was), Is: authority.Showing(c.Is),
+		}
+	}
+	return out, nil
 }
 
 // recorded is the ledger as the controller wants it: the same errors under

@@ -41,8 +41,29 @@ const maxMark = 1024 // octets; a mark is some sixty
 type Source interface {
 	// Records returns every committed record.
 	Records(ctx context.Context) ([]failover.Record, error)
-	// Serial returns the serial of a zone, 0 when there was none yet.
-	Serial(ctx context.Context, zone failover.RecordName) (uint32, error)
+	// Stamp returns the serial of a zone after raising it, if the fingerprint
+	// of what no record tells is another than the last time. With an error the
+	// serial is what it was, 0 when there was none yet.
+	Stamp(ctx context.Context, zone failover.RecordName, fingerprint string) (uint32, error)
+	// Changes returns, in order, what changed in a zone since it had a serial.
+	// An error says that this is not known.
+	Changes(ctx context.Context, zone failover.RecordName, from uint32) ([]Change, error)
+}
+
+// Change is one name that changed what it shows when the zone went from one
+// serial to the next.
+type Change struct {
+	Before, After uint32
+	Name          failover.RecordName
+	Was, Is       Showing
+}
+
+// Showing is what one name showed; without a value it did not stand in the
+// zone.
+type Showing struct {
+	Value failover.Target
+	TTL   uint32
+	Mark  string // text beside the name; empty without one
 }
 
 // shown is what a managed name shows: its CNAME and its mark, always together.
@@ -71,17 +92,10 @@ func (s *Server) Load(ctx context.Context, src Source) error {
 	}
 	errs := s.keepLeftOvers(records)
 	// Serials first: answers that carry one can then be packed at once.
-	for _, z := range s.view.Load().tree.zones {
-		n, err := src.Serial(ctx, failover.RecordName(z.name))
-		if err != nil {
-			errs = append(errs, fmt.Errorf("read the serial of %s: %w", z.name, err))
-			continue
-		}
-		s.publishing.Lock()
-		z.serial.raise(max(n, 1)) // an older one was read before a commit came
-		z.stamped = true
-		s.publishing.Unlock()
-	}
+	s.publishing.Lock()
+	s.source = src
+	s.publishing.Unlock()
+	errs = append(errs, s.stampAll(ctx, src)...)
 	for _, r := range records {
 		if err := s.publish(r, nil, listOff); err != nil && !errors.Is(err, ErrNotServed) && !errors.Is(err, errOwnPast) {
 			errs = append(errs, err)
@@ -211,24 +225,40 @@ func (v *view) show(n *node, rec failover.Record, nr failover.NameRecord, l list
 	if nr.TTL > maxTTL {
 		return nil, fmt.Errorf("ttl %d of %s is above %d seconds", nr.TTL, nr.Name, maxTTL)
 	}
-	sh := &shown{
-		instance: rec.Instance, rev: rec.Rev, token: rec.Token(), from: nr, target: target,
-		cname: &dns.CNAME{
-			Hdr:    dns.RR_Header{Name: n.name, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: nr.TTL},
-			Target: string(nr.Value),
-		},
-	}
+	sh := &shown{instance: rec.Instance, rev: rec.Rev, token: rec.Token(), from: nr, target: target}
+	text := ""
 	if nr.Mark != (failover.Mark{}) {
-		text := nr.Mark.String()
+		text = nr.Mark.String()
 		if len(text) > maxMark {
 			return nil, fmt.Errorf("mark of %s has %d octets, at most %d are possible", nr.Name, len(text), maxMark)
 		}
-		sh.txt = &dns.TXT{
-			Hdr: dns.RR_Header{Name: markLabel + n.name, Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: nr.TTL},
-			Txt: characterStrings(text),
+	}
+	sh.cname, sh.txt = n.records(Showing{Value: nr.Value, TTL: nr.TTL, Mark: text})
+	return sh, nil
+}
+
+// records makes the records of a managed name; txt is nil without a mark.
+func (n *node) records(x Showing) (cname, txt dns.RR) {
+	cname = &dns.CNAME{
+		Hdr:    dns.RR_Header{Name: n.name, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: x.TTL},
+		Target: string(x.Value),
+	}
+	if x.Mark != "" {
+		txt = &dns.TXT{
+			Hdr: dns.RR_Header{Name: markLabel + n.name, Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: x.TTL},
+			Txt: characterStrings(x.Mark),
 		}
 	}
-	return sh, nil
+	return cname, txt
+}
+
+// showing is what a name shows, as the journal has it.
+func (sh *shown) showing() Showing {
+	x := Showing{Value: sh.from.Value, TTL: sh.from.TTL}
+	if sh.txt != nil {
+		x.Mark = sh.from.Mark.String()
+	}
+	return x
 }
 
 // characterStrings cuts a text into pieces of 255 octets, with the escape that

@@ -33,6 +33,7 @@ type Server struct {
 	// publishing orders publishers. Nobody who answers a question takes it; a
 	// transfer does, for as long as it takes to note what every name shows.
 	publishing sync.Mutex
+	source     Source // with publishing: of Load; nil before
 	published  uint64 // with publishing: publications and swaps of the view
 
 	mu    sync.Mutex

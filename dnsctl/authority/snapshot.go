@@ -21,6 +21,7 @@ var errNotReady = errors.New("zone is not whole")
 // two publications.
 type snapshot struct {
 	zone   *zone
+	apex   key
 	at     uint64 // publications until then
 	serial uint32
 	soa    *dns.SOA
@@ -50,7 +51,7 @@ func (s *Server) snapshot(apex key) (*snapshot, error) {
 	if last := z.last; last != nil && last.at == s.published && last.serial == soa.Serial {
 		return last, nil
 	}
-	sn := &snapshot{zone: z, at: s.published, serial: soa.Serial, soa: soa, fixed: t.fixedOf(z), names: t.namesOf(z)}
+	sn := &snapshot{zone: z, apex: apex, at: s.published, serial: soa.Serial, soa: soa, fixed: t.fixedOf(z), names: t.namesOf(z)}
 	sn.shown = make([]*shown, len(sn.names))
 	for i, n := range sn.names {
 		sh := n.shown.Load()
@@ -90,6 +91,14 @@ func (sh *shown) each(f func(dns.RR) error) error {
 		return err
 	}
 	return f(sh.txt)
+}
+
+// of is what a name shows in the snapshot, or nil.
+func (sn *snapshot) of(n *node) *shown {
+	if n.zone != sn.zone || n.place >= len(sn.shown) || sn.names[n.place] != n {
+		return nil
+	}
+	return sn.shown[n.place]
 }
 
 // noteBehind remembers which names do not show what a record says.
@@ -153,6 +162,7 @@ func (t *tree) namesOf(z *zone) []*node {
 	if z.names == nil {
 		for _, n := range t.managedNodes {
 			if n.zone == z {
+				n.place = len(z.names)
 				z.names = append(z.names, n)
 			}
 		}

@@ -115,9 +115,18 @@ func (q *request) hand(z *zone, since *dns.SOA) {
 		// Up to date, or ahead of us: a single SOA (RFC 1995 section 2).
 		o.finish(transferNone, o.add(sn.soa))
 		return
-	case q.h.over == overUDP:
-		// The SOA alone says that TCP is needed (RFC 1995 section 2).
-		o.finish(transferTooLong, o.add(sn.soa))
+	}
+	var d *increment
+	if since != nil {
+		d = s.increment(sn, since)
+	}
+	if q.h.over == overUDP {
+		if d == nil || d.octets() > q.free() {
+			// The SOA alone says that TCP is needed (RFC 1995 section 2).
+			o.finish(transferTooLong, o.add(sn.soa))
+		} else {
+			o.finish(transferIncremental, d.each(o.add))
+		}
 		return
 	}
 	if !s.gate.enter(q.from, &s.view.Load().cfg) {
@@ -125,7 +134,25 @@ func (q *request) hand(z *zone, since *dns.SOA) {
 		return
 	}
 	defer s.gate.leave(q.from)
+	if d != nil {
+		o.finish(transferIncremental, d.each(o.add))
+		return
+	}
 	o.finish(transferFull, sn.each(o.add))
+}
+
+// free is what an answer over UDP has room for beside its header, question,
+// OPT and signature. An unsigned question may come from anywhere and be
+// answered to anybody, so it gets none.
+func (q *request) free() int {
+	if q.sig.proof != proved {
+		return 0
+	}
+	limit := plainLimit
+	if opt := q.m.IsEdns0(); opt != nil {
+		limit = min(max(int(opt.UDPSize()), plainLimit), ednsLimit)
+	}
+	return limit - headerLen - maxNameOctets - 4 - optLen - q.sig.room()
 }
 
 // outgoing is an answer of several messages on its way.

@@ -99,7 +99,11 @@ type committed struct {
 
 func (c committed) Records(context.Context) ([]failover.Record, error) { return c.records, c.err }
 
-func (c committed) Serial(_ context.Context, z failover.RecordName) (uint32, error) {
+func (c committed) Changes(context.Context, failover.RecordName, uint32) ([]Change, error) {
+	return nil, errors.New("no journal here")
+}
+
+func (c committed) Stamp(_ context.Context, z failover.RecordName, _ string) (uint32, error) {
 	if n, ok := c.serials[z]; ok {
 		return n, nil
 	}

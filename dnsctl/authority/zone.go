@@ -33,6 +33,7 @@ type node struct {
 	nodata *template             // NOERROR with nothing but the SOA
 
 	leftOver bool // managed, but only because a record still has it
+	place    int  // among the managed names of its zone, see namesOf
 	behind   bool // with Server.publishing: the last commit of it was refused
 }
 
