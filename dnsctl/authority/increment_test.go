@@ -95,11 +95,14 @@ func apply(zone map[string]bool, rrs []dns.RR) (map[string]bool, uint32, error) 
 		for _, rr := range rrs[1 : len(rrs)-1] {
 			whole[rr.String()] = true
 		}
+		whole["SOA"+first.String()] = true
 		return whole, first.Serial, nil
 	} else if second.Serial == first.Serial {
 		return nil, 0, errors.New("a step to itself")
 	}
 	out, adding := maps.Clone(zone), false
+	maps.DeleteFunc(out, func(text string, _ bool) bool { return strings.HasPrefix(text, "SOA") })
+	out["SOA"+first.String()] = true
 	for _, rr := range rrs[2 : len(rrs)-1] {
 		if rr.Header().Rrtype == dns.TypeSOA {
 			adding = !adding
