@@ -20,10 +20,18 @@ func (c *compiler) check(doc *checkDoc) healthcheck.Check {
 		Body: healthcheck.BodyCheck{Contains: doc.Body.Contains.v, Matches: doc.Body.Matches.v},
 		JSON: healthcheck.JSONCheck{Path: doc.JSON.Path.v, Value: doc.JSON.Value.v},
 		Identity: healthcheck.IdentityCheck{
-			Header: doc.Identity.Header.v, JSONPath: doc.Identity.JSONPath.v, Body: doc.Identity.Body.v,
+			Header: doc.Identity.Header.v, JSONPath: doc.Identity.JSONPath.v, Body: doc.Identity.Body.v, TXT: doc.Identity.TXT.v,
+		},
+		GRPC: healthcheck.GRPCCheck{Service: doc.GRPC.Service.v},
+		DNS: healthcheck.DNSCheck{
+			Name: doc.DNS.Name.v, Type: doc.DNS.Type.v, Transport: doc.DNS.Transport.v,
+			Rcode: doc.DNS.Rcode.v, Contains: doc.DNS.Contains.v, Matches: doc.DNS.Matches.v,
 		},
 		Slow: doc.Slow.v, ServerName: doc.ServerName.v, CA: certificates(doc.CA.v), CertWarn: doc.CertWarn.v,
 		Headers: headers(doc.Headers), ExpectHeaders: headers(doc.ExpectHeaders),
+	}
+	for _, arg := range doc.Exec.Command {
+		k.Exec.Command = append(k.Exec.Command, arg.v)
 	}
 	types := make([]string, len(healthcheck.CheckTypes))
 	for i, t := range healthcheck.CheckTypes {
@@ -55,7 +63,7 @@ func (c *compiler) check(doc *checkDoc) healthcheck.Check {
 		}
 	}
 	if doc.Identity.pos != (pos{}) && !k.Identity.Configured() && !c.inLine(doc.Identity.line) {
-		c.fault(doc.Identity.pos, "write header, json_path or body", "identity does not say where the cluster's name is to be found")
+		c.fault(doc.Identity.pos, "write header, json_path, body or txt", "identity does not say where the cluster's name is to be found")
 	}
 	c.ca(doc, &k)
 	return k
@@ -218,8 +226,11 @@ var checkHints = map[string]string{
 	"name":     "a word of letters, digits, '-', '_' and '.', once among the checks",
 	"checks":   "keep those that should decide",
 	"path":     "write it like /healthz",
-	"identity": "keep one of the three; a path is written like $.status.cluster",
+	"identity": "keep one of them; a path is written like $.status.cluster",
 	"json":     "write it like $.status.checks[0].state",
+	"dns":      "dns: {name: lab.test., type: SOA}",
+	"exec":     "exec: {command: [/usr/local/bin/check-orders]}; no shell reads it",
+	"grpc":     "grpc: {service: orders.v1.Orders}",
 	"ca":       "paste the certificates, from -----BEGIN CERTIFICATE----- on",
 }
 
@@ -246,6 +257,8 @@ func (c *compiler) probeFault(cl probedCluster, at pos, doc *checksDoc, f health
 	case !inside || key != "check" && check == &doc.Check:
 		return
 	case !check.Type.set, path == "ca" && check.CAFile.set && c.has(check.CAFile.at):
+		return
+	case path == "exec.command" && c.inLine(check.Exec.line):
 		return
 	default:
 		at = check.pos

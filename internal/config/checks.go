@@ -51,8 +51,6 @@ func (c *compiler) checks(at pos, doc *checksDoc, t *healthcheck.Target) {
 	t.Combine = oneOf(c, "combine", doc.Combine, "", healthcheck.Combines...)
 	if doc.Checks == nil {
 		t.Check = c.check(&doc.Check)
-		c.kernelAnswers(doc, t)
-		return
 	}
 	for i := range doc.Checks {
 		d := &doc.Checks[i]
@@ -61,12 +59,57 @@ func (c *compiler) checks(at pos, doc *checksDoc, t *healthcheck.Target) {
 		t.Checks = append(t.Checks, k)
 	}
 	c.kernelAnswers(doc, t)
+	c.possible(doc)
+}
+
+// possible warns of checks that this machine cannot make. Another machine may,
+// and so may this one later: until then its votes are unknown, with the reason.
+func (c *compiler) possible(doc *checksDoc) {
+	if c.read == nil {
+		return // nothing of this machine is looked at
+	}
+	for _, k := range doc.all() {
+		switch healthcheck.CheckType(k.Type.v) {
+		case healthcheck.ICMP:
+			if err := healthcheck.PingPossible(); err != nil {
+				c.warn(k.Type.at, "until then votes from here are unknown", "%v", err)
+			}
+		case healthcheck.Exec:
+			if len(k.Exec.Command) == 0 || !k.Exec.Command[0].set {
+				continue
+			}
+			if err := healthcheck.CommandFile(k.Exec.Command[0].v); err != nil {
+				c.warn(k.Exec.Command[0].at, "until that is mended votes from here are unknown", "exec: %v", err)
+			}
+		}
+	}
+}
+
+// runsCommands says whether a file can make this process run something.
+func runsCommands(ts []healthcheck.Target) bool {
+	isExec := func(k healthcheck.Check) bool { return k.Type == healthcheck.Exec }
+	return slices.ContainsFunc(ts, func(t healthcheck.Target) bool { return isExec(t.Check) || slices.ContainsFunc(t.Checks, isExec) })
+}
+
+// guardCommands refuses a file that others may change and that runs commands:
+// they would run theirs, with our rights.
+func guardCommands(loose Faults, ts []healthcheck.Target) error {
+	if len(loose) == 0 || !runsCommands(ts) {
+		return nil
+	}
+	out := slices.Clone(loose)
+	for i := range out {
+		out[i].Message += "; it has an exec check, and so they could run what they like"
+	}
+	return out
 }
 
 // kernelAnswers warns where a cluster can pass although its process is
-// stalled: the kernel alone answers a connection.
+// stalled: the kernel alone accepts a connection and answers a ping.
 func (c *compiler) kernelAnswers(doc *checksDoc, t *healthcheck.Target) {
-	kernel := func(k *checkDoc) bool { return k.Type.v == string(healthcheck.TCP) }
+	kernel := func(k *checkDoc) bool {
+		return k.Type.v == string(healthcheck.TCP) || k.Type.v == string(healthcheck.ICMP)
+	}
 	kinds := doc.all()
 	alone := !slices.ContainsFunc(kinds, func(k *checkDoc) bool { return !kernel(k) })
 	if t.Combine == healthcheck.Any {
@@ -78,7 +121,7 @@ func (c *compiler) kernelAnswers(doc *checksDoc, t *healthcheck.Target) {
 	for _, k := range kinds {
 		if kernel(k) {
 			c.warn(k.Type.at, "add a check that the process itself must answer, such as http",
-				"a %s check can be all that a cluster has to pass, and there the kernel answers for a process that is stalled", k.Type.v)
+				"check type %s can be all that a cluster has to pass, and there the kernel answers for a process that is stalled", k.Type.v)
 			return
 		}
 	}

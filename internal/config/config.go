@@ -123,6 +123,9 @@ func Load(path string) (*Config, error) {
 	}
 	cfg, err := compileFile(path, data, readFile)
 	if err == nil {
+		if err := guardCommands(loose, cfg.targets()); err != nil {
+			return nil, err
+		}
 		cfg.Warnings, cfg.Rights = append(loose, cfg.Warnings...), loose
 	}
 	return cfg, err
@@ -141,6 +144,9 @@ func LoadVantage(path string) (*VantageFile, error) {
 	}
 	v, err := compileVantageFile(path, data, readFile)
 	if err == nil {
+		if err := guardCommands(loose, v.Targets); err != nil {
+			return nil, err
+		}
 		v.Warnings, v.Rights = append(loose, v.Warnings...), loose
 	}
 	return v, err

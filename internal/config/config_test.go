@@ -159,6 +159,12 @@ func TestVantageFileHasTheGenerationsOfItsController(t *testing.T) {
 			"check: {type: http, path: /healthz, status: [200, 3xx, 418-420], identity: {header: X-Cluster}}",
 			"checks: [{name: web, type: http, identity: {header: X-Cluster}}, {type: tcp, port: 81}]\n    combine: any",
 		},
+		"dns":  {"{type: http, path: /healthz, status: [200, 3xx, 418-420], identity: {header: X-Cluster}}", "{type: dns, dns: {name: x.test., type: soa, transport: tcp, rcode: noerror, contains: \"ns1 \", matches: '^ns'}, identity: {txt: id.server}}"},
+		"grpc": {"{type: http, path: /healthz, status: [200, 3xx, 418-420],", "{type: grpcs, host: x.test, grpc: {service: orders.v1.Orders},"},
+		"exec and icmp": {
+			"check: {type: http, path: /healthz, status: [200, 3xx, 418-420], identity: {header: X-Cluster}}",
+			"checks: [{type: http, identity: {header: X-Cluster}}, {type: icmp}, {type: exec, exec: {command: [/bin/check, '-w', 'a b', \"$x\\t\"]}}]",
+		},
 		"other preset": {"preset: stateless-http", "preset: tablestore-standby"},
 		"odd numbers":  {"ride_out: 4s", "ride_out: 61s\n    ratio: 0.333\n    window: 7\n    round: 1100ms\n    burst: 1ms"},
 	} {
@@ -259,10 +265,10 @@ func TestWarnings(t *testing.T) {
 		t.Errorf("two domains: %v", cfg.Warnings)
 	}
 	for want, check := range map[string]string{
-		"a tcp check can be all that a cluster has to pass": "check: {type: tcp}",
-		"a tcp check can be all":                            "checks: [{type: tcp}, {type: tcp, port: 81}]",
-		"a tcp check can":                                   "checks: [{type: http}, {type: tcp}]\n    combine: any",
-		"":                                                  "checks: [{type: http}, {type: tcp}]",
+		"check type tcp can be all that a cluster has to pass": "check: {type: tcp}",
+		"check type tcp can be all":                            "checks: [{type: tcp}, {type: icmp}]",
+		"check type icmp can":                                  "checks: [{type: http}, {type: icmp}]\n    combine: any",
+		"":                                                     "checks: [{type: http}, {type: tcp}]",
 	} {
 		cfg = parse(t, strings.Replace(alone, "check: HERE", check, 1))
 		if want == "" && len(cfg.Warnings) > 0 || want != "" && (len(cfg.Warnings) != 1 || !strings.HasPrefix(cfg.Warnings[0].Message, want)) {

@@ -72,7 +72,7 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 	c.nameList(cfg, doc, &p)
 	c.ttl(cfg, doc, &p)
 	if at, ok := doc.typed(); ok && doc.identity() == (pos{}) && p.MoveProof != failover.MoveProofWaived {
-		c.fault(at, "write check.identity (types http and https), or move_proof: waived if the risk is accepted",
+		c.fault(at, "write check.identity (types http, https, grpc, grpcs and dns), or move_proof: waived if the risk is accepted",
 			"the check does not show which cluster answers, so nothing proves that clients would be served after a move")
 	}
 	if preset == failover.PresetFastLab {

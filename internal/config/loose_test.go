@@ -90,3 +90,37 @@ func TestAConfigOfSomebodyElseIsWarnedOf(t *testing.T) {
 		t.Errorf("somebody else's: %v", got)
 	}
 }
+
+// Whoever can write a config with exec checks can run what he likes.
+func TestAConfigThatOthersMayChangeIsRefusedWhenItRunsCommands(t *testing.T) {
+	const command = "move_proof: waived\n    check: {type: exec, exec: {command: [/bin/true]}}"
+	text := strings.Replace(full, "check: {type: http, path: /healthz, status: [200, 3xx, 418-420], identity: {header: X-Cluster}}", command, 1)
+	text = strings.Replace(text, ", identity: two", "", 1)
+	several := strings.Replace(text, "check: {type: exec, exec: {command: [/bin/true]}}", "checks: [{type: http}, {type: exec, exec: {command: [/bin/true]}}]", 1)
+	vantage, err := VantageYAML(parse(t, text), "van-2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, text := range map[string]string{"one check": text, "several": several, "vantage": string(vantage)} {
+		for mode, refused := range map[os.FileMode]bool{0o600: false, 0o644: false, 0o664: true, 0o646: true} {
+			path := filepath.Join(t.TempDir(), "config.yaml")
+			write(t, path, text, mode)
+			_, err := Load(path)
+			if kind == "vantage" {
+				_, err = LoadVantage(path)
+			}
+			if (err != nil) != refused || refused && !strings.Contains(err.Error(), "so they could run what they like") {
+				t.Errorf("%s with mode %04o: %v", kind, mode, err)
+			}
+		}
+	}
+}
+
+func TestACommandThatCannotBeRunHereIsWarnedOf(t *testing.T) {
+	text := strings.Replace(full, "check: {type: http, path: /healthz, status: [200, 3xx, 418-420], identity: {header: X-Cluster}}",
+		"move_proof: waived\n    check: {type: exec, exec: {command: [/no/such/check]}}", 1)
+	got := warnings(t, strings.Replace(text, ", identity: two", "", 1), 0o600)
+	if len(got) != 1 || got[0].Message != "exec: /no/such/check: no such file or directory" || got[0].Line != 28 {
+		t.Errorf("%v", got)
+	}
+}

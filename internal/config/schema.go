@@ -237,6 +237,9 @@ type checkDoc struct {
 	Body          bodyDoc            `yaml:"body"`
 	JSON          jsonDoc            `yaml:"json"`
 	Identity      identityDoc        `yaml:"identity"`
+	GRPC          grpcDoc            `yaml:"grpc"`
+	DNS           dnsDoc             `yaml:"dns"`
+	Exec          execDoc            `yaml:"exec"`
 	Slow          val[time.Duration] `yaml:"slow"`
 	ServerName    val[string]        `yaml:"server_name"`
 	CA            val[string]        `yaml:"ca"`
@@ -261,6 +264,27 @@ type identityDoc struct {
 	Header   val[string] `yaml:"header"`
 	JSONPath val[string] `yaml:"json_path"`
 	Body     val[string] `yaml:"body"`
+	TXT      val[string] `yaml:"txt"`
+}
+
+type grpcDoc struct {
+	pos
+	Service val[string] `yaml:"service,required"`
+}
+
+type dnsDoc struct {
+	pos
+	Name      val[string] `yaml:"name"`
+	Type      val[string] `yaml:"type"`
+	Transport val[string] `yaml:"transport"`
+	Rcode     val[string] `yaml:"rcode"`
+	Contains  val[string] `yaml:"contains"`
+	Matches   val[string] `yaml:"matches"`
+}
+
+type execDoc struct {
+	pos
+	Command []val[string] `yaml:"command,required"`
 }
 
 // vantageFileDoc is vantage.yaml.

@@ -163,7 +163,16 @@ func checkYAML(k healthcheck.Check) yaml.MapSlice {
 	}
 	group("body", "contains", k.Body.Contains, "matches", k.Body.Matches)
 	group("json", "path", k.JSON.Path, "value", k.JSON.Value)
-	group("identity", "header", k.Identity.Header, "json_path", k.Identity.JSONPath, "body", k.Identity.Body)
+	group("identity", "header", k.Identity.Header, "json_path", k.Identity.JSONPath, "body", k.Identity.Body, "txt", k.Identity.TXT)
+	group("grpc", "service", k.GRPC.Service)
+	group("dns", "name", k.DNS.Name, "type", k.DNS.Type, "transport", k.DNS.Transport, "rcode", k.DNS.Rcode, "contains", k.DNS.Contains, "matches", k.DNS.Matches)
+	if len(k.Exec.Command) > 0 {
+		var command []scalar
+		for _, arg := range k.Exec.Command {
+			command = append(command, scalar(arg))
+		}
+		out = append(out, yaml.MapItem{Key: "exec", Value: yaml.MapSlice{{Key: "command", Value: command}}})
+	}
 	if k.Slow != 0 {
 		out = append(out, yaml.MapItem{Key: "slow", Value: figure(k.Slow)})
 	}
