@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strconv"
 	"testing"
@@ -120,51 +121,91 @@ func storm(b *testing.B, s *Server, records []failover.Record) func() {
 	}
 }
 
-// BenchmarkPublish moves one of 10,000 names.
+// BenchmarkPublish moves one of many names: the cost does not depend on how
+// many there are.
 func BenchmarkPublish(b *testing.B) {
-	s, records := manyNames(b, 10_000)
-	move := storm(b, s, records)
-	b.ReportAllocs()
-	for b.Loop() {
-		move()
+	for _, n := range []int{100, 10_000} {
+		b.Run(strconv.Itoa(n)+"-names", func(b *testing.B) {
+			s, records := manyNames(b, n)
+			move := storm(b, s, records)
+			b.ReportAllocs()
+			for b.Loop() {
+				move()
+			}
+		})
 	}
 }
 
+// BenchmarkReload swaps the configuration of 10,000 names.
+func BenchmarkReload(b *testing.B) {
+	s, _ := manyNames(b, 10_000)
+	cfg := s.view.Load().cfg
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := s.Reload(cfg); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkMemory shows what a published name takes.
+func BenchmarkMemory(b *testing.B) {
+	const names = 10_000
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	var grown uint64
+	for b.Loop() {
+		before := heap()
+		s, records := manyNames(b, names)
+		clear(records) // those are the ledger's
+		grown += heap() - before
+		runtime.KeepAlive(s)
+	}
+	b.ReportMetric(float64(grown)/float64(b.N)/names, "B/name")
+}
+
 // BenchmarkLatencyDuringStorm asks one question after the other over UDP while
-// 10,000 names are moved at the given rate, and shows the waiting times.
+// 10,000 names are moved at each of the rates in turn, many turns in one run,
+// and shows the waiting times and their ratio to those without moves.
 func BenchmarkLatencyDuringStorm(b *testing.B) {
-	for _, perSecond := range []int{0, 1_000, 20_000} {
-		b.Run(strconv.Itoa(perSecond)+"-per-s", func(b *testing.B) {
-			s, records := manyNames(b, 10_000)
-			addr := run(b, s)
-			ctx, cancel := context.WithCancel(context.Background())
+	const turns, turn, handful = 20, 200 * time.Millisecond, 20
+	rates := []int{0, 1_000, 20_000}
+	s, records := manyNames(b, 10_000)
+	addr := run(b, s)
+	move := storm(b, s, records)
+	c, err := net.Dial("udp", addr)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	wire, err := question("n00007.lab.test.", dns.TypeA).Pack()
+	if err != nil {
+		b.Fatal(err)
+	}
+	in := make([]byte, 512)
+	waits := make(map[int][]time.Duration)
+	moves := make(map[int]int)
+	for b.Loop() {
+		for i := range turns * len(rates) {
+			perSecond := rates[i%len(rates)]
+			ctx, cancel := context.WithTimeout(context.Background(), turn)
 			ended := make(chan struct{})
-			moves, began := 0, time.Now()
 			go func() {
 				defer close(ended)
-				move := storm(b, s, records)
 				// In handfuls: a timer per move would measure the timers.
-				const handful = 20
 				pace := rate.NewLimiter(rate.Limit(perSecond/handful), 1)
 				for perSecond > 0 && pace.Wait(ctx) == nil {
 					for range handful {
 						move()
 					}
-					moves += handful
+					moves[perSecond] += handful
 				}
 			}()
-			c, err := net.Dial("udp", addr)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer c.Close()
-			wire, err := question("n00007.lab.test.", dns.TypeA).Pack()
-			if err != nil {
-				b.Fatal(err)
-			}
-			in := make([]byte, 512)
-			var waits []time.Duration
-			for b.Loop() {
+			for ctx.Err() == nil {
 				t0 := time.Now()
 				if _, err := c.Write(wire); err != nil {
 					b.Fatal(err)
@@ -172,14 +213,21 @@ func BenchmarkLatencyDuringStorm(b *testing.B) {
 				if _, err := c.Read(in); err != nil {
 					b.Fatal(err)
 				}
-				waits = append(waits, time.Since(t0))
+				waits[perSecond] = append(waits[perSecond], time.Since(t0))
 			}
 			cancel()
 			<-ended
-			slices.Sort(waits)
-			b.ReportMetric(float64(waits[len(waits)/2].Nanoseconds())/1e3, "p50-µs")
-			b.ReportMetric(float64(waits[len(waits)*99/100].Nanoseconds())/1e3, "p99-µs")
-			b.ReportMetric(float64(moves)/time.Since(began).Seconds(), "moves/s")
-		})
+		}
+	}
+	p99 := func(perSecond int) float64 {
+		w := waits[perSecond]
+		slices.Sort(w)
+		return float64(w[len(w)*99/100].Nanoseconds()) / 1e3
+	}
+	none := p99(0)
+	b.ReportMetric(none, "p99-µs")
+	for _, perSecond := range rates[1:] {
+		b.ReportMetric(p99(perSecond)/none, fmt.Sprintf("p99-ratio-%d/s", perSecond))
+		b.ReportMetric(float64(moves[perSecond])/(turn.Seconds()*turns*float64(b.N)), fmt.Sprintf("moves/s-of-%d", perSecond))
 	}
 }

@@ -21,7 +21,7 @@ type Config struct {
 	Listen []string `yaml:"listen"`
 	Zones  []Zone   `yaml:"zones"`
 
-	UDPInFlight  int           `yaml:"udp_in_flight"`  // most UDP queries in hand at once per address; 512
+	UDPInFlight  int           `yaml:"udp_in_flight"`  // most UDP queries in hand at once per address; 64
 	TCPConns     int           `yaml:"tcp_conns"`      // most open TCP connections per address; 512; then the idlest makes room
 	TCPPerSource int           `yaml:"tcp_per_source"` // most of them from one IPv4 address or IPv6 /64; 32
 	TCPIdle      time.Duration `yaml:"tcp_idle"`       // a connection is closed after this long without a whole query, or (at most 5 s) without taking an answer; 10 s
@@ -93,7 +93,7 @@ const (
 	defaultRetry    = 60
 	defaultExpire   = 604800
 	defaultMinimum  = 30
-	defaultInFlight = 512
+	defaultInFlight = 64
 	defaultTCPConns = 512
 	defaultPerSrc   = 32
 	defaultTCPIdle  = 10 * time.Second

@@ -135,8 +135,13 @@ type benchServer struct {
 
 func startBenchServer(b *testing.B, what string) *benchServer {
 	b.Helper()
+	return startChild(b, childEnv+"="+what)
+}
+
+func startChild(b *testing.B, env string) *benchServer {
+	b.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^$")
-	cmd.Env = append(os.Environ(), childEnv+"="+what)
+	cmd.Env = append(os.Environ(), env)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

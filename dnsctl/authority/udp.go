@@ -19,6 +19,9 @@ const (
 	queryOctets   = 4096 // longest query that is read
 	socketBuffer  = 4 << 20
 	readRetryWait = 10 * time.Millisecond
+	lullEvery     = 2 * time.Millisecond
+	lullWait      = 20 * time.Microsecond
+	lullWaits     = 20
 )
 
 // packet is one query and where it came from. It travels through miekg/dns as
@@ -55,9 +58,13 @@ type slots struct {
 	taken   atomic.Int64
 	waiting atomic.Bool
 	free    chan struct{} // of one element: a wake-up that came early is not lost
+	lull    time.Time     // the last one
 }
 
 func (s *slots) take(bound func() int) {
+	if s.taken.Load() >= int64(bound()) {
+		s.rest()
+	}
 	for s.taken.Load() >= int64(bound()) {
 		s.waiting.Store(true)
 		if s.taken.Load() >= int64(bound()) { // else one was given before it could see that we wait
@@ -66,6 +73,25 @@ func (s *slots) take(bound func() int) {
 		s.waiting.Store(false)
 	}
 	s.taken.Add(1)
+}
+
+// rest lets what is in hand be answered, and then leaves the processor alone
+// for a moment, at most once in two milliseconds. While there always is a goroutine
+// that could run, the scheduler looks at the network only every 10 ms
+// (runtime.sysmon): without a lull a flood of queries would make everything
+// else in this process wait so long for its sockets, a failover too.
+func (s *slots) rest() {
+	if time.Since(s.lull) < lullEvery {
+		return
+	}
+	for range lullWaits { // a handler that hangs must not hold the others up
+		if s.taken.Load() == 0 {
+			break
+		}
+		time.Sleep(lullWait)
+	}
+	time.Sleep(lullWait)
+	s.lull = time.Now()
 }
 
 func (s *slots) give() {

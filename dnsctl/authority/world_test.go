@@ -18,8 +18,9 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if os.Getenv(childEnv) != "" {
-		if err := serveForBenchmark(); err != nil {
+	serve := map[bool]func() error{os.Getenv(childEnv) != "": serveForBenchmark, os.Getenv(besideEnv) != "": serveBeside}[true]
+	if serve != nil {
+		if err := serve(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
