@@ -75,16 +75,8 @@ func Demo(ctx context.Context, l *Lab, cfg DemoConfig) (Report, error) {
 		return Report{}, err
 	}
 	report := Report{OK: true}
-	var told []Story
-	for _, s := range cfg.Stories {
-		if s.lacks != nil {
-			if why := s.lacks(l.World); why != "" {
-				report.LeftOut = append(report.LeftOut, fmt.Sprintf("story %s: %s", s.Name, why))
-				continue
-			}
-		}
-		told = append(told, s)
-	}
+	told, left := tellable(cfg.Stories, l.World)
+	report.LeftOut = left
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return rec.Run(gctx) })
 	g.Go(func() error {
@@ -113,6 +105,21 @@ func Demo(ctx context.Context, l *Lab, cfg DemoConfig) (Report, error) {
 		l.Keep()
 	}
 	return report, nil
+}
+
+// tellable parts the stories that can be told in a world from the others, of
+// which it says why not.
+func tellable(stories []Story, w *World) (told []Story, left []string) {
+	for _, s := range stories {
+		if s.lacks != nil {
+			if why := s.lacks(w); why != "" {
+				left = append(left, fmt.Sprintf("story %s: %s", s.Name, why))
+				continue
+			}
+		}
+		told = append(told, s)
+	}
+	return told, left
 }
 
 // stage is where one story is told.

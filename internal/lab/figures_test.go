@@ -45,7 +45,7 @@ func TestTheFiguresAsATable(t *testing.T) {
 func TestEveryFigureIsDeclared(t *testing.T) {
 	f := declare(BenchConfig{RideOut: time.Second})
 	for _, name := range []string{
-		figureSync, figureKill, figureStall, figureRiddenKill, figureRiddenStall, figureColdStart, figureResume,
+		figureSync, figureKill, figureStall, figureNormalKill, figureFloodKill, figureFloodRatio, figureRiddenKill, figureRiddenStall, figureColdStart, figureResume,
 		figureFastIdle, figureCalmIdle, figureFastMemory, figureCalmMemory, figureAnswers,
 	} {
 		if !slices.ContainsFunc(f.Figures, func(x Figure) bool { return x.Name == name }) {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -304,29 +303,6 @@ func (l *Lab) Heal(ctx context.Context, names ...string) error {
 		}
 	}
 	return nil
-}
-
-// leads waits until a server leads to an address for the first name.
-func (l *Lab) leads(ctx context.Context, what string, server netip.AddrPort) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, Ready, ErrNotReady)
-	defer cancel()
-	c := Client{Server: server, Name: l.World.Instances[0].Names[0]}
-	for {
-		once, stop := context.WithTimeout(ctx, poll)
-		_, _, err := c.Resolve(once)
-		stop()
-		if err == nil {
-			return nil
-		}
-		if err := l.dead(); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w: %w", what, context.Cause(ctx), err)
-		case <-time.After(poll / 10):
-		}
-	}
 }
 
 // Kill ends a part with SIGKILL.

@@ -172,6 +172,7 @@ func TestTheTuneIsInTheConfig(t *testing.T) {
 		"    preset: fast-lab\n    names:":                     {},
 		"    preset: fast-lab\n    ride_out: 2.5s\n    names:": {RideOut: 2500 * time.Millisecond},
 		"    preset: stateless-http\n    names:":               {Preset: "stateless-http"},
+		"    preset: fast-lab\n    cooldown: 1s\n    names:":   {Cooldown: time.Second},
 	} {
 		w, err := NewWorld(WorldConfig{Dir: filepath.Join(t.TempDir(), "lab"), Instances: []string{Orders}, Tune: tune})
 		if err != nil {
