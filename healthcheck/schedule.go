@@ -247,7 +247,7 @@ func (w *watch) overlap(now time.Time) (due time.Time, ok bool) {
 	switch {
 	case w.unanswered():
 		return now, w.flying < s.Fall
-	case w.nudge != nil || w.count.Missing():
+	case w.nudge != nil || w.count.Missing() || len(w.doubtful) > 0:
 		return later(w.asked.Add(w.gap()), now), s.Misses+len(w.doubtful)+len(w.early)+w.flying < s.Fall
 	case s.Vote == failover.Down && s.Misses > 0 && w.flying < s.Fall:
 		from := w.confirmFrom(s)

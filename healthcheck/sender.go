@@ -70,10 +70,13 @@ func isLoopback(host string) bool {
 // its own that holds the latest report per instance, so one that is dead or
 // slow delays no other and costs no more memory than the instances there are.
 // A report that could not be sent is tried again, with its ages grown, until
-// a newer one takes its place. NewSender makes it; Run sends.
+// a newer one takes its place. A report in which a vote has changed goes before
+// all others, and waits neither for a POST that hangs nor for the next try.
+// NewSender makes it; Run sends.
 type Sender struct {
 	vantage failover.VantageName
 	life    life
+	said    said
 
 	mu    sync.Mutex  // one Reload at a time
 	begin func(*line) // starts a line; nil while Run does not run
@@ -127,6 +130,7 @@ type line struct {
 	pending map[failover.InstanceName]InstanceReport
 	order   []failover.InstanceName
 	stats   LineStats
+	news    news
 }
 
 // way is how a line sends.
@@ -174,6 +178,7 @@ func newLine(controller string, c SenderConfig) *line {
 	l := &line{
 		url:  strings.TrimSuffix(controller, "/") + ReportPath,
 		wake: make(chan struct{}, 1), pending: map[failover.InstanceName]InstanceReport{},
+		news:  news{rush: make(chan struct{}, 1)},
 		stats: LineStats{Controller: controller}, last: look(time.Now()),
 	}
 	l.way.Store(&way{c, newClient(c)})
@@ -197,8 +202,11 @@ func newClient(c SenderConfig) *http.Client {
 
 // Send queues the report for every controller and returns at once.
 func (s *Sender) Send(r InstanceReport) {
+	changed := s.said.changes(r)
 	for _, l := range *s.lines.Load() {
-		l.put(r)
+		if l.put(r); changed {
+			l.hurry(r.Instance)
+		}
 	}
 }
 
@@ -314,7 +322,7 @@ func (s *Sender) drain(ctx context.Context, l *line) {
 		case <-l.wake:
 		}
 		for batch := l.take(); len(batch) > 0; batch = l.take() {
-			err := s.post(ctx, l, batch)
+			err := l.urgently(ctx, func(ctx context.Context) error { return s.post(ctx, l, batch) })
 			l.account(err)
 			if err == nil {
 				continue
@@ -323,6 +331,7 @@ func (s *Sender) drain(ctx context.Context, l *line) {
 			select {
 			case <-ctx.Done():
 				return
+			case <-l.news.rush:
 			case <-time.After(l.way.Load().config.Retry):
 			}
 		}
