@@ -212,7 +212,7 @@ func TestTheEndOfAHeldConnectionMakesTheVote(t *testing.T) {
 			b.kill()
 			eventually(t, "the vote is down", func() bool { return strings.HasSuffix(l.transcript(), "a down") })
 			s := l.Stats()
-			if s.Nudges[NudgeConfirmed] != 1 || s.Misses != 3 || s.Held.Open != 0 || s.Held.Lost[LossClosed]+s.Held.Lost[LossReset] != 1 {
+			if s.Nudges[NudgeConfirmed] != 1 || s.Misses < 3 || s.Held.Open != 0 || s.Held.Lost[LossClosed]+s.Held.Lost[LossReset] != 1 {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -227,7 +227,7 @@ func TestAMissingAnswerMakesTheVote(t *testing.T) {
 	b.set(func() { b.stalled = true })
 	eventually(t, "the vote is down", func() bool { return strings.HasSuffix(l.transcript(), "a down") })
 	s := l.Stats()
-	if s.Held.Lost[LossSilent] != 1 || s.Nudges[NudgeConfirmed] != 1 || s.Misses != 3 {
+	if s.Held.Lost[LossSilent] != 1 || s.Nudges[NudgeConfirmed] != 1 || s.Misses < 3 {
 		t.Errorf("%+v", s)
 	}
 }
