@@ -13,18 +13,24 @@ import (
 
 // expectation is what a healthy answer looks like, and who must have sent it.
 type expectation struct {
-	check    Check
-	headers  map[string]*regexp.Regexp
-	matches  *regexp.Regexp
-	json     jsonPath
-	idJSON   jsonPath
-	idBody   *regexp.Regexp
+	*likeness
 	identity string
 }
 
-func newExpectation(t Target) (expectation, error) {
-	c := t.Check
-	e := expectation{check: c, identity: t.Identity, headers: map[string]*regexp.Regexp{}}
+// likeness is what a healthy answer to a check looks like. It depends on the
+// check alone and is never written to, so targets can share it.
+type likeness struct {
+	check   Check
+	headers map[string]*regexp.Regexp
+	matches *regexp.Regexp
+	json    jsonPath
+	idJSON  jsonPath
+	idBody  *regexp.Regexp
+}
+
+// newLikeness takes a check with its defaults written out.
+func newLikeness(c Check) (*likeness, error) {
+	e := &likeness{check: c, headers: map[string]*regexp.Regexp{}}
 	var errs []error
 	compile := func(expr string) *regexp.Regexp {
 		if expr == "" {
@@ -91,7 +97,7 @@ func (e *expectation) judge(resp *http.Response, body answerBody, tr *Trace) err
 	return nil
 }
 
-func (e *expectation) status(resp *http.Response) error {
+func (e *likeness) status(resp *http.Response) error {
 	got := resp.StatusCode
 	if slices.ContainsFunc(e.check.Status, func(r StatusRange) bool { return r.From <= got && got <= r.To }) {
 		return nil
@@ -106,7 +112,7 @@ func (e *expectation) status(resp *http.Response) error {
 	return fmt.Errorf("status %d, want %s", got, strings.Join(want, ","))
 }
 
-func (e *expectation) body(body answerBody, doc any) error {
+func (e *likeness) body(body answerBody, doc any) error {
 	where := "the body"
 	if !body.whole {
 		where = fmt.Sprintf("the first %d KiB of the body", maxBody>>10)

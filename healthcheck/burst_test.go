@@ -261,6 +261,10 @@ func TestOverlapsAreBounded(t *testing.T) {
 func TestAMissBehindOurOwnCutStaysUnproven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ts, first := single()
+		for i := 0; first < 150*time.Millisecond || first > 190*time.Millisecond; i++ { // beside the turns of the control
+			ts[0].Instance = failover.InstanceName(fmt.Sprint("orders", i))
+			first = phase("van-1", ts[0])
+		}
 		miss := first + 2*time.Second
 		var n atomic.Int32
 		w := world{answer: func(ctx context.Context, tg Target, at time.Duration) error {
@@ -280,7 +284,7 @@ func TestAMissBehindOurOwnCutStaysUnproven(t *testing.T) {
 			return silent(ctx, tg, at)
 		}}
 		p := w.run(t, Config{Targets: ts, Controls: []Control{{"192.0.2.8:22"}}}, miss+1450*time.Millisecond)
-		h := p.History("orders", "a")
+		h := p.History(ts[0].Instance, "a")
 		check(t, "the newest", h[0].Outcome, OwnFault)
 		check(t, "the one before", h[1].Outcome, Miss)
 		if want := miss + 800*time.Millisecond; h[0].Sent.Sub(w.start) != want || !strings.HasPrefix(h[0].Reason, "unproven, since none of 1 controls is reachable") {

@@ -43,7 +43,13 @@ type order struct {
 type move struct {
 	watch  *watch
 	target *Target
+	how    how
+}
+
+// how is the way to probe a target: one of the two.
+type how struct {
 	probe  Probe
+	direct *direct
 }
 
 // muster checks a config and builds every probe that old, which may be nil,
@@ -58,16 +64,14 @@ func muster(c Config, old *crew) (order, error) {
 		c.OnReport = func(InstanceReport) {}
 	}
 	m := musterer{
-		order:    order{next: &crew{byName: map[failover.InstanceName]*instance{}}, heirs: map[*watch]*watch{}, done: make(chan struct{})},
-		newProbe: c.NewProbe, keep: c.Keep, old: map[string]*watch{},
+		order:  order{next: &crew{byName: map[failover.InstanceName]*instance{}}, heirs: map[*watch]*watch{}, done: make(chan struct{})},
+		config: c, old: map[string]*watch{}, shared: map[string]*likeness{},
 	}
-	if m.newProbe == nil {
+	if c.NewProbe == nil {
 		m.next.commands = NewCommands(MaxCommands)
 		if old != nil && old.commands != nil {
 			m.next.commands = old.commands
 		}
-		pc := ProbeConfig{Vantage: c.Vantage, Allow: c.Allow, Commands: m.next.commands}
-		m.newProbe = func(t Target) (Probe, error) { return NewProbe(t, pc) }
 	}
 	if old != nil {
 		m.rebuild = !slices.Equal(old.config.Allow, c.Allow)
@@ -102,10 +106,10 @@ func muster(c Config, old *crew) (order, error) {
 // musterer is a muster under way.
 type musterer struct {
 	order
-	newProbe func(Target) (Probe, error)
-	keep     Keep
-	rebuild  bool              // probes are bound to settings that have changed
-	old      map[string]*watch // by place; those that found theirs are taken out
+	config  Config
+	rebuild bool              // probes are bound to settings that have changed
+	old     map[string]*watch // by place; those that found theirs are taken out
+	shared  map[string]*likeness
 }
 
 // placeOf is what makes two targets of two configs the same one.
@@ -122,25 +126,39 @@ func (m *musterer) watch(t *Target) (*watch, error) {
 	if kept && !m.rebuild && reflect.DeepEqual(*t, *was.target) {
 		return was, nil
 	}
-	probe := Probe(nil)
+	var how how
 	if kept && !m.rebuild {
-		probe = was.probe
+		how.probe, how.direct = was.probe, was.direct
 	} else {
 		var err error
-		if probe, err = m.newProbe(*t); err != nil {
+		if how, err = m.make(t); err != nil {
 			return nil, err
 		}
 	}
 	if kept {
-		m.moved = append(m.moved, move{was, t, probe})
+		m.moved = append(m.moved, move{was, t, how})
 		return was, nil
 	}
-	w := &watch{target: t, probe: probe, history: newHistory(m.keep), place: -1}
+	w := &watch{target: t, probe: how.probe, direct: how.direct, history: newHistory(m.config.Keep), place: -1}
 	m.fresh = append(m.fresh, w)
 	if was != nil {
 		m.heirs[w] = was
 	}
 	return w, nil
+}
+
+// make makes the probe of a target, by the cheaper way where it is open.
+func (m *musterer) make(t *Target) (h how, err error) {
+	pc := ProbeConfig{Vantage: m.config.Vantage, Allow: m.config.Allow, Commands: m.next.commands}
+	switch {
+	case m.config.NewProbe != nil:
+		h.probe, err = m.config.NewProbe(*t)
+	case laneWorks && t.isDirect():
+		h.direct, err = newDirect(*t, pc, m.shared)
+	default:
+		h.probe, err = NewProbe(*t, pc)
+	}
+	return h, err
 }
 
 func (m *musterer) group(w *watch, t *Target) {
@@ -264,7 +282,7 @@ func (p *Prober) replace(o order) {
 		w.history = was.history
 	}
 	for _, m := range o.moved {
-		m.watch.target, m.watch.probe = m.target, m.probe
+		m.watch.target, m.watch.probe, m.watch.direct = m.target, m.how.probe, m.how.direct
 	}
 	for _, in := range o.next.instances {
 		for _, w := range in.watches {
@@ -287,7 +305,11 @@ func (p *Prober) discharge(old *crew) {
 			w.stop()
 		}
 	}
-	p.ready = slices.DeleteFunc(p.ready, func(f flight) bool { return f.watch.gone })
+	p.pad.ready.leave()
+	p.pad.direct.leave()
+	if p.pad.lane != nil {
+		p.pad.lane.leave(func(w *watch) bool { return w.gone })
+	}
 }
 
 // regrid gives a target that stays its turn in another round. What it was

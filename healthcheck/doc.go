@@ -9,6 +9,11 @@
 //
 // The [Prober] runs the probes of one vantage: each target on its own grid of
 // rounds, spread by a hash, one probe in flight per target, on a bounded pool.
+// Where it can (tcp and http to a literal address, on Linux) it probes over a
+// lane: sockets of its own in the scheduler's goroutine, in place of a
+// goroutine and timers for each probe. Both ways say the same. Where there is
+// less room than targets, who was looked at longest ago goes first, and who
+// waits too long is not looked at: that is our own fault.
 // A first miss starts a burst of re-checks so that the vote comes early. After
 // a vote turned down, confirming probes come at the end of the ride-out, so
 // that whoever decides has a fresh miss at that very moment. The probes of a

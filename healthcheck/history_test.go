@@ -52,7 +52,7 @@ func TestAFailureIsKeptWithPhaseTimingsAndAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := p.now.instances[0].watches[0]
-	o := flight{watch: w, target: w.target, probe: w.probe, due: time.Now()}.execute(t.Context())
+	o := flight{watch: w, target: w.target, probe: p.longWay(w), due: time.Now()}.execute(t.Context())
 	ob := o.observation()
 	if ob.Outcome != Miss || ob.Phase != PhaseRead || ob.Connect <= 0 || ob.Answer < 100*time.Millisecond || ob.Took < ob.Answer ||
 		ob.Remote.String() != l.Addr().String() || !ob.Local.IsValid() || ob.Reason == "" {

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"pointsman/internal/failover"
 )
 
 const (
@@ -29,17 +31,34 @@ const (
 // redirected, proxied or retried behind our back, and each phase is seen.
 type exchange struct {
 	dial    *dialer
-	shake   *shaker // nil for plain http
-	request *http.Request
+	shake   *shaker       // nil for plain http
+	request *http.Request // what the parser of the answer has to know of it
 	wire    []byte
 	want    expectation
 }
 
 func httpProbe(d *dialer, t Target, c ProbeConfig) (Probe, error) {
-	scheme := "http"
-	x := &exchange{dial: d}
+	like, err := newLikeness(t.Check)
+	if err != nil {
+		return nil, err
+	}
+	x := &exchange{dial: d, request: requestOf(t.Check), want: expectation{like, t.Identity}}
 	if t.Check.isTLS() {
-		scheme, x.shake = "https", newShaker(t)
+		x.shake = newShaker(t)
+	}
+	if x.wire, err = wireOf(t, c.Vantage); err != nil {
+		return nil, err
+	}
+	return x.probe, nil
+}
+
+func requestOf(c Check) *http.Request { return &http.Request{Method: c.Method} }
+
+// wireOf makes the bytes of the request. The check has its defaults.
+func wireOf(t Target, v failover.VantageName) ([]byte, error) {
+	scheme := "http"
+	if t.Check.isTLS() {
+		scheme = "https"
 	}
 	host := t.hostHeader()
 	req, err := http.NewRequest(t.Check.Method, scheme+"://"+host+t.Check.Path, nil)
@@ -48,7 +67,7 @@ func httpProbe(d *dialer, t Target, c ProbeConfig) (Probe, error) {
 	}
 	req.Host = host
 	req.Close = true
-	req.Header.Set("User-Agent", "pointsman-probe ("+clean(string(c.Vantage), 64)+")")
+	req.Header.Set("User-Agent", "pointsman-probe ("+clean(string(v), 64)+")")
 	req.Header.Set("Accept", "*/*")
 	for name, value := range t.Check.Headers {
 		req.Header.Set(name, value)
@@ -57,11 +76,7 @@ func httpProbe(d *dialer, t Target, c ProbeConfig) (Probe, error) {
 	if err := req.Write(&wire); err != nil {
 		return nil, fmt.Errorf("check: write request: %w", err)
 	}
-	x.request, x.wire = req, wire.Bytes()
-	if x.want, err = newExpectation(t); err != nil {
-		return nil, err
-	}
-	return x.probe, nil
+	return bytes.Clone(wire.Bytes()), nil
 }
 
 func (x *exchange) probe(ctx context.Context) (err error) {
@@ -105,17 +120,23 @@ func (x *exchange) talk(ctx context.Context, conn net.Conn, tr *Trace) (*http.Re
 	if _, err := conn.Write(x.wire); err != nil {
 		return nil, answerBody{}, fmt.Errorf("write request: %w", plain(err, limitOf(ctx, start)))
 	}
+	return readAnswer(conn, x.request, tr, limitOf(ctx, start))
+}
+
+// readAnswer reads an answer, as far as it is looked at; within is the time
+// that it had, for messages.
+func readAnswer(r io.Reader, req *http.Request, tr *Trace, within time.Duration) (*http.Response, answerBody, error) {
 	tr.Phase = PhaseRead
-	limit := &io.LimitedReader{R: conn, N: maxHeader}
+	limit := &io.LimitedReader{R: r, N: maxHeader}
 	br := bufio.NewReader(limit)
-	resp, err := x.header(br)
+	resp, err := readHeader(br, req)
 	if err != nil {
 		if limit.N <= 0 {
 			err = fmt.Errorf("headers are larger than %d KiB", maxHeader>>10)
 		} else if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			err = errors.New("connection closed before an answer")
 		}
-		return nil, answerBody{}, fmt.Errorf("read answer: %w", plain(err, limitOf(ctx, start)))
+		return nil, answerBody{}, fmt.Errorf("read answer: %w", plain(err, within))
 	}
 	limit.N = 2 * maxBody // chunk framing comes on top of the body
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
@@ -125,15 +146,15 @@ func (x *exchange) talk(ctx context.Context, conn net.Conn, tr *Trace) (*http.Re
 		if limit.N <= 0 {
 			err = errors.New("framing is larger than the body")
 		}
-		return nil, answerBody{}, fmt.Errorf("read body: %w", plain(err, limitOf(ctx, start)))
+		return nil, answerBody{}, fmt.Errorf("read body: %w", plain(err, within))
 	}
 	return resp, body, nil
 }
 
-// header reads the final answer past interim ones (RFC 9110 section 15.2).
-func (x *exchange) header(br *bufio.Reader) (*http.Response, error) {
+// readHeader reads the final answer past interim ones (RFC 9110 section 15.2).
+func readHeader(br *bufio.Reader, req *http.Request) (*http.Response, error) {
 	for range maxEarly {
-		resp, err := http.ReadResponse(br, x.request)
+		resp, err := http.ReadResponse(br, req)
 		if err != nil {
 			return nil, err
 		}

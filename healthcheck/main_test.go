@@ -19,6 +19,9 @@ func TestMain(m *testing.M) {
 		serveBenchmark()
 		return
 	}
+	if os.Getenv(scaleServer) != "" {
+		serveScale()
+	}
 	goleak.VerifyTestMain(m)
 }
 

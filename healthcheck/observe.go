@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"pointsman/internal/failover"
@@ -33,11 +34,7 @@ func (f flight) execute(ctx context.Context) outcome {
 	o := outcome{flight: f}
 	t := f.target
 	o.number, o.sent = w.start()
-	if late := o.sent.Sub(f.due); late > startSlack(*t) {
-		// It would say something of the moment, but a prober that cannot keep
-		// its schedule cannot be trusted with deadlines either.
-		o.done, o.kind, o.trace.Phase = o.sent, OwnFault, PhaseSchedule
-		o.err = Own(fmt.Errorf("%w: %s behind", ErrLate, late.Round(time.Millisecond)))
+	if o.behind() {
 		return o
 	}
 	pctx, cancel := context.WithTimeout(WithTrace(ctx, &o.trace), t.Timeout)
@@ -46,26 +43,58 @@ func (f flight) execute(ctx context.Context) outcome {
 	defer w.end(o.number)
 	o.err = guarded(pctx, f.probe)
 	o.done = time.Now()
-	switch took := o.done.Sub(o.sent); {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		o.err = Own(fmt.Errorf("ended by us: %w", context.Cause(ctx)))
-	case o.err != nil && took > t.Timeout+minSlack:
-		// We woke up long after the deadline: the answer may have waited.
-		o.trace.Phase = PhaseSchedule
-		o.err = Own(fmt.Errorf("%w: noticed after %s that %s had passed", ErrLate, took.Round(time.Millisecond), t.Timeout))
-	case isOwn(o.err):
-		o.err = Own(o.err)
+	}
+	o.judge()
+	return o
+}
+
+// behind says that the probe would start too late, and ends it.
+func (o *outcome) behind() bool {
+	late := o.sent.Sub(o.due)
+	if late <= startSlack(*o.target) {
+		return false
+	}
+	// It would say something of the moment, but a prober that cannot keep its
+	// schedule cannot be trusted with deadlines either.
+	o.done, o.kind, o.trace.Phase = o.sent, OwnFault, PhaseSchedule
+	o.err = Own(fmt.Errorf("%w: %s behind", ErrLate, late.Round(time.Millisecond)))
+	return true
+}
+
+// judge says what kind of outcome the error means.
+func (o *outcome) judge() {
+	took, lost := o.done.Sub(o.sent), time.Duration(0)
+	if o.lost != nil {
+		lost = time.Duration(o.lost.Load() - o.lostBefore)
 	}
 	switch {
 	case o.err == nil:
 		o.kind, o.trace.Phase = Success, PhaseDone
+		return
 	case errors.Is(o.err, ErrOwn):
-		o.kind = OwnFault
-	default:
-		o.kind = Miss
+	case took > o.target.Timeout+minSlack:
+		// We woke up long after the deadline: the answer may have waited.
+		o.trace.Phase = PhaseSchedule
+		o.err = Own(fmt.Errorf("%w: noticed after %s that %s had passed", ErrLate, took.Round(time.Millisecond), o.target.Timeout))
+	case isTimeout(o.err) && lost > o.target.Timeout/lostShare:
+		// The cluster had less time than it was promised: we may have asked
+		// late, and an answer may have come while nobody looked.
+		o.trace.Phase = PhaseSchedule
+		o.err = Own(fmt.Errorf("%w: this process stood still for %s of the %s that the answer had", ErrLate, lost.Round(time.Millisecond), o.target.Timeout))
+	case isOwn(o.err):
+		o.err = Own(o.err)
 	}
-	return o
+	o.kind = Miss
+	if errors.Is(o.err, ErrOwn) {
+		o.kind = OwnFault
+	}
 }
+
+// lostShare is the part of its timeout that a probe may lose to our own
+// standing still and yet count its silence as a miss.
+const lostShare = 8
 
 // guarded turns a panic into a fault of our own.
 func guarded(ctx context.Context, probe Probe) (err error) {
@@ -93,12 +122,7 @@ func (o outcome) observation() Observation {
 // one and reports.
 func (p *Prober) observe(o outcome) {
 	w := o.watch
-	if o.overlaps {
-		p.extra--
-	}
-	if o.waits {
-		p.busy--
-	}
+	p.pad.landed(o.flight)
 	if w.gone {
 		return
 	}
@@ -112,7 +136,7 @@ func (p *Prober) observe(o outcome) {
 		o.kind, o.err = OwnFault, Own(fmt.Errorf("unproven, since %s: %w", before, o.err))
 	}
 	ripe := w.landed(o)
-	now := time.Now()
+	now, quiet := time.Now(), w.saidWell
 	for _, o := range ripe {
 		for _, o := range p.weigh(o) {
 			p.tally(o)
@@ -132,6 +156,8 @@ func (p *Prober) observe(o outcome) {
 	case len(ripe) == 0:
 	case w.instance == nil:
 		p.observeControl(w, before, now)
+	case quiet && w.well():
+		p.soon(w.instance, now)
 	default:
 		p.report(w.instance, now)
 	}
@@ -145,7 +171,7 @@ func (p *Prober) tally(o outcome) {
 	w.heard(o)
 	p.count(func(s *Stats) {
 		w.history.add(o.observation())
-		s.Waiting = len(p.ready)
+		s.Waiting, s.Behind = p.pad.ready.n+p.pad.direct.n, max(o.sent.Sub(o.due), 0)
 		switch o.kind {
 		case Success:
 			s.Successes++
@@ -191,11 +217,51 @@ func (p *Prober) report(in *instance, now time.Time) {
 	}
 	for i, w := range in.watches {
 		r.Clusters[i] = p.vote(w, now)
+		w.said, w.saidWell = w.counts, r.Clusters[i].Vote == failover.Up && w.well()
 	}
+	in.speakAt = time.Time{}
 	p.mu.Lock()
 	in.latest = r
 	p.mu.Unlock()
 	p.now.config.OnReport(r)
+}
+
+// well says that there is no news in the newest probe as long as the one
+// before was like it.
+func (w *watch) well() bool {
+	return !w.own && w.lastError == "" && len(w.warnings) == 0 && w.count.Vote() == failover.Up
+}
+
+// hushTime is how long a report without news waits for the other clusters of
+// its instance, which are probed at the same moment: one message does for all.
+const hushTime = 20 * time.Millisecond
+
+// soon reports an instance of which there is no news: when all its clusters
+// have been probed, or in a moment.
+func (p *Prober) soon(in *instance, now time.Time) {
+	for _, w := range in.watches {
+		if w.said == w.counts {
+			if in.speakAt.IsZero() {
+				in.speakAt = now.Add(hushTime)
+				p.hush = append(p.hush, in)
+			}
+			return
+		}
+	}
+	p.report(in, now)
+}
+
+// speak reports the instances that have waited long enough.
+func (p *Prober) speak(now time.Time) {
+	n := 0
+	for ; n < len(p.hush) && !p.hush[n].speakAt.After(now); n++ {
+		if in := p.hush[n]; !in.speakAt.IsZero() && p.now.byName[in.name] == in {
+			p.report(in, now)
+		}
+	}
+	if p.hush = slices.Delete(p.hush, 0, n); len(p.hush) == 0 {
+		p.hush = nil
+	}
 }
 
 // sick is why the vantage abstains from the instance as a whole, or empty.

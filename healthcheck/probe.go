@@ -1,6 +1,7 @@
 package healthcheck
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,9 +96,7 @@ func newSingle(t Target, c ProbeConfig) (Probe, error) {
 		return nil, errors.New("check.ca_file: is not loaded into ca")
 	}
 	t.Check = t.Check.withDefaults()
-	if t.Check.Slow == 0 {
-		t.Check.Slow = t.Timeout / 2
-	}
+	t.Check.Slow = t.slow()
 	d := newDialer(t, c)
 	if err := d.checkLiteral(); err != nil {
 		return nil, fmt.Errorf("address: %w", err)
@@ -134,6 +133,9 @@ func newSingle(t Target, c ProbeConfig) (Probe, error) {
 		return err
 	}, nil
 }
+
+// slow is when a success carries a warning.
+func (t *Target) slow() time.Duration { return cmp.Or(t.Check.Slow, t.Timeout/2) }
 
 // classify marks the faults of our own.
 func classify(ctx context.Context, err error) error {

@@ -27,7 +27,8 @@ type Config struct {
 	// called from one goroutine and must return at once.
 	OnReport func(InstanceReport)
 
-	// NewProbe makes the probe of a target; nil is the package's own NewProbe.
+	// NewProbe makes the probe of a target; nil is the package's own, which
+	// probes some targets without a goroutine.
 	NewProbe func(Target) (Probe, error)
 
 	// WatchTargets is how many targets may have a held-open connection beside
@@ -35,12 +36,7 @@ type Config struct {
 	WatchTargets int
 }
 
-const (
-	maxWorkers = 256
-	// maxOverlap is how many probes of all bursts together may overlap others
-	// of their targets. They do not take workers.
-	maxOverlap = 64
-)
+const maxWorkers = 256
 
 // Validate returns every fault; paths are targets[i].… and the like.
 func (c Config) Validate() []Fault {
@@ -78,9 +74,8 @@ type Prober struct {
 	now       *crew // what is probed
 	queue     queue
 	watching  []*watch // have a held-open connection beside their probes
-	ready     []flight // due, waiting until fewer than Workers probes are under way
-	busy      int      // probes under way that count against Workers
-	extra     int      // overlapping probes in flight
+	pad       pad
+	hush      []*instance // whose report waits for the other clusters
 	results   chan outcome
 	nudges    chan nudge // of the watches
 	allNudges bucket
@@ -99,10 +94,11 @@ type Prober struct {
 
 // Stats counts since the start.
 type Stats struct {
-	Successes, Misses, OwnFaults uint64 // finished probes, controls included
-	Late                         uint64 // of the faults of our own, those for lateness
-	Stalls                       uint64 // times that the scheduler itself was held up
-	Waiting                      int    // targets that are due and wait for a worker
+	Successes, Misses, OwnFaults uint64        // finished probes, controls included
+	Late                         uint64        // of the faults of our own, those for lateness
+	Stalls                       uint64        // times that the scheduler itself was held up
+	Waiting                      int           // targets that are due and wait for their turn
+	Behind                       time.Duration // of its plan, when the newest probe was sent
 	Nudges                       map[NudgeEnd]uint64
 	Held                         HeldStats
 }
@@ -114,7 +110,7 @@ func NewProber(c Config) (*Prober, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Prober{now: &crew{}, results: make(chan outcome), nudges: make(chan nudge), orders: make(chan order)}
+	p := &Prober{now: &crew{}, pad: newPad(), results: make(chan outcome), nudges: make(chan nudge), orders: make(chan order)}
 	p.obey(o)
 	return p, nil
 }
@@ -139,30 +135,37 @@ func (p *Prober) schedule(ctx context.Context, g *errgroup.Group) error {
 	p.rewatch(ctx, g)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer func() {
+		if p.pad.lane != nil {
+			p.pad.lane.close()
+		}
+	}()
 	last := look(time.Now())
+	var wake time.Time // when the timer was to end, zero where it was not set
 	for {
 		now := time.Now()
 		if gap := slept(last, look(now)); gap > 0 {
 			p.stalled(now, gap)
 		}
 		last = look(now)
-		for w := p.queue.take(now); w != nil; w = p.queue.take(now) {
-			p.dispatch(ctx, g, w, now)
+		if !wake.IsZero() {
+			p.pad.lookedAway(now.Sub(wake))
 		}
-		for len(p.ready) > 0 && p.busy < p.now.config.Workers {
-			f := p.ready[0]
-			p.ready[0] = flight{}
-			p.ready = p.ready[1:]
-			p.busy++
-			p.launch(ctx, g, f)
-		}
+		wake = p.turnTo(ctx, g, now)
+		p.pad.lookedAway(time.Since(now))
 		timer.Stop()
-		if len(p.queue) > 0 {
-			timer.Reset(p.queue[0].due.Sub(now))
+		if !wake.IsZero() {
+			timer.Reset(time.Until(wake))
+		}
+		var woken <-chan events
+		if p.pad.lane != nil {
+			woken = p.pad.lane.woken
 		}
 		select {
 		case <-ctx.Done():
 			return nil
+		case e := <-woken:
+			p.pad.lane.handle(e, time.Now())
 		case o := <-p.results:
 			p.observe(o)
 		case n := <-p.nudges:
@@ -173,6 +176,32 @@ func (p *Prober) schedule(ctx context.Context, g *errgroup.Group) error {
 		case <-timer.C:
 		}
 	}
+}
+
+// turnTo does whatever is due and returns when something will be again; zero
+// for never.
+func (p *Prober) turnTo(ctx context.Context, g *errgroup.Group, now time.Time) (wake time.Time) {
+	if p.pad.lane != nil {
+		p.pad.lane.expire(now)
+	}
+	for w := p.queue.take(now); w != nil; w = p.queue.take(now) {
+		p.dispatch(ctx, g, w, now)
+	}
+	wake = p.start(ctx, g, now)
+	p.speak(now)
+	if len(p.hush) > 0 {
+		wake = sooner(wake, p.hush[0].speakAt)
+	}
+	if len(p.queue) > 0 {
+		wake = sooner(wake, p.queue[0].due)
+	}
+	if p.pad.lane != nil {
+		wake = sooner(wake, p.pad.lane.due())
+	}
+	if p.pad.flying() {
+		wake = sooner(wake, now.Add(pulse))
+	}
+	return wake
 }
 
 // spread gives targets their place in the round: the next turn of their grid.
@@ -205,12 +234,15 @@ func (p *Prober) dispatch(ctx context.Context, g *errgroup.Group, w *watch, now 
 	if lag := now.Sub(w.due); lag > stallBound {
 		p.stalled(now, lag)
 	}
-	f := flight{watch: w, target: w.target, probe: w.probe, due: w.due, overlaps: w.flying > 0, waits: w.instance != nil && w.flying == 0}
+	f := flight{
+		watch: w, target: w.target, probe: w.probe, direct: w.direct, due: w.due,
+		overlaps: w.flying > 0, waits: w.instance != nil && w.flying == 0,
+	}
 	if f.overlaps {
-		if _, ok := w.overlap(now); !ok || p.extra >= maxOverlap {
+		if _, ok := w.overlap(now); !ok || !p.pad.room(f) {
 			return // no longer wanted, or enough for now; the end of a probe plans the next
 		}
-		p.extra++
+		p.pad.overlapping(f, 1)
 	}
 	w.flying++
 	w.asked = now
@@ -218,23 +250,12 @@ func (p *Prober) dispatch(ctx context.Context, g *errgroup.Group, w *watch, now 
 		p.queue.put(w, due)
 	}
 	if f.waits {
-		p.ready = append(p.ready, f)
+		p.pad.line(f).put(f)
 		return
 	}
 	// Controls never wait for others: there are few, one in flight each. Nor
 	// do overlapping probes hold up a target that has its turn.
 	p.launch(ctx, g, f)
-}
-
-// launch starts one probe.
-func (p *Prober) launch(ctx context.Context, g *errgroup.Group, f flight) {
-	g.Go(func() error {
-		select {
-		case <-ctx.Done():
-		case p.results <- f.execute(ctx):
-		}
-		return nil
-	})
 }
 
 func (p *Prober) stalled(now time.Time, lag time.Duration) {

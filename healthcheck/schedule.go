@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pointsman/internal/failover"
@@ -19,16 +20,20 @@ import (
 type watch struct {
 	target   *Target   // never written to; a Reload puts another in its place
 	instance *instance // nil for a control
-	probe    Probe
+	probe    Probe     // nil for a direct one that had no need of it yet
+	direct   *direct   // nil when the probe needs a goroutine
 	history  history
 
-	grid   time.Time // the next turn of its rounds
-	due    time.Time // when it is probed next
-	place  int       // in the queue, -1 when it is not there
-	asked  time.Time // when the newest probe was handed out
-	flying int       // probes that are under way or wait for a worker
-	early  []outcome // have ended before one that was sent earlier
-	counts uint64    // probes that were counted
+	grid     time.Time // the next turn of its rounds
+	due      time.Time // when it is probed next
+	place    int       // in the queue, -1 when it is not there
+	asked    time.Time // when the newest probe was handed out
+	flying   int       // probes that are under way or wait for a worker
+	early    []outcome // have ended before one that was sent earlier
+	counts   uint64    // probes that were counted
+	launched time.Time // when the newest probe really set out
+	said     uint64    // of counts, when the instance was reported last
+	saidWell bool      // the vote was up then, and nothing else to tell
 
 	gone bool // no longer in the config: what comes back counts nowhere
 
@@ -66,12 +71,15 @@ type watch struct {
 
 // flight is one probe on its way.
 type flight struct {
-	watch    *watch
-	target   *Target // as it was when the probe was handed out
-	probe    Probe   // likewise
-	due      time.Time
-	overlaps bool // another probe of the target was in flight when it was handed out
-	waits    bool // counts against Workers
+	watch      *watch
+	target     *Target       // as it was when the probe was handed out
+	probe      Probe         // likewise
+	direct     *direct       // likewise
+	lost       *atomic.Int64 // how long the scheduler looked away, in all
+	lostBefore int64         // that, when the probe set out
+	due        time.Time
+	overlaps   bool // another probe of the target was in flight when it was handed out
+	waits      bool // counts against Workers
 }
 
 // ending stops a probe that is under way.
@@ -140,13 +148,17 @@ type instance struct {
 	watches    []*watch // sorted by cluster
 	targets    []Target // only while it is put together
 	round      time.Duration
+	speakAt    time.Time      // when a report that waits is made; zero when none does
 	latest     InstanceReport // guarded by the Prober's mutex
 }
 
 // phase spreads the first turns over one round, the same way at every start.
+// The clusters of an instance have the same, so that one report tells of all,
+// and there are at most 1024, so that many targets wake us no more often.
 func phase(v failover.VantageName, t Target) time.Duration {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", v, t.Instance, t.Cluster))
-	return time.Duration(binary.BigEndian.Uint64(sum[:8]) % uint64(t.Round))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q", v, t.Instance))
+	beat := max(t.Round/1024, 1)
+	return time.Duration(binary.BigEndian.Uint64(sum[:8])%uint64(t.Round/beat)) * beat
 }
 
 // add counts one probe.

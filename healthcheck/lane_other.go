@@ -1,0 +1,33 @@
+//go:build !linux
+
+package healthcheck
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// laneWorks: elsewhere every probe has a goroutine.
+const laneWorks = false
+
+type (
+	events struct{}
+	lane   struct {
+		woken chan events
+		busy  atomic.Int32
+	}
+)
+
+func openLane(context.Context, func(func() error), func(outcome)) (*lane, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (*lane) close()                   {}
+func (*lane) leave(func(*watch) bool)  {}
+func (*lane) full() bool               { return true }
+func (*lane) start(flight)             {}
+func (*lane) handle(events, time.Time) {}
+func (*lane) expire(time.Time)         {}
+func (*lane) due() time.Time           { return time.Time{} }

@@ -1,0 +1,178 @@
+package healthcheck
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// maxOverlap is how many probes of all bursts together may overlap others
+	// of their targets and need a goroutine each, maxDirectOverlap how many of
+	// those that do not. They take no room from targets that have their turn.
+	maxOverlap       = 64
+	maxDirectOverlap = 2048
+	// volley is how many probes are started before answers are looked at.
+	volley = 64
+)
+
+// pad is where probes start from: those that need a goroutine, at most Workers
+// at a time, and the direct ones.
+type pad struct {
+	ready, direct lineup
+	busy          int // probes under way that count against Workers
+	extra         int // overlapping probes in flight
+	directExtra   int // those of them that are direct
+	lane          *lane
+	noLane        bool // it could not be had: direct probes take a goroutine, too
+
+	lost *atomic.Int64 // how long the scheduler was not looking, in all; nanoseconds
+}
+
+func newPad() pad { return pad{ready: newLineup(), direct: newLineup(), lost: new(atomic.Int64)} }
+
+// room says whether one more probe may overlap others of its target.
+func (a *pad) room(f flight) bool {
+	if f.direct != nil {
+		return a.directExtra < maxDirectOverlap
+	}
+	return a.extra < maxOverlap
+}
+
+// overlapping counts a probe that overlaps others, or the end of one.
+func (a *pad) overlapping(f flight, n int) {
+	if f.direct != nil {
+		a.directExtra += n
+	} else {
+		a.extra += n
+	}
+}
+
+// landed gives back the room that a probe took.
+func (a *pad) landed(f flight) {
+	if f.overlaps {
+		a.overlapping(f, -1)
+	}
+	if f.waits && f.direct == nil {
+		a.busy--
+	}
+}
+
+// line is where a flight waits.
+func (a *pad) line(f flight) *lineup {
+	if f.direct != nil {
+		return &a.direct
+	}
+	return &a.ready
+}
+
+// start launches what waits as far as there is room, and ends what has waited
+// too long. It returns when it wants to be asked again; zero for never.
+func (p *Prober) start(ctx context.Context, g *errgroup.Group, now time.Time) time.Time {
+	for _, l := range []*lineup{&p.pad.ready, &p.pad.direct} {
+		for f, ok := l.late(now); ok; f, ok = l.late(now) {
+			p.miss(f)
+		}
+	}
+	for p.pad.ready.n > 0 && p.pad.busy < p.now.config.Workers {
+		f, _ := p.pad.ready.next()
+		p.pad.busy++
+		p.launch(ctx, g, f)
+	}
+	for range volley {
+		if p.pad.direct.n == 0 || p.pad.lane != nil && p.pad.lane.full() {
+			break
+		}
+		f, _ := p.pad.direct.next()
+		p.launch(ctx, g, f)
+	}
+	if p.pad.direct.n > 0 && (p.pad.lane == nil || !p.pad.lane.full()) {
+		return now
+	}
+	return sooner(p.pad.ready.due(), p.pad.direct.due())
+}
+
+// miss ends a flight that came too late to start.
+func (p *Prober) miss(f flight) {
+	o := outcome{flight: f}
+	if f.direct == nil {
+		p.pad.busy++ // as if it had been launched
+	}
+	o.number, o.sent = f.watch.start()
+	o.behind()
+	p.observe(o)
+}
+
+// launch starts one probe.
+func (p *Prober) launch(ctx context.Context, g *errgroup.Group, f flight) {
+	f.watch.launched = time.Now()
+	f.lost, f.lostBefore = p.pad.lost, p.pad.lost.Load()
+	if f.direct != nil {
+		if p.openLane(ctx, g) {
+			p.pad.lane.start(f)
+			return
+		}
+		f.probe = p.longWay(f.watch)
+	}
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+		case p.results <- f.execute(ctx):
+		}
+		return nil
+	})
+}
+
+// openLane opens the lane for the first direct probe.
+func (p *Prober) openLane(ctx context.Context, g *errgroup.Group) bool {
+	if p.pad.lane == nil && !p.pad.noLane {
+		l, err := openLane(ctx, g.Go, p.observe)
+		p.pad.lane, p.pad.noLane = l, err != nil
+	}
+	return p.pad.lane != nil
+}
+
+// longWay is the probe of a direct target that needs a goroutine.
+func (p *Prober) longWay(w *watch) Probe {
+	if w.probe == nil {
+		c := p.now.config
+		probe, err := NewProbe(*w.target, ProbeConfig{Vantage: c.Vantage, Allow: c.Allow})
+		if err != nil {
+			err = Own(fmt.Errorf("make the probe: %w", err))
+			probe = func(context.Context) error { return err }
+		}
+		w.probe = probe
+	}
+	return w.probe
+}
+
+const (
+	// blink is how long the scheduler may look away without counting it.
+	blink = 10 * time.Millisecond
+	// pulse is how often it wakes at least while probes are under way, so that
+	// it notices when it was stopped.
+	pulse = 50 * time.Millisecond
+)
+
+// lookedAway counts time in which nobody looked at what had come.
+func (a *pad) lookedAway(d time.Duration) {
+	if d > blink {
+		a.lost.Add(int64(d))
+	}
+}
+
+// flying says that probes are under way.
+func (a *pad) flying() bool {
+	return a.busy > 0 || a.extra > 0 || a.lane != nil && a.lane.busy.Load() > 0
+}
+
+// sooner is the earlier of two moments, where zero is never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
