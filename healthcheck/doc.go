@@ -7,6 +7,15 @@
 // its own, so neither a warm connection nor the present value of the name can
 // hide a fault. A healthy answer from the wrong cluster is a miss.
 //
+// A command ([ExecCheck]) is the exception: it makes its own connections. It
+// runs with our rights, so it comes from the config alone, in a clean
+// environment and a process group that is killed as a whole.
+//
+// Several checks of a target make one probe, by the rule [All] or [Any]. They
+// run at the same time, each over its own connection, within one deadline.
+// What neither rule can tell for sure is never taken for a miss, and the wrong
+// cluster is one under both.
+//
 // The [Prober] runs the probes of one vantage: each target on its own grid of
 // rounds, spread by a hash, one probe in flight per target, on a bounded pool.
 // Where it can (tcp and http to a literal address, on Linux) it probes over a

@@ -300,3 +300,79 @@ func TestSlowAnswerIsAWarningOnly(t *testing.T) {
 		t.Fatalf("got %v with warnings %q", err, tr.Warnings)
 	}
 }
+
+// raw answers each connection with bytes of its own making, without end where
+// it likes, and says when it has stopped.
+func raw(t *testing.T, answer func(w io.Writer) error) string {
+	l := listen(t)
+	done := make(chan struct{})
+	t.Cleanup(func() { l.Close(); <-done })
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Read(make([]byte, 4096))
+			answer(c)
+			c.Close()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// forever writes until the other side has had enough.
+func forever(w io.Writer, text string) error {
+	page := []byte(strings.Repeat(text, 1+4096/len(text)))
+	for {
+		if _, err := w.Write(page); err != nil {
+			return err
+		}
+	}
+}
+
+// Whatever has no end is cut off at its bound, long before the timeout, and
+// named. Each server stops writing, since the probe hangs up on it.
+func TestHTTPAnswersWithoutEndAreBoundedAndNamed(t *testing.T) {
+	const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+	for name, tc := range map[string]struct{ head, endless, says string }{
+		"status line":       {"HTTP/1.1 200 ", "x", "headers are larger than 32 KiB"},
+		"headers":           {"HTTP/1.1 200 OK\r\n", "X-A: b\r\n", "headers are larger than 32 KiB"},
+		"one header":        {"HTTP/1.1 200 OK\r\nX-A: ", "x", "headers are larger than 32 KiB"},
+		"interim answers":   {"", "HTTP/1.1 103 Early Hints\r\n\r\n", "more than 8 interim answers"},
+		"their headers":     {"HTTP/1.1 103 Early Hints\r\n", "Link: </a>\r\n", "headers are larger than 32 KiB"},
+		"a chunk's size":    {chunked, "0", "too long"},
+		"chunk extensions":  {chunked + "1;", "x", "too long"},
+		"tiny chunks":       {chunked, "1;" + strings.Repeat("x", 40) + "\r\na\r\n", ""},
+		"trailers":          {chunked + "1\r\na\r\n0\r\n", "X-A: b\r\n", "long trailer"},
+		"a body":            {"HTTP/1.1 200 OK\r\n\r\n", "x", "healthy"},
+		"a body in chunks":  {chunked, "1000\r\n" + strings.Repeat("x", 4096) + "\r\n", "healthy"},
+		"accept and close":  {"HTTP/1.1 200 OK\r\n", "", "connection closed before an answer"},
+		"junk after a body": {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "junk", "healthy"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr := raw(t, func(w io.Writer) error {
+				io.WriteString(w, tc.head)
+				if tc.endless == "" {
+					return nil
+				}
+				return forever(w, tc.endless)
+			})
+			start := time.Now()
+			_, err := probe(t, target(HTTP, addr))
+			if took := time.Since(start); took > 4*time.Second {
+				t.Errorf("it was read for %s", took)
+			}
+			if tc.says == "healthy" {
+				if err != nil {
+					t.Fatalf("got %v", err)
+				}
+				return
+			}
+			if err == nil || isOwn(err) || !strings.Contains(err.Error(), tc.says) {
+				t.Fatalf("got %v, want %q", err, tc.says)
+			}
+		})
+	}
+}

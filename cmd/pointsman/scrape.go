@@ -33,6 +33,7 @@ var described = []struct {
 	{"pointsman_active", "1 for the cluster that the record says the name points at.", []string{"instance", "cluster"}},
 	{"pointsman_verdict", "1 for what the quorum says of the cluster.", []string{"instance", "cluster", "verdict"}},
 	{"pointsman_vote", "What the vantage says of the cluster: 1 up, 0 unknown, -1 down.", []string{"instance", "cluster", "vantage"}},
+	{"pointsman_certificate_days", "Days until the certificate ends that the newest success of the vantage showed; below 0 when it has ended. Missing without TLS.", []string{"instance", "cluster", "vantage"}},
 	{"pointsman_report_age_seconds", "Age of the newest report of the vantage; absent before the first.", []string{"instance", "vantage"}},
 	{"pointsman_mode", "1 for the mode that the instance is in.", []string{"instance", "mode"}},
 	{"pointsman_epoch", "Epoch of the instance.", []string{"instance"}},
@@ -164,6 +165,9 @@ func (r reading) instance(v failover.View) {
 		}
 		for _, x := range c.Votes {
 			r.gauge("vote", signOf(x.Vote), name, string(c.Name), string(x.Vantage))
+			if !x.CertificateEnds.IsZero() {
+				r.gauge("certificate_days", time.Until(x.CertificateEnds).Hours()/24, name, string(c.Name), string(x.Vantage))
+			}
 			if x.AgeMS >= 0 {
 				ages[x.Vantage] = float64(x.AgeMS) / 1000
 			}
