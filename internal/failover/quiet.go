@@ -7,18 +7,23 @@ import (
 )
 
 // calm says that nothing is under way and nothing is missing: the next Tick may
-// wait a whole round. It looks at the tallies of the last Step.
+// wait a whole round. It goes by what the last Step counted.
 func (s *State) calm(p *Policy) bool {
-	if !s.found || !s.adopted || s.rec.Op != nil || s.pending != nil || len(s.queue) > 0 || s.correlated || s.kept == nil || !s.adoptAt.IsZero() {
+	if !s.found || !s.adopted || s.rec.Op != nil || s.pending != nil || len(s.queue) > 0 || s.correlated || !s.bothUp || !s.adoptAt.IsZero() {
 		return false
-	}
-	for _, c := range p.Clusters {
-		if t, ok := s.kept.tallies[c]; !ok || t.verdict != Up || t.downs > 0 {
-			return false
-		}
 	}
 	for _, n := range s.rec.Names {
 		if n.Want != nil || !n.Embedded && (!s.names[n.Name].fresh || s.names[n.Name].read.Err != "") {
+			return false
+		}
+	}
+	return true
+}
+
+// agreedUp reads it off the tallies of the Step at hand.
+func (s *State) agreedUp(p *Policy) bool {
+	for _, c := range p.Clusters {
+		if t, ok := s.kept.tallies[c]; !ok || t.verdict != Up || t.downs > 0 {
 			return false
 		}
 	}

@@ -27,7 +27,8 @@ type State struct {
 	resuming bool
 
 	sights map[VantageName]sight
-	kept   *kept
+	kept   *kept // only within a Step
+	bothUp bool  // at the end of the last Step every domain that voted said up, and a quorum did, of both clusters
 	clocks map[clockKey]clock
 	// correlated is set while both clusters were lost together and neither
 	// has been up for ride_out since.

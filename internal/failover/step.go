@@ -19,7 +19,10 @@ func Step(s State, p *Policy, e Event, now time.Time) (State, []Action) {
 	next.refreshCorrelated(p, now)
 	t.refreshFacts()
 	t.decide()
-	return next, t.actions()
+	out := t.actions()
+	next.bothUp = next.agreedUp(p)
+	next.kept = nil // thousands of states wait in memory; whoever looks counts again
+	return next, out
 }
 
 // turn is one call of Step at work.
