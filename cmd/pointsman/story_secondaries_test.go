@@ -2,6 +2,8 @@ package main
 
 import (
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -44,9 +46,13 @@ func TestSecondaries(t *testing.T) {
 
 	w.strangers(t)
 
-	// The program is killed three times. Nobody asks the dead.
-	for _, target := range []string{secondB, secondA, secondB} {
+	// The program is killed three times, once between a change of the file and
+	// its next start. Nobody asks the dead.
+	for i, target := range []string{secondB, secondA, secondB} {
 		ctl.kill()
+		if i == 1 {
+			w.edit(t, "ns1.lab.test.: [127.0.0.1]", "ns1.lab.test.: [127.0.0.1]\n        more.lab.test.: [127.0.0.9]")
+		}
 		for _, s := range w.servers {
 			if got, ok := soa(s.addr); !ok || got != serial || shows(s.addr) != history[len(history)-1] {
 				t.Errorf("%s has serial %d and shows %q while the program is dead", s.kind, got, shows(s.addr))
@@ -54,6 +60,14 @@ func TestSecondaries(t *testing.T) {
 		}
 		ctl = w.run(t)
 		w.until(t, "both up", bothUp)
+		if i == 1 {
+			for _, s := range w.servers {
+				eventually(t, "the new host at "+s.kind, func() bool {
+					return tool(t, "", "kdig", "@"+strings.Replace(s.addr, ":", "#", 1), "+short", "+norecurse", "more.lab.test.", "A") == "127.0.0.9"
+				})
+			}
+			serial = w.follow(t, history[len(history)-1], serial, w.servers...)
+		}
 		w.verb(t, exitOK, "switchover", "orders", "--to", target[:1], "--yes")
 		at(target)
 	}
@@ -81,6 +95,16 @@ func TestSecondaries(t *testing.T) {
 		if got := witnesses[s.kind].targets(); !slices.Equal(got, want) {
 			t.Errorf("%s showed\n %q, want\n %q", s.kind, got, want)
 		}
+	}
+	// Moves went out as increments, also those after a restart; the whole zone
+	// went only at the beginning and when its hosts had changed.
+	knot := w.servers[2].log.String()
+	finished := func(kind string) int {
+		return strings.Count(knot, "] "+kind+", incoming, remote "+strings.Replace(w.primary, ":", "@", 1)+", finished")
+	}
+	whole, parts := finished("AXFR"), finished("IXFR")
+	if whole != 2 || parts < 4 {
+		t.Errorf("Knot took the zone %d times whole and %d times in part:\n%s", whole, parts, knot)
 	}
 	// What is in a cache may be skipped over, and is never stepped back to.
 	witnesses["unbound"].without(t, "unbound")
@@ -113,6 +137,20 @@ func (w *secondaryWorld) strangers(t *testing.T) {
 	if !strings.Contains(got, "orders.lab.test.") || strings.Count(got, "\tSOA\t") != 2 {
 		t.Errorf("with the right key:\n%s", got)
 	}
+}
+
+// edit changes the text of the config.
+func (w *secondaryWorld) edit(t *testing.T, old, with string) {
+	t.Helper()
+	file := filepath.Join(w.dir, "pointsman.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), old) {
+		t.Fatalf("%q is not in the config:\n%s", old, text)
+	}
+	writeFiles(t, w.dir, map[string]string{"pointsman.yaml": strings.ReplaceAll(string(text), old, with)})
 }
 
 // without ends the witness and wants every question answered, with a target.
