@@ -66,6 +66,7 @@ type Tune struct {
 	Preset   string        `json:"preset,omitempty"`      // empty: fast-lab
 	RideOut  time.Duration `json:"ride_out_ns,omitempty"` // 0: as the preset says
 	Cooldown time.Duration `json:"cooldown_ns,omitempty"` // 0: as the preset says
+	Watch    string        `json:"watch,omitempty"`       // off, hold or request; empty: as the preset says
 }
 
 const usualPreset = "fast-lab"
@@ -376,6 +377,9 @@ instances:
     preset: {{$in.Tune.Preset}}
 {{- if $in.Tune.RideOut}}
     ride_out: {{$in.Tune.RideOut}}
+{{- end}}
+{{- if $in.Tune.Watch}}
+    watch: {{$in.Tune.Watch}}
 {{- end}}
 {{- if $in.Tune.Cooldown}}
     cooldown: {{$in.Tune.Cooldown}}
