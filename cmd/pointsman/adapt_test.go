@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"pointsman/dnsctl"
+	"pointsman/dnsctl/authority"
 	"pointsman/internal/controller"
 	"pointsman/internal/failover"
 	"pointsman/internal/ledger"
@@ -108,5 +109,20 @@ func TestEveryInterfaceIsReachedOverLoopback(t *testing.T) {
 	})
 	if fmt.Sprint(got) != "[127.0.0.1:53 [::1]:53 192.0.2.1:53]" {
 		t.Errorf("got %v", got)
+	}
+}
+
+func TestSecondariesThatServeClientsAreAskedToo(t *testing.T) {
+	a := netip.MustParseAddrPort
+	s := servedBy([]netip.AddrPort{a("0.0.0.0:5353")}, &authority.Config{Zones: []authority.Zone{
+		{Name: "lab.test.", Secondaries: []authority.Secondary{{Address: a("192.0.2.2:53")}, {Address: a("192.0.2.3:53"), Hidden: true}}},
+		{Name: "second.test."},
+	}})
+	for zone, want := range map[failover.RecordName]string{
+		"lab.test.": "[127.0.0.1:5353 192.0.2.2:53]", "second.test.": "[127.0.0.1:5353]",
+	} {
+		if got, err := s.of(t.Context(), zone); err != nil || fmt.Sprint(got) != want {
+			t.Errorf("%s: %v, %v, want %s", zone, got, err, want)
+		}
 	}
 }

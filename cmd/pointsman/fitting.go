@@ -48,7 +48,7 @@ func (p *process) fit(cfg *config.Config, s *secrets, zones *authority.Config) (
 	}
 	names, look, faults := providers(p.pc, cfg, s)
 	if p.authority != nil {
-		look.own = fixed(reachable(p.authority.Addrs()))
+		look.own = servedBy(p.authority.Addrs(), zones)
 	}
 	f.setup.Names, f.setup.Verifier = names, look
 	return f, faults

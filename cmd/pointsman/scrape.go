@@ -68,6 +68,14 @@ var described = []struct {
 	{"pointsman_dns_rate_evicted_total", "Rate buckets in use that gave way to others: the table is full.", nil},
 	{"pointsman_dns_cookies_total", "Queries with a DNS cookie.", []string{"cookie"}},
 	{"pointsman_dns_left_over_names", "Names that the config dropped and did not retire: they answer their last commit.", nil},
+	{"pointsman_dns_refused_total", "Transfers, signatures, NOTIFY and UPDATE that were turned away, and transfers that were broken off.", []string{"reason"}},
+	{"pointsman_dns_transfers_total", "Answered requests for transfers.", []string{"kind"}},
+	{"pointsman_dns_transfers", "Transfers at this moment.", nil},
+	{"pointsman_authority_notifies_total", "NOTIFY sent to secondaries.", nil},
+	{"pointsman_authority_notifies_unacked_total", "NOTIFY that got no acknowledgement.", nil},
+	{"pointsman_authority_secondary_serial", "Serial that the secondary answered with last; absent before its first answer.", []string{"zone", "secondary"}},
+	{"pointsman_authority_secondary_acked", "1 while the secondary has acknowledged our serial.", []string{"zone", "secondary"}},
+	{"pointsman_authority_secondary_lag_seconds", "How long our serial has been one that the secondary does not serve; 0 while it does.", []string{"zone", "secondary"}},
 	{"pointsman_zone_serial", "Serial of the zone.", []string{"zone"}},
 }
 
@@ -254,6 +262,22 @@ func (r reading) authority(p *process) {
 		r.count("dns_dropped_total", n, why)
 	}
 	r.count("dns_truncated_total", as.Truncated)
+	for why, n := range as.Refused {
+		r.count("dns_refused_total", n, why)
+	}
+	for kind, n := range as.Transfers {
+		r.count("dns_transfers_total", n, kind)
+	}
+	r.gauge("dns_transfers", float64(as.Transfering))
+	r.count("authority_notifies_total", as.Notifies)
+	r.count("authority_notifies_unacked_total", as.Unacked)
+	for _, s := range as.Secondaries {
+		if !s.ServesAt.IsZero() {
+			r.gauge("authority_secondary_serial", float64(s.Serves), s.Zone, s.Address.String())
+		}
+		r.gauge("authority_secondary_acked", one(s.Serial != 0 && s.Acked == s.Serial), s.Zone, s.Address.String())
+		r.gauge("authority_secondary_lag_seconds", s.Behind.Seconds(), s.Zone, s.Address.String())
+	}
 	r.count("dns_panics_total", as.Panics)
 	r.gauge("dns_tcp_connections", float64(as.TCPConns))
 	r.gauge("dns_unpublished_names", float64(len(as.Unpublished)))

@@ -95,6 +95,7 @@ func (p *process) view(i failover.InstanceName) (failover.View, bool) {
 	now := time.Now()
 	v := failover.Look(&s.State, s.Policy, now)
 	v.Notices = append(v.Notices, holdups(s, now)...)
+	v.Notices = append(v.Notices, p.secondaryNotices(v)...)
 	if why := p.unwatched(); why != "" {
 		v.Notices = append(v.Notices, why)
 	}

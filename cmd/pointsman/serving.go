@@ -1,11 +1,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
+	"time"
 
 	"pointsman/dnsctl/authority"
 	"pointsman/internal/config"
+	"pointsman/internal/failover"
 )
 
 // serving is the config of the authority with the secrets of its keys. A key
@@ -65,4 +70,64 @@ func readTransferSecret(cfg *config.Config, path string) (authority.Secret, erro
 		return authority.Secret{}, failed("the file holds the secret alone, in base64, as tsig-keygen prints it", "%s: %w", path, err)
 	}
 	return secret, nil
+}
+
+// servers are the addresses at which clients find our zones: our own, and for
+// each zone the secondaries that serve clients.
+type servers struct {
+	own         fixed
+	secondaries map[failover.RecordName][]netip.AddrPort
+}
+
+func (s servers) of(_ context.Context, zone failover.RecordName) ([]netip.AddrPort, error) {
+	return slices.Concat(s.own, s.secondaries[zone]), nil
+}
+
+// servedBy lists who must show a change before it is confirmed everywhere. A
+// secondary that is dead holds no move up for longer than its step may take:
+// the move settles then and names it.
+func servedBy(own []netip.AddrPort, c *authority.Config) servers {
+	s := servers{own: reachable(own), secondaries: make(map[failover.RecordName][]netip.AddrPort)}
+	if c == nil {
+		return s
+	}
+	for _, z := range c.Zones {
+		for _, sec := range z.Secondaries {
+			if !sec.Hidden {
+				s.secondaries[z.Name] = append(s.secondaries[z.Name], sec.Address)
+			}
+		}
+	}
+	return s
+}
+
+// lagging is how long a secondary may take to serve a change before status
+// speaks of it.
+const lagging = 5 * time.Second
+
+// secondaryNotices says which secondaries of an instance's own names do not
+// serve what we serve.
+func (p *process) secondaryNotices(v failover.View) []string {
+	if p.authority == nil {
+		return nil
+	}
+	var out []string
+	for _, s := range p.authority.Secondaries() {
+		ours := slices.ContainsFunc(v.Names, func(n failover.NameView) bool {
+			return n.Provider == "embedded" && strings.HasSuffix("."+strings.ToLower(string(n.Name)), "."+s.Zone)
+		})
+		if !ours || s.Behind < lagging && s.Err == "" {
+			continue
+		}
+		serves := "was not heard yet"
+		if !s.ServesAt.IsZero() {
+			serves = fmt.Sprintf("serves %d", s.Serves)
+		}
+		line := fmt.Sprintf("secondary %s of %s: acked %d, %s, ours is %d", s.Address, s.Zone, s.Acked, serves, s.Serial)
+		if s.Err != "" {
+			line += ": " + s.Err
+		}
+		out = append(out, line)
+	}
+	return out
 }

@@ -145,3 +145,6 @@ func (s *Server) callFrom(to netip.Addr) netip.Addr {
 	}
 	return from
 }
+
+// Secondaries returns what is known of every secondary, by zone and address.
+func (s *Server) Secondaries() []SecondaryStats { return s.couriers.stats() }

@@ -25,8 +25,10 @@
 // second managed name) is packed on the spot by the same code. The sockets, the parser and the connection loop are
 // github.com/miekg/dns.
 //
-// Secondaries get whole zones by AXFR (RFC 5936), each from one snapshot: the
-// serial and what every name showed at one moment. A zone of which a name has
+// Secondaries get zones by AXFR (RFC 5936) and IXFR (RFC 1995), each from one
+// snapshot: the serial and what every name showed at one moment. An increment
+// is one condensed step from the serial of the secondary, by the journal that
+// the [Source] keeps, and is given only when it leads to that very snapshot. A zone of which a name has
 // no record yet is not handed out at all. Who may have a zone is said by the
 // configuration, by default nobody; a signature (RFC 8945) counts when it is
 // there, is right over the octets that came, in time, new, and by a key that
