@@ -128,7 +128,10 @@ func (s *Server) publish(rec failover.Record, serials map[failover.RecordName]ui
 	defer s.publishing.Unlock()
 
 	v := s.view.Load()
-	defer func() { v.tree.noteBehind(rec, err) }()
+	defer func() {
+		v.tree.noteBehind(rec, err)
+		s.published++
+	}()
 	next := make(map[*node]*shown)
 	var refused, after []error
 	for _, nr := range rec.Shown() {
@@ -168,7 +171,6 @@ func (s *Server) publish(rec failover.Record, serials map[failover.RecordName]ui
 	for n, sh := range next {
 		n.shown.Store(sh)
 	}
-	s.published++
 	for _, name := range slices.Sorted(maps.Keys(serials)) {
 		if z := v.tree.zone(name); z != nil {
 			if err := s.raise(z, serials[name]); err != nil {

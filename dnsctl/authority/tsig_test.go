@@ -1,0 +1,205 @@
+package authority
+
+import (
+	"encoding/hex"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"pointsman/internal/failover"
+)
+
+// asked sends octets as they are and returns the answer.
+func asked(t *testing.T, s *Server, wire []byte) *dns.Msg {
+	t.Helper()
+	m := new(dns.Msg)
+	if err := m.Unpack(wire); err != nil {
+		t.Fatal(err)
+	}
+	k := &taker{conn: &tcpConn{last: wire, from: netip.MustParseAddr("192.0.2.99")}}
+	(&handler{s: s, over: overTCP}).ServeDNS(k, m)
+	r := new(dns.Msg)
+	if err := r.Unpack(k.msgs[0]); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestATransferNeedsASignatureThatHolds: each way in which a signature can be
+// none, and each gets its code and its counter, and no record.
+func TestATransferNeedsASignatureThatHolds(t *testing.T) {
+	_, good := secretOf(t, goodText)
+	_, other := secretOf(t, otherText)
+	now := time.Now()
+	signed := func(m *dns.Msg, key, algorithm, secret string, at time.Time, fudge uint16) []byte {
+		m.SetTsig(key, algorithm, fudge, at.Unix())
+		wire, _, err := dns.TsigGenerate(m, secret, "", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return wire
+	}
+	plain := func(m *dns.Msg) []byte {
+		wire, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return wire
+	}
+	forged := func(f func(*dns.TSIG)) []byte {
+		m := new(dns.Msg)
+		if err := m.Unpack(signed(axfr("lab.test."), goodKey, dns.HmacSHA256, good, now, 300)); err != nil {
+			t.Fatal(err)
+		}
+		f(m.IsTsig())
+		return plain(m)
+	}
+	twice := func() []byte {
+		m := new(dns.Msg)
+		if err := m.Unpack(signed(axfr("lab.test."), goodKey, dns.HmacSHA256, good, now, 300)); err != nil {
+			t.Fatal(err)
+		}
+		m.Extra = append(m.Extra, m.Extra[0])
+		return plain(m)
+	}
+	changed := signed(axfr("lab.test."), goodKey, dns.HmacSHA256, good, now, 300)
+	changed[3] ^= 0x10 // one bit of the header
+	for _, tc := range []struct {
+		what  string
+		wire  []byte
+		rcode int
+		code  uint16
+		why   string
+	}{
+		{"no signature", plain(axfr("lab.test.")), dns.RcodeRefused, 0, "no-right"},
+		{"the right key", signed(axfr("lab.test."), goodKey, dns.HmacSHA256, good, now, 300), dns.RcodeSuccess, 0, ""},
+		{"its name in other letters, 1", signed(axfr("lAb.tEst."), "XFR.lab.TEST.", dns.HmacSHA256, good, now, 300), dns.RcodeSuccess, 0, ""},
+		{"a key without a right here", signed(axfr("lab.test."), otherKey, dns.HmacSHA512, other, now, 300), dns.RcodeRefused, 0, "no-right"},
+		{"the right key for another zone", signed(axfr("second.test."), goodKey, dns.HmacSHA256, good, now, 300), dns.RcodeRefused, 0, "no-right"},
+		{"a name that is no zone", signed(axfr("orders.lab.test."), goodKey, dns.HmacSHA256, good, now, 300), dns.RcodeRefused, 0, "no-right"},
+		{"an unknown key", signed(axfr("lab.test."), "nobody.", dns.HmacSHA256, good, now, 300), dns.RcodeNotAuth, dns.RcodeBadKey, "bad-key"},
+		{"another algorithm", signed(axfr("lab.test."), goodKey, dns.HmacSHA512, good, now, 300), dns.RcodeNotAuth, dns.RcodeBadKey, "bad-key"},
+		{"SHA-1", signed(axfr("lab.test."), goodKey, dns.HmacSHA1, good, now, 300), dns.RcodeNotAuth, dns.RcodeBadKey, "bad-key"},
+		{"another secret", signed(axfr("lab.test."), goodKey, dns.HmacSHA256, other, now, 300), dns.RcodeNotAuth, dns.RcodeBadSig, "bad-signature"},
+		{"a changed message", changed, dns.RcodeNotAuth, dns.RcodeBadSig, "bad-signature"},
+		{"too old", signed(axfr("lab.test."), goodKey, dns.HmacSHA256, good, now.Add(-400*time.Second), 300), dns.RcodeNotAuth, dns.RcodeBadTime, "bad-time"},
+		{"too new", signed(axfr("lab.test."), goodKey, dns.HmacSHA256, good, now.Add(400*time.Second), 300), dns.RcodeNotAuth, dns.RcodeBadTime, "bad-time"},
+		{"too old, with a fudge of its own", signed(axfr("lab.test."), goodKey, dns.HmacSHA256, good, now.Add(-time.Hour), 65000), dns.RcodeNotAuth, dns.RcodeBadTime, "bad-time"},
+		{"a truncated MAC", forged(func(x *dns.TSIG) { x.MAC, x.MACSize = x.MAC[:40], 20 }), dns.RcodeNotAuth, badTrunc, "bad-signature"},
+		{"a MAC of no length", forged(func(x *dns.TSIG) { x.MAC, x.MACSize = "", 0 }), dns.RcodeFormatError, 0, "signature-form"},
+		{"a MAC too long", forged(func(x *dns.TSIG) { x.MAC, x.MACSize = x.MAC+"00", 33 }), dns.RcodeFormatError, 0, "signature-form"},
+		{"a TSIG of class IN", forged(func(x *dns.TSIG) { x.Hdr.Class = dns.ClassINET }), dns.RcodeFormatError, 0, "signature-form"},
+		{"two signatures", twice(), dns.RcodeFormatError, 0, "signature-form"},
+	} {
+		c := transferConfig(t)
+		c.now = func() time.Time { return now }
+		s := newTransferLab(t, c)
+		r := asked(t, s, slices.Clone(tc.wire))
+		code := uint16(0)
+		if x := r.IsTsig(); x != nil {
+			code = x.Error
+		}
+		if r.Rcode != tc.rcode || code != tc.code || (len(r.Answer) > 0) != (tc.rcode == dns.RcodeSuccess) {
+			t.Errorf("%s: %s, TSIG error %d, %d records", tc.what, rcodeName(r.Rcode), code, len(r.Answer))
+		}
+		for why, n := range s.Stats().Refused {
+			if (n == 1) != (why == tc.why) {
+				t.Errorf("%s: %d refused as %s, want %q", tc.what, n, why, tc.why)
+			}
+		}
+		if code == dns.RcodeBadTime {
+			x := r.IsTsig()
+			if x.MACSize == 0 || x.OtherLen != 6 {
+				t.Errorf("%s: BADTIME is not signed with our time beside it: %v", tc.what, x)
+			}
+		}
+		if code == dns.RcodeBadKey || code == dns.RcodeBadSig {
+			if x := r.IsTsig(); x.MACSize != 0 {
+				t.Errorf("%s: an error of the key or MAC is signed: %v", tc.what, x)
+			}
+		}
+	}
+}
+
+func TestAReplayedTransferIsRefused(t *testing.T) {
+	s := newTransferLab(t, transferConfig(t))
+	_, good := secretOf(t, goodText)
+	m := axfr("lab.test.").SetTsig(goodKey, dns.HmacSHA256, 300, time.Now().Unix())
+	wire, _, err := dns.TsigGenerate(m, good, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := asked(t, s, slices.Clone(wire)); r.Rcode != dns.RcodeSuccess {
+		t.Fatalf("the first: %v", r)
+	}
+	if err := s.Reload(transferConfig(t)); err != nil { // what was seen outlives a reload
+		t.Fatal(err)
+	}
+	if r := asked(t, s, slices.Clone(wire)); r.Rcode != dns.RcodeNotAuth || len(r.Answer) > 0 {
+		t.Errorf("the same again: %v", r)
+	}
+	if n := s.Stats().Refused["replay"]; n != 1 {
+		t.Errorf("%d replays counted", n)
+	}
+}
+
+func TestTheMemoryOfReplaysIsBoundedAndForgetsNothingItAccepts(t *testing.T) {
+	var r replays
+	now := time.Unix(1_700_000_000, 0)
+	accepted := map[string]*dns.TSIG{}
+	for i := range 3 * maxReplays {
+		x := &dns.TSIG{TimeSigned: uint64(now.Unix() - 300 + int64(i%600)), MAC: hex.EncodeToString([]byte{byte(i >> 16), byte(i >> 8), byte(i)})}
+		if !r.again(x, now) {
+			accepted[x.MAC] = x
+		}
+		if len(r.seen) > maxReplays {
+			t.Fatalf("%d are kept", len(r.seen))
+		}
+	}
+	for _, x := range accepted {
+		if !r.again(x, now) {
+			t.Fatalf("accepted twice: %v", x)
+		}
+	}
+}
+
+func TestASignedQuestionIsAnsweredSigned(t *testing.T) {
+	s := newTransferLab(t, transferConfig(t))
+	addr := run(t, s)
+	_, good := secretOf(t, goodText)
+	for _, network := range []string{"udp", "tcp"} {
+		for name, qtype := range map[string]uint16{"lab.test.": dns.TypeSOA, "many.lab.test.": dns.TypeA, "none.lab.test.": dns.TypeA} {
+			m := question(name, qtype).SetTsig(goodKey, dns.HmacSHA256, 300, time.Now().Unix())
+			c := &dns.Client{Net: network, TsigSecret: map[string]string{goodKey: good}, UDPSize: 4096}
+			r, _, err := c.Exchange(m, addr)
+			if err != nil || r.IsTsig() == nil || !r.Authoritative {
+				t.Errorf("%s over %s: %v, %v", name, network, err, r)
+			}
+		}
+	}
+}
+
+func TestAZoneThatIsNotWholeIsHandedToNobody(t *testing.T) {
+	c := transferConfig(t)
+	c.Zones[0].Names = append(c.Zones[0].Names, "fresh.lab.test.")
+	c.Zones[0].TransferAddresses = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	s := newTransferLab(t, c)
+	if rcode, rrs := give(t, s, overTCP, axfr("lab.test.")); rcode != dns.RcodeServerFailure || len(rrs) > 0 {
+		t.Errorf("%s, %d records while a name has no record", rcodeName(rcode), len(rrs))
+	}
+	if err := s.Publish(record("fresh", 1, value{"fresh.lab.test.", "a.lab.test."}), nil); err != nil {
+		t.Fatal(err)
+	}
+	if rcode, rrs := give(t, s, overTCP, axfr("lab.test.")); rcode != dns.RcodeSuccess || len(rrs) == 0 {
+		t.Errorf("%s, %d records when all are there", rcodeName(rcode), len(rrs))
+	}
+	if err := s.Publish(record("fresh", 2, value{"fresh.lab.test.", "nowhere.lab.test."}), map[failover.RecordName]uint32{"lab.test.": firstSerial + 5}); err == nil {
+		t.Fatal("a dangling target was published")
+	}
+	if rcode, _ := give(t, s, overTCP, axfr("lab.test.")); rcode != dns.RcodeServerFailure {
+		t.Errorf("%s while a name does not show its last commit", rcodeName(rcode))
+	}
+}
