@@ -95,6 +95,28 @@ func TestBucketsAreOfNetworksClassesAndNames(t *testing.T) {
 	}
 }
 
+func TestWhoIsCoveredByTheLimit(t *testing.T) {
+	exempt := RateLimit{PerSecond: 1, Exempt: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/25"), netip.MustParsePrefix("2001:db8::/32")}}
+	local, off := exempt, exempt
+	local.Loopback, off.PerSecond = LoopbackLimited, NoRateLimit
+	for addr, want := range map[string][3]bool{ // by default, with loopback limited, off
+		"198.51.100.1": {true, true, false},
+		"192.0.2.1":    {false, false, false},
+		"192.0.2.200":  {true, true, false},
+		"2001:db8::1":  {false, false, false},
+		"2001:db9::1":  {true, true, false},
+		"127.0.0.5":    {false, true, false},
+		"::1":          {false, true, false},
+	} {
+		for i, c := range []RateLimit{exempt, local, off} {
+			q := c.quota()
+			if got := q.covers(netip.MustParseAddr(addr)); got != want[i] {
+				t.Errorf("%s, %d: %v", addr, i, got)
+			}
+		}
+	}
+}
+
 func TestJudgingAllocatesNothing(t *testing.T) {
 	l, q, from := newLimiter(), RateLimit{PerSecond: 10, Window: time.Second, Slip: 1}.quota(), netip.MustParseAddr("192.0.2.1")
 	var k rateKey

@@ -62,6 +62,10 @@ func (s *Server) keepLeftOvers(records []failover.Record) []error {
 	return errs
 }
 
+// maxSwaps bounds how often a swap begins anew because a name that it does not
+// know was published meanwhile.
+const maxSwaps = 100
+
 // swap builds the names of cfg, lets each show what it shows now, and serves
 // them. Published names that cfg does not have, and those of extra, are left
 // over; one of extra for which there is no room goes to skip.
@@ -69,7 +73,7 @@ func (s *Server) keepLeftOvers(records []failover.Record) []error {
 // The work is done beside the answers and the publishers. Only what was
 // published meanwhile is done again while publishers wait.
 func (s *Server) swap(cfg Config, extra []failover.RecordName, skip func(failover.RecordName, error)) error {
-	for {
+	for range maxSwaps {
 		old := s.view.Load().tree
 		next, err := newTree(cfg.Zones, old)
 		if err != nil {
@@ -96,6 +100,7 @@ func (s *Server) swap(cfg Config, extra []failover.RecordName, skip func(failove
 			return err
 		}
 	}
+	return errors.New("names were published all the time: try again")
 }
 
 // install serves v after what was published since taken was carried over. It
