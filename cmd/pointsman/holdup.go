@@ -12,7 +12,7 @@ const slowCommit = 5 * time.Second
 
 // holdups says what keeps the instance from deciding although the process
 // leads and the ledger can be written.
-func holdups(s controller.Snapshot, now time.Time) []string {
+func holdups(s *controller.Snapshot, now time.Time) []string {
 	var out []string
 	if since := now.Sub(s.Writing); !s.Writing.IsZero() && since >= slowCommit {
 		out = append(out, fmt.Sprintf("the ledger has been writing for %s: nothing is decided until it is done", age(since)))

@@ -12,7 +12,9 @@ import (
 )
 
 // metrics are what Prometheus reads. Labels are names from the config and
-// words of the program, never words from outside, so their number is bounded.
+// words of the program, never words from outside, and no more instances than
+// controller.metrics_instances have series of their own, so their number is
+// bounded.
 // What the rooms count themselves is read from them at each scrape (scrape.go).
 type metrics struct {
 	registry *prometheus.Registry
@@ -70,3 +72,22 @@ var (
 	}
 	allModes = []string{failover.ModeShadow.String(), failover.ModePropose.String(), failover.ModeAuto.String()}
 )
+
+// metricsInstances is how many instances may have series of their own.
+func (p *process) metricsInstances() int { return p.now.Load().cfg.Controller.MetricsInstances }
+
+// label names an instance in counters. With too many of them it is empty,
+// which to Prometheus is no label: they count together.
+func (p *process) label(i failover.InstanceName) string {
+	if cfg := p.now.Load().cfg; len(cfg.Instances) > cfg.Controller.MetricsInstances {
+		return ""
+	}
+	return string(i)
+}
+
+// forget drops the counters of an instance that a reload removed.
+func (m *metrics) forget(i failover.InstanceName) {
+	for _, v := range []*prometheus.CounterVec{m.refusals, m.operations, m.transitions, m.pages} {
+		v.DeletePartialMatch(prometheus.Labels{"instance": string(i)})
+	}
+}

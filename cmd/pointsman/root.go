@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pointsman/internal/api"
 	"pointsman/internal/failover"
 )
 
@@ -125,7 +126,7 @@ func (a *app) completeInstances(cmd *cobra.Command, args []string, _ string) ([]
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
 	defer cancel()
-	vs, err := c.Views(ctx)
+	vs, err := c.List(ctx, api.ListQuery{})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

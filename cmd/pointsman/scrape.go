@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pointsman/internal/api"
 	"pointsman/internal/controller"
 	"pointsman/internal/failover"
 )
@@ -23,6 +24,14 @@ var described = []struct {
 	{"pointsman_leading", "1 while this process may decide for the instance.", []string{"instance"}},
 	{"pointsman_lapsed", "1 while the instance gave up the lead that the process has.", []string{"instance"}},
 	{"pointsman_commit_open_seconds", "How long the ledger has been working on the commit in hand; 0 without one.", []string{"instance"}},
+	{"pointsman_instances", "Instances, by phase.", []string{"phase"}},
+	{"pointsman_instances_leading", "Instances for which this process may decide.", nil},
+	{"pointsman_instances_mode", "Instances, by mode.", []string{"mode"}},
+	{"pointsman_instances_verdict", "Instances, by what the quorum says of the cluster in a role.", []string{"role", "verdict"}},
+	{"pointsman_instances_stopped", "Instances on which the stop stands.", []string{"kind"}},
+	{"pointsman_instances_held", "Instances whose operation waits for a proof, an override or abort.", nil},
+	{"pointsman_instances_need_look", "Instances that are not idle and well, by why.", []string{"why"}},
+	{"pointsman_instances_without_series", "Instances without time series of their own, because there are more than controller.metrics_instances.", nil},
 	{"pointsman_poisoned", "1 when the ledger cannot be written any more.", nil},
 	{"pointsman_degraded", "1 when a part is missing and only DNS goes on, until a restart.", nil},
 	{"pointsman_config_reloads_total", "Tries to take the configuration anew.", []string{"result"}},
@@ -97,14 +106,7 @@ func (s *scrape) Describe(out chan<- *prometheus.Desc) {
 // Collect reads every room once (prometheus.Collector).
 func (s *scrape) Collect(out chan<- prometheus.Metric) {
 	r := reading{s.descs, out}
-	for _, i := range s.p.ctl.Instances() {
-		if v, ok := s.p.view(i); ok {
-			r.instance(v)
-		}
-		if sn, ok := s.p.ctl.Snapshot(i); ok {
-			r.holds(sn)
-		}
-	}
+	r.instances(s.p)
 	r.rooms(s.p)
 	if s.p.authority != nil {
 		r.authority(s.p)
@@ -141,6 +143,46 @@ func signOf(v failover.Vote) float64 {
 	default:
 		return 0
 	}
+}
+
+// instances shows every instance while they are few. Of many it shows those
+// that need a look, so that the number of series has a bound.
+func (r reading) instances(p *process) {
+	names := p.ctl.Instances()
+	most := p.metricsInstances()
+	sum, shown := api.NewSummary(time.Now()), 0
+	for _, i := range names {
+		s, ok := p.ctl.Snapshot(i)
+		if !ok {
+			continue
+		}
+		v := p.look(&s)
+		if word := sum.Add(&v); shown < most && (word != "" || len(names) <= most) {
+			shown++
+			r.instance(v)
+			r.holds(&s)
+		}
+	}
+	for _, x := range []failover.Phase{failover.PhaseAdopting, failover.PhaseIdle, failover.PhaseOp} {
+		r.gauge("instances", float64(sum.Phases[x]), string(x))
+	}
+	for _, x := range allModes {
+		r.gauge("instances_mode", float64(sum.Modes[x]), x)
+	}
+	for _, role := range []string{"active", "standby", "unknown"} {
+		for _, x := range allVotes {
+			r.gauge("instances_verdict", float64(sum.Verdicts[role][x.String()]), role, x.String())
+		}
+	}
+	for _, x := range allStops {
+		r.gauge("instances_stopped", float64(sum.Stops[x]), string(x))
+	}
+	for word, n := range sum.Looks {
+		r.gauge("instances_need_look", float64(n), word)
+	}
+	r.gauge("instances_leading", float64(sum.Leading))
+	r.gauge("instances_held", float64(sum.Held))
+	r.gauge("instances_without_series", float64(sum.Instances-shown))
 }
 
 func (r reading) instance(v failover.View) {
@@ -187,7 +229,7 @@ func (r reading) instance(v failover.View) {
 }
 
 // holds is what keeps the instance from deciding.
-func (r reading) holds(s controller.Snapshot) {
+func (r reading) holds(s *controller.Snapshot) {
 	name := string(s.Instance)
 	r.gauge("lapsed", one(s.Lapse != ""), name)
 	open := 0.0

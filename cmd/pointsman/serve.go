@@ -53,7 +53,12 @@ func (n *news) follow(ctx context.Context) error {
 		}
 		ts, more := sub.Take()
 		for _, t := range ts {
-			n.metrics.transitions.WithLabelValues(string(t.Instance), string(t.Kind)).Inc()
+			label := n.p.label(t.Instance)
+			if t.Kind == controller.KindConfig && t.To == "removed" {
+				n.metrics.forget(t.Instance)
+				label = ""
+			}
+			n.metrics.transitions.WithLabelValues(label, string(t.Kind)).Inc()
 			n.p.remember(t.Instance, string(t.Kind), t)
 		}
 		if len(ts) > 0 {
@@ -92,6 +97,10 @@ func (p *process) view(i failover.InstanceName) (failover.View, bool) {
 	if !ok {
 		return failover.View{}, false
 	}
+	return p.look(&s), true
+}
+
+func (p *process) look(s *controller.Snapshot) failover.View {
 	now := time.Now()
 	v := failover.Look(&s.State, s.Policy, now)
 	v.Notices = append(v.Notices, holdups(s, now)...)
@@ -106,13 +115,14 @@ func (p *process) view(i failover.InstanceName) (failover.View, bool) {
 		// A controller that died cannot say it itself.
 		v.Leading, v.LeadWhy = false, why
 	}
-	return v, true
+	return v
 }
 
 // decisions asks the controller on behalf of the API.
 type decisions struct {
 	ctl     *controller.Controller
 	metrics *metrics
+	label   func(failover.InstanceName) string
 }
 
 func (d decisions) Explain(_ context.Context, i failover.InstanceName) (failover.Explanation, error) {
@@ -139,7 +149,7 @@ func (d decisions) Do(ctx context.Context, i failover.InstanceName, c failover.C
 	}
 	d.metrics.commands.WithLabelValues(string(c.Do), code).Inc()
 	for _, x := range r.Refused {
-		d.metrics.refusals.WithLabelValues(string(i), string(x.Guard)).Inc()
+		d.metrics.refusals.WithLabelValues(d.label(i), string(x.Guard)).Inc()
 	}
 	return r, err
 }
@@ -252,7 +262,29 @@ func (h health) stored() map[failover.InstanceName]bool {
 	return has
 }
 
+// Ready is worked out at most once a second where there are many instances:
+// every one is asked.
 func (h health) Ready() []api.Condition {
+	if len(h.p.ctl.Instances()) <= api.MaxViews {
+		return h.conditions()
+	}
+	l := &h.p.lately
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conditions == nil || time.Since(l.at) >= time.Second {
+		l.conditions, l.at = h.conditions(), time.Now()
+	}
+	return slices.Clone(l.conditions)
+}
+
+// lately is what readiness was found last.
+type lately struct {
+	mu         sync.Mutex
+	at         time.Time
+	conditions []api.Condition
+}
+
+func (h health) conditions() []api.Condition {
 	cs := []api.Condition{{Name: "ledger", OK: true}}
 	if err := h.p.store.Poisoned(); err != nil {
 		cs[0].OK, cs[0].Why = false, err.Error()
@@ -269,7 +301,7 @@ func (h health) Ready() []api.Condition {
 		if stored[i] && !shown {
 			records.OK, records.Why = false, fmt.Sprintf("the record of %s is being read", i)
 		}
-		if why := holdups(s, time.Now()); len(why) > 0 && deciding.OK {
+		if why := holdups(&s, time.Now()); len(why) > 0 && deciding.OK {
 			deciding.OK, deciding.Why = false, fmt.Sprintf("%s: %s", i, strings.Join(why, "; "))
 		}
 	}

@@ -116,7 +116,7 @@ type holding struct {
 	snap controller.Snapshot
 }
 
-func (h holding) Collect(out chan<- prometheus.Metric) { reading{h.descs, out}.holds(h.snap) }
+func (h holding) Collect(out chan<- prometheus.Metric) { reading{h.descs, out}.holds(&h.snap) }
 
 func TestWhatKeepsAnInstanceFromDecidingIsSaid(t *testing.T) {
 	now := time.Now()
@@ -126,7 +126,7 @@ func TestWhatKeepsAnInstanceFromDecidingIsSaid(t *testing.T) {
 		"gave up the lead: invalid; it tries again in 3s":                         {Lapse: "invalid", Again: now.Add(3 * time.Second)},
 		"gave up the lead: yielded":                                               {Lapse: "yielded"},
 	} {
-		if got := strings.Join(holdups(s, now), "|"); got != want {
+		if got := strings.Join(holdups(&s, now), "|"); got != want {
 			t.Errorf("said %q, want %q", got, want)
 		}
 	}

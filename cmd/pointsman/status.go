@@ -11,25 +11,38 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pointsman/internal/api"
 	"pointsman/internal/failover"
 )
 
 // watchDefault is the least time between two pictures of status -w.
 const watchDefault = time.Second
 
+// statusMost is from how many instances on status lists only those that need a
+// look, and of these no more.
+const statusMost = 100
+
 func (a *app) statusCommand() *cobra.Command {
 	var watch string
+	var all, sum bool
 	cmd := &cobra.Command{
 		Use:   "status [INSTANCE]",
 		Short: "Show what every instance is doing, or one in detail",
 		Long: `Show what every instance is doing, or one in detail.
 
 With -w the picture is renewed after every change, at most once per interval
-(default 1s): status -w, status -w 5s, status orders -w 200ms.`,
+(default 1s): status -w, status -w 5s, status orders -w 200ms.
+
+With more than 100 instances the table has a line for each only with --all;
+otherwise it says how many are well and lists those that need a look. JSON and
+YAML have all of them, or with --summary the numbers alone. With more than 500
+instances -w shows those that need a look.`,
 		ValidArgsFunction: a.completeInstances,
 	}
 	cmd.Flags().StringVarP(&watch, "watch", "w", "", "go on showing changes, at most one per `interval`")
 	cmd.Flags().Lookup("watch").NoOptDefVal = watchDefault.String()
+	cmd.Flags().BoolVar(&all, "all", false, "a line for each instance, however many there are")
+	cmd.Flags().BoolVar(&sum, "summary", false, "only how many instances are doing what")
 	a.outputFlag(cmd)
 	cmd.Args = func(_ *cobra.Command, args []string) error {
 		// The value of an optional flag is parsed as an argument: -w 5s.
@@ -59,7 +72,16 @@ With -w the picture is renewed after every change, at most once per interval
 		if watch != "" {
 			return a.watchStatus(cmd.Context(), name, interval)
 		}
-		return a.status(cmd.Context(), name)
+		switch {
+		case sum && (all || name != ""):
+			return failed("give one of them", "--summary is about all instances and names none")
+		case sum:
+			return a.summary(cmd.Context())
+		case all || name != "" || a.output.String() != string(outputTable):
+			return a.status(cmd.Context(), name)
+		default:
+			return a.overview(cmd.Context())
+		}
 	}
 	return cmd
 }
@@ -96,7 +118,14 @@ func (a *app) watchStatus(ctx context.Context, name string, interval time.Durati
 		return err
 	}
 	err = c.Watch(ctx, failover.InstanceName(name), func(vs []failover.View) error {
-		if err := a.picture(vs, name != ""); err != nil {
+		s := &api.Summary{}
+		if name == "" && a.output.String() == string(outputTable) {
+			// An older controller has none, and shows every instance.
+			if sum, err := c.Summary(ctx); err == nil && sum.Instances > api.MaxViews {
+				s = &sum
+			}
+		}
+		if err := a.picture(vs, s, name != ""); err != nil {
 			return err
 		}
 		// Not reading holds back the stream: the next picture is the newest.
@@ -113,7 +142,8 @@ func (a *app) watchStatus(ctx context.Context, name string, interval time.Durati
 	return nearInstance(err, name)
 }
 
-func (a *app) picture(vs []failover.View, detail bool) error {
+// picture shows the views; a summary of more than they are goes before them.
+func (a *app) picture(vs []failover.View, s *api.Summary, detail bool) error {
 	if a.output == outputJSON {
 		data, err := json.Marshal(utc(vs))
 		if err != nil {
@@ -132,7 +162,12 @@ func (a *app) picture(vs []failover.View, detail bool) error {
 		}
 	}
 	return a.print(vs, func(w io.Writer) {
-		a.statusTable(w, vs)
+		if s.Instances > 0 {
+			writeSummary(w, s)
+			a.statusRows(w, vs[:min(len(vs), statusMost)])
+		} else {
+			a.statusTable(w, vs)
+		}
 		if detail && len(vs) == 1 {
 			a.statusDetail(w, vs[0])
 		}
@@ -143,11 +178,23 @@ func (a *app) picture(vs []failover.View, detail bool) error {
 }
 
 func (a *app) statusTable(w io.Writer, vs []failover.View) {
-	for _, v := range vs {
-		for _, line := range banners(v) {
-			fmt.Fprintln(w, clean(line))
+	if len(vs) > statusMost { // a banner of each would hide everything
+		s := api.NewSummary(time.Time{})
+		for i := range vs {
+			s.Add(&vs[i])
+		}
+		writeSummary(w, s)
+	} else {
+		for _, v := range vs {
+			for _, line := range banners(v) {
+				fmt.Fprintln(w, clean(line))
+			}
 		}
 	}
+	a.statusRows(w, vs)
+}
+
+func (a *app) statusRows(w io.Writer, vs []failover.View) {
 	rows := make([][]string, 0, len(vs))
 	for _, v := range vs {
 		var clusters []string

@@ -37,6 +37,7 @@ type processConfig struct {
 type process struct {
 	pc        processConfig
 	log       *slog.Logger
+	lately    lately
 	now       atomic.Pointer[fitting] // what the rooms run with
 	store     *ledger.Store
 	authority *authority.Server // nil without one
@@ -182,11 +183,11 @@ func (p *process) openController(f *fitting, m *metrics) error {
 		Ledger: recorded{p.store, m}, Names: f.setup.Names, Verifier: f.setup.Verifier,
 		Log: p.log, Fail: p.pc.Fail,
 		Page: func(_ context.Context, i failover.InstanceName, pg failover.Page) {
-			m.pages.WithLabelValues(string(i), pg.Kind).Inc()
+			m.pages.WithLabelValues(p.label(i), pg.Kind).Inc()
 			p.remember(i, "page", pageNote{pg.Kind, pg.Text})
 		},
 		History: func(_ context.Context, i failover.InstanceName, o failover.OpSummary) {
-			m.operations.WithLabelValues(string(i), string(o.Op.Kind), string(o.Outcome)).Inc()
+			m.operations.WithLabelValues(p.label(i), string(o.Op.Kind), string(o.Outcome)).Inc()
 			p.remember(i, "outcome", o)
 		},
 	})
@@ -242,7 +243,7 @@ func (p *process) openAPI(f *fitting, m *metrics) error {
 	v.Name, v.Shadow = cfg.Controller.Name, p.pc.Shadow
 	ac := api.Config{
 		Socket: cfg.Controller.Socket, Listen: cfg.Controller.Listen, Token: f.token,
-		Instances: p.news, Decisions: decisions{p.ctl, m}, Audit: audited{p.store}, History: past{p},
+		Instances: p.news, Decisions: decisions{p.ctl, m, p.label}, Audit: audited{p.store}, History: past{p},
 		Probes: probed{p}, Health: health{p}, Version: v, Reloads: p.reloads,
 		Metrics: m.handler(), ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 		OnWrongToken: func(n uint64) {

@@ -75,10 +75,49 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 // Where names the socket or the server, for messages.
 func (c *Client) Where() string { return c.where }
 
-// Views returns every instance.
+// Views returns every instance, which it reads page by page. A reload in
+// between makes it begin anew.
 func (c *Client) Views(ctx context.Context) ([]failover.View, error) {
-	var vs []failover.View
-	return vs, c.get(ctx, "/v1/instances", &vs)
+	var all []failover.View
+	q := ListQuery{}
+	for {
+		vs, next, err := c.page(ctx, q)
+		if p, ok := errors.AsType[*Problem](err); ok && p.Status == http.StatusGone {
+			all, q.After = nil, ""
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, vs...)
+		if next == "" {
+			return all, nil
+		}
+		q.After = next
+	}
+}
+
+// List returns the instances that q asks for, at most MaxViews.
+func (c *Client) List(ctx context.Context, q ListQuery) ([]failover.View, error) {
+	vs, _, err := c.page(ctx, q)
+	return vs, err
+}
+
+func (c *Client) page(ctx context.Context, q ListQuery) (vs []failover.View, next failover.InstanceName, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	resp, err := c.send(ctx, http.MethodGet, "/v1/instances"+q.encode(), nil)
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	return vs, failover.InstanceName(resp.Header.Get(nextHeader)), c.decode(resp, &vs)
+}
+
+// Summary says what all instances together are doing.
+func (c *Client) Summary(ctx context.Context) (Summary, error) {
+	var s Summary
+	return s, c.get(ctx, "/v1/summary", &s)
 }
 
 // View returns one instance.
@@ -142,7 +181,8 @@ func (c *Client) Version(ctx context.Context) (Version, error) {
 }
 
 // Watch calls f with the views at once and after every change, of one
-// instance or, with an empty name, of all. It ends with ctx, with the error
+// instance or, with an empty name, of all; where there are more than MaxViews,
+// only of those that need a look. It ends with ctx, with the error
 // of f, or when the controller ends.
 func (c *Client) Watch(ctx context.Context, name failover.InstanceName, f func([]failover.View) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)

@@ -122,7 +122,7 @@ var errGone = errors.New("owner is gone")
 
 const testToken = "0123456789abcdef0123456789abcdef"
 
-func (w *world) config(t *testing.T) Config {
+func (w *world) config(t testing.TB) Config {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "api") // short: a socket's path has 107 bytes
 	if err != nil {
@@ -136,12 +136,12 @@ func (w *world) config(t *testing.T) Config {
 }
 
 // serve runs a server for the test and returns it.
-func serveTest(t *testing.T, cfg Config) *Server {
+func serveTest(t testing.TB, cfg Config) *Server {
 	t.Helper()
 	return serveChanged(t, cfg, func(s *Server) { s.door.delay = 0 })
 }
 
-func serveChanged(t *testing.T, cfg Config, change func(*Server)) *Server {
+func serveChanged(t testing.TB, cfg Config, change func(*Server)) *Server {
 	t.Helper()
 	s, err := New(cfg)
 	if err != nil {

@@ -19,6 +19,7 @@ const (
 func (s *Server) routes() http.Handler {
 	m := http.NewServeMux()
 	m.HandleFunc("GET /v1/instances", s.listInstances)
+	m.HandleFunc("GET /v1/summary", s.getSummary)
 	m.HandleFunc("GET /v1/instances/{instance}", s.known(s.getInstance))
 	m.HandleFunc("GET /v1/instances/{instance}/explain", s.known(s.getExplain))
 	m.HandleFunc("POST /v1/instances/{instance}/plan", s.known(s.postPlan))
@@ -70,21 +71,6 @@ func (s *Server) lookUp(w http.ResponseWriter, name failover.InstanceName) (fail
 		writeProblem(w, p)
 	}
 	return v, ok
-}
-
-func (s *Server) views() []failover.View {
-	names := s.cfg.Instances.Names()
-	out := make([]failover.View, 0, len(names))
-	for _, n := range names {
-		if v, ok := s.cfg.Instances.View(n); ok {
-			out = append(out, v)
-		}
-	}
-	return out
-}
-
-func (s *Server) listInstances(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, s.views())
 }
 
 func (s *Server) getInstance(w http.ResponseWriter, _ *http.Request, v failover.View) {

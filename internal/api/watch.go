@@ -16,6 +16,9 @@ const (
 	// watchGap is the least time between two events of one watch: changes in
 	// between are seen together.
 	watchGap = 50 * time.Millisecond
+	// longGap is the same where there are more than MaxViews instances, of
+	// which every one is looked at for an event.
+	longGap = time.Second
 	// watchBeat is the greatest: a client that hears nothing for longer knows
 	// that the connection is dead, and ages in the views stay fresh.
 	watchBeat = 5 * time.Second
@@ -25,7 +28,8 @@ const (
 
 // getWatch streams the views of all instances, or of one, as server-sent
 // events (WHATWG HTML, section 9.2): one at once, one after every change, and
-// one for every beat.
+// one for every beat. Where there are more than MaxViews instances, an event
+// about all has those that need a look, the most urgent first.
 func (s *Server) getWatch(w http.ResponseWriter, r *http.Request) {
 	name := failover.InstanceName(r.URL.Query().Get("instance"))
 	if name != "" {
@@ -45,7 +49,7 @@ func (s *Server) getWatch(w http.ResponseWriter, r *http.Request) {
 		if err := s.writeEvent(w, rc, name); err != nil {
 			return
 		}
-		gap := time.NewTimer(watchGap)
+		gap := time.NewTimer(s.gap(name))
 		select {
 		case <-gap.C:
 		case <-r.Context().Done():
@@ -67,14 +71,38 @@ func (s *Server) getWatch(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) writeEvent(w io.Writer, rc *http.ResponseController, name failover.InstanceName) error {
-	vs := s.views()
-	if name != "" {
-		v, ok := s.cfg.Instances.View(name)
-		if !ok {
-			return fmt.Errorf("instance %s is gone", name)
+func (s *Server) gap(name failover.InstanceName) time.Duration {
+	if name == "" && len(s.cfg.Instances.Names()) > MaxViews {
+		return longGap
+	}
+	return watchGap
+}
+
+// watched is what an event shows.
+func (s *Server) watched(name failover.InstanceName) ([]failover.View, error) {
+	names := []failover.InstanceName{name}
+	if name == "" {
+		names = s.cfg.Instances.Names()
+	}
+	if len(names) > MaxViews {
+		return s.urgent(MaxViews), nil
+	}
+	vs := make([]failover.View, 0, len(names))
+	for _, n := range names {
+		if v, ok := s.cfg.Instances.View(n); ok {
+			vs = append(vs, v)
 		}
-		vs = []failover.View{v}
+	}
+	if name != "" && len(vs) == 0 {
+		return nil, fmt.Errorf("instance %s is gone", name)
+	}
+	return vs, nil
+}
+
+func (s *Server) writeEvent(w io.Writer, rc *http.ResponseController, name failover.InstanceName) error {
+	vs, err := s.watched(name)
+	if err != nil {
+		return err
 	}
 	data, err := json.Marshal(vs)
 	if err != nil {

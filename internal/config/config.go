@@ -45,6 +45,9 @@ type Controller struct {
 	Listen    string // host:port on loopback, or empty
 	Advertise string // URL under which vantages reach Listen
 	TokenFile string // path, with Listen
+
+	// MetricsInstances is how many instances have metrics of their own.
+	MetricsInstances int
 }
 
 // Ledger is the config of the ledger.

@@ -70,7 +70,7 @@ func TestFileBecomesWhatTheRoomsWant(t *testing.T) {
 	}
 	same("controller", cfg.Controller, Controller{
 		Name: "ctl-1", Data: "/etc/pointsman/data", Socket: "/etc/pointsman/data/pointsman.sock",
-		Listen: "127.0.0.1:8053", TokenFile: "/etc/pointsman/token",
+		Listen: "127.0.0.1:8053", TokenFile: "/etc/pointsman/token", MetricsInstances: 500,
 	})
 	same("ledger", cfg.Controller.Ledger().Dir+" "+cfg.Controller.Ledger().Owner, "/etc/pointsman/data ctl-1")
 	same("vantages", cfg.Vantages, []Vantage{

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"path/filepath"
 
 	"pointsman/healthcheck"
@@ -11,10 +12,23 @@ import (
 // final NUL).
 const maxSocket = 107
 
+const (
+	defaultMetricsInstances = 500
+	mostMetricsInstances    = 100_000
+)
+
 func (c *compiler) controller(doc *controllerDoc) Controller {
 	ctl := Controller{
 		Name: doc.Name.v, Data: c.path(doc.Data.or("data")),
 		Listen: doc.Listen.v, Advertise: doc.Advertise.v, TokenFile: c.path(doc.TokenFile.v),
+	}
+	ctl.MetricsInstances = defaultMetricsInstances
+	if m := doc.MetricsInstances; m.set {
+		ctl.MetricsInstances = m.v
+		if m.v < 0 || m.v > mostMetricsInstances {
+			c.fault(m.at, fmt.Sprintf("each has some 50 time series with three vantages; the default is %d", defaultMetricsInstances),
+				"metrics_instances: %d is outside 0 to %d", m.v, mostMetricsInstances)
+		}
 	}
 	if doc.Name.set {
 		c.word("a controller", doc.Name.v, doc.Name.at)

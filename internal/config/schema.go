@@ -28,6 +28,8 @@ type controllerDoc struct {
 	Listen    val[string] `yaml:"listen"`
 	Advertise val[string] `yaml:"advertise"`
 	TokenFile val[string] `yaml:"token_file"`
+
+	MetricsInstances val[int] `yaml:"metrics_instances"`
 }
 
 type ownVantageDoc struct {
