@@ -16,7 +16,7 @@ import (
 )
 
 // failpoints reads POINTSMAN_FAILPOINT: entries name[#N]=action, parted by
-// commas. Names are those of controller.Failpoints; #N is the N-th time that
+// commas. Names are those of controller.Failpoints and reloadPoints; #N is the N-th time that
 // the point is passed, every time without it. Actions: kill (SIGKILL to this
 // process), pause (SIGSTOP, until somebody sends SIGCONT), error, delay:200ms.
 func failpoints(env func(string) string) (func(name string) error, error) {
@@ -41,8 +41,8 @@ func failpoints(env func(string) string) (func(name string) error, error) {
 		if p.act = failAction(name, what); !ok || err != nil || p.act == nil || counted && p.nth < 1 {
 			return nil, failed("write it as write-name/before#2=kill", "POINTSMAN_FAILPOINT: %q is no failpoint", entry)
 		}
-		if !slices.Contains(controller.Failpoints(), name) {
-			return nil, failed("the points are "+strings.Join(controller.Failpoints(), ", "), "POINTSMAN_FAILPOINT: there is no point %q", name)
+		if known := append(controller.Failpoints(), reloadPoints...); !slices.Contains(known, name) {
+			return nil, failed("the points are "+strings.Join(known, ", "), "POINTSMAN_FAILPOINT: there is no point %q", name)
 		}
 		points[name] = append(points[name], p)
 	}

@@ -22,6 +22,18 @@ import (
 // refusal that can only be had by trying, an operation in hand at an instance
 // that is to go, comes from the controller, and then the authority goes back.
 
+// reloadPoints are the failpoints of a reload: after the audit, and after the
+// authority and the controller took the new configuration.
+var reloadPoints = []string{"reload/audited", "reload/authority", "reload/controller"}
+
+// pass passes a failpoint. Its error is what a room would say.
+func (p *process) pass(point string) error {
+	if p.pc.Fail == nil {
+		return nil
+	}
+	return p.pc.Fail(point)
+}
+
 // made says what runs (renewable).
 func (p *process) made() madeOf {
 	f := p.now.Load()
@@ -113,10 +125,17 @@ func (p *process) take(ctx context.Context, now, next *fitting, changes []config
 
 // swap hands next to the rooms in their order.
 func (p *process) swap(ctx context.Context, now, next *fitting) error {
+	if err := p.pass("reload/audited"); err != nil {
+		return err
+	}
 	if err := p.swapAuthority(ctx, next); err != nil {
 		return err
 	}
-	if err := p.ctl.Reload(next.setup); err != nil {
+	err := p.pass("reload/authority")
+	if err == nil {
+		err = p.ctl.Reload(next.setup)
+	}
+	if err != nil {
 		if back := p.swapAuthority(ctx, now); back != nil {
 			err = errors.Join(err, p.degrade("authority", fmt.Errorf("go back to the old configuration: %w", back)))
 		}
@@ -126,6 +145,7 @@ func (p *process) swap(ctx context.Context, now, next *fitting) error {
 		return err
 	}
 	p.now.Store(next)
+	_ = p.pass("reload/controller") // nothing can refuse here any more
 	// What these two refuse was tried out. If they do, votes of the changed
 	// targets bear a hash that does not count: nothing moves, and people are told.
 	if p.receiver != nil {

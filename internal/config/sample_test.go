@@ -92,7 +92,7 @@ func schemaKeys(typ reflect.Type, prefix string) []string {
 	return out
 }
 
-var row = regexp.MustCompile("(?m)^\\| (\\*\\*)?`([^`]+)`(\\*\\*)? \\|")
+var row = regexp.MustCompile("(?m)^\\| (\\*\\*)?`([^`]+)`(\\*\\*)?( †)? \\|")
 
 func TestReferenceListsEveryKeyAndNoOther(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/config.md")
@@ -133,5 +133,26 @@ func TestReferenceListsEveryKeyAndNoOther(t *testing.T) {
 				t.Errorf("%s: the reference has %s twice", part.typ.Name(), k)
 			}
 		}
+	}
+}
+
+// TestReferenceMarksTheKeysThatNeedARestart: † stands at those that Frozen
+// refuses, and at no other.
+func TestReferenceMarksTheKeysThatNeedARestart(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/config.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var marked []string
+	for _, m := range row.FindAllStringSubmatch(string(doc), -1) {
+		if m[4] != "" {
+			marked = append(marked, m[2])
+		}
+	}
+	want := FrozenKeys()
+	slices.Sort(marked)
+	slices.Sort(want)
+	if !slices.Equal(marked, want) {
+		t.Errorf("marked %q, want %q", marked, want)
 	}
 }
