@@ -327,3 +327,32 @@ func TestAnOwnFaultEndsABurst(t *testing.T) {
 		})
 	}
 }
+
+// A blip draws re-checks. They count towards the vote, but the window is of
+// the probes on the grid: else a few blips pass for a target that fails often.
+func TestRechecksDoNotEnterTheWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ts, first := single()
+		ts[0].Count = failover.CountPolicy{Fall: 5, Rise: 2, Window: 20, Ratio: 0.4}
+		w := world{answer: func(_ context.Context, _ Target, at time.Duration) error {
+			if late := at - first; late%(5*time.Second) < 350*time.Millisecond { // four misses each
+				return errDead
+			}
+			return nil
+		}}
+		w.run(t, Config{Targets: ts}, first+60*time.Second-time.Millisecond)
+		missed := 0
+		for _, at := range w.times("a") {
+			if (at-first)%(5*time.Second) < 350*time.Millisecond {
+				missed++
+			}
+		}
+		if missed < 40 {
+			t.Errorf("only %d probes met a blip", missed)
+		}
+		last := w.reports[len(w.reports)-1].Clusters[0]
+		if last.Vote != failover.Up || last.Failed != 4 {
+			t.Errorf("%s with %d of the last %d failed", last.Vote, last.Failed, last.Window)
+		}
+	})
+}

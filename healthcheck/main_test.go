@@ -14,10 +14,16 @@ import (
 	"pointsman/internal/failover"
 )
 
+// starved is set where the test of a stopped process runs.
+var starved func()
+
 func TestMain(m *testing.M) {
 	if os.Getenv(benchServer) != "" {
 		serveBenchmark()
 		return
+	}
+	if starved != nil && os.Getenv("HEALTHCHECK_STARVE_PROBER") != "" {
+		starved()
 	}
 	if os.Getenv(scaleServer) != "" {
 		serveScale()

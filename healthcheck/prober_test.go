@@ -697,11 +697,10 @@ func TestEveryInstanceIsReportedAtLeastOnceARound(t *testing.T) {
 
 func TestFailuresInAWindowAreDownWithoutThreeInARow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ts, _ := single()
+		ts, first := single()
 		ts[0].Count = failover.CountPolicy{Fall: 3, Rise: 5, Window: 20, Ratio: 0.4}
-		n := 0
-		w := world{answer: func(context.Context, Target, time.Duration) error {
-			if n++; n%2 == 0 {
+		w := world{answer: func(_ context.Context, _ Target, at time.Duration) error {
+			if (at-first)%(2*time.Second) == 0 { // every other turn
 				return errDead
 			}
 			return nil

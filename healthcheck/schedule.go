@@ -80,6 +80,7 @@ type flight struct {
 	due        time.Time
 	overlaps   bool // another probe of the target was in flight when it was handed out
 	waits      bool // counts against Workers
+	turn       bool // on the grid: re-checks and confirming probes do not enter the window
 }
 
 // ending stops a probe that is under way.
@@ -175,7 +176,11 @@ func (w *watch) add(o outcome) {
 	if before.Misses == 0 {
 		w.before = w.count
 	}
-	w.count = w.count.Add(o.kind == Success, o.sent, w.target.Count)
+	if o.turn {
+		w.count = w.count.Add(o.kind == Success, o.sent, w.target.Count)
+	} else {
+		w.count = w.count.Recheck(o.kind == Success, o.sent, w.target.Count)
+	}
 	after := w.count.Sighting(w.target.Count)
 	if after.Vote == failover.Down && (before.Vote != failover.Down || !before.FirstMiss.Equal(after.FirstMiss)) {
 		w.turned = o.done
