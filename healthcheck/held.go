@@ -226,6 +226,10 @@ var (
 // there is another one.
 func (h *held) after(ctx context.Context, err error, life time.Duration) {
 	now := time.Now()
+	select {
+	case <-h.invited: // from while it was held: a fresh answer has to come first
+	default:
+	}
 	var loss lossError
 	switch {
 	case errors.As(err, &loss):

@@ -466,3 +466,18 @@ func TestAWatchDialsNothingForbidden(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Answers from while a connection was held invite no other one: a target that
+// stands still would take it and be in the way of its own probes.
+func TestALostConnectionIsReplacedOnlyAfterAFreshAnswer(t *testing.T) {
+	b := newBackend(t, nil)
+	tg := often(b.addr, WatchRequest)
+	tg.Round, tg.Timeout = 400*time.Millisecond, 390*time.Millisecond
+	l := lookAt(t, tg)
+	eventually(t, "it is held while probes are answered", func() bool { s := l.Stats(); return s.Held.Open == 1 && s.Successes >= 3 })
+	b.set(func() { b.stalled = true })
+	eventually(t, "the vote is down", func() bool { return strings.HasSuffix(l.transcript(), "a down") })
+	if s := l.Stats(); s.Held.Opened != 1 || s.Held.Lost[LossSilent] != 1 || s.Nudges[NudgeConfirmed] != 1 {
+		t.Errorf("%+v", s)
+	}
+}
