@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pointsman/internal/failover"
 )
@@ -26,9 +27,12 @@ func TestSecondaries(t *testing.T) {
 	serial := w.follow(t, secondA, 0, w.servers...)
 	front := w.unbound(t)
 	witnesses := map[string]*witness{}
-	for _, s := range append(slices.Clone(w.servers), front) {
+	for _, s := range w.servers {
 		witnesses[s.kind] = startWitness(t, s.addr, secondName)
 	}
+	// A resolver may ask a dead server before it asks the next one: as long as
+	// clients wait, so does its witness.
+	witnesses["unbound"] = startPatientWitness(t, front.addr, secondName, 5*time.Second)
 	history := []string{secondA}
 	at := func(target string) {
 		t.Helper()
@@ -81,9 +85,16 @@ func TestSecondaries(t *testing.T) {
 	rest := slices.DeleteFunc(slices.Clone(w.servers), func(s *secondary) bool { return s == lost })
 	serial = w.follow(t, secondA, serial, rest...)
 	history = append(history, secondA)
-	w.until(t, "the end of the move", settledAt("a"))
+	// Status names the one that lags, and no other.
+	lags := func(v failover.View, s *secondary) bool {
+		return slices.ContainsFunc(v.Notices, func(n string) bool { return strings.HasPrefix(n, "secondary "+s.addr+" of lab.test.") })
+	}
+	w.until(t, "a notice of "+lost.kind, func(v failover.View) bool {
+		return lags(v, lost) && !slices.ContainsFunc(rest, func(s *secondary) bool { return lags(v, s) })
+	})
 	lost.up(t)
 	w.follow(t, secondA, serial-1, lost)
+	w.until(t, "the end of the move, and no notice", func(v failover.View) bool { return settledAt("a")(v) && !lags(v, lost) })
 
 	eventually(t, "the last target at unbound", func() bool { return shows(front.addr) == secondA })
 	for _, s := range w.servers {
