@@ -23,8 +23,16 @@ func (a *app) loadConfig() (*config.Config, error) {
 	return cfg, nil
 }
 
+// maxWarnings bounds what one file prints: of ten thousand instances each may
+// be warned of the same.
+const maxWarnings = 20
+
 func (a *app) warn(ws config.Faults) {
-	for _, w := range ws {
+	for i, w := range ws {
+		if i == maxWarnings {
+			fmt.Fprintf(a.stderr, "warning: … and %d more; all of them: pointsman config validate -o json\n", len(ws)-i)
+			return
+		}
 		fmt.Fprintf(a.stderr, "warning: %s\n", clean(w.Error()))
 	}
 }

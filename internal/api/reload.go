@@ -85,9 +85,10 @@ type ConfigChange struct {
 	Text     string                `json:"text"` // all of it on one line
 }
 
-// reloadTimeout bounds one reload: reading ten thousand instances takes some
-// seconds.
-const reloadTimeout = 50 * time.Second
+// reloadTimeout bounds one reload. Reading ten thousand instances takes three
+// seconds of a processor, of which a busy controller leaves little, and one
+// that a changed file has started may have to end first.
+const reloadTimeout = 3 * time.Minute
 
 func (r *ReloadRequest) check() error {
 	if err := checkText("by", r.By, maxWord); err != nil {
@@ -125,6 +126,9 @@ func (s *Server) postReload(w http.ResponseWriter, r *http.Request) {
 	req.By = signed(r, req.By)
 	ctx, cancel := context.WithTimeout(r.Context(), reloadTimeout)
 	defer cancel()
+	// Longer than other answers may take. Where that cannot be set, the caller
+	// loses its connection and the reload goes on.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(reloadTimeout + stopTimeout))
 	rep, err := s.cfg.Reloads.Reload(ctx, req)
 	if err != nil {
 		writeProblem(w, Problem{

@@ -27,6 +27,14 @@ func hashOf(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// Forgetful is a copy of the config that has seen no other file yet: to ask
+// whether its secrets can still be read.
+func (cfg *Config) Forgetful() *Config {
+	c := *cfg
+	c.files = map[string]string{}
+	return &c
+}
+
 // Saw notes what a named file holds. Load does it for certificates, ReadSecret
 // for secrets. White space at the ends is no content.
 func (c *Contents) Saw(path string, data []byte) { c.files[path] = hashOf(bytes.TrimSpace(data)) }

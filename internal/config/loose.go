@@ -28,6 +28,15 @@ func readConfig(path string) ([]byte, Faults, error) {
 	return data, warnings, nil
 }
 
+// Rights warns of a file that others may change, and of nothing else.
+func Rights(path string) Faults {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	return loose(path, info, os.Geteuid())
+}
+
 // loose warns of a file that group or others may write or that belongs to
 // somebody who is neither me nor root.
 func loose(path string, info fs.FileInfo, me int) Faults {
