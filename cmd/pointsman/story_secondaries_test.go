@@ -103,7 +103,11 @@ func TestSecondaries(t *testing.T) {
 			want = history[:missed]
 		}
 		witnesses[s.kind].without(t, s.kind)
-		if got := witnesses[s.kind].targets(); !slices.Equal(got, want) {
+		got := witnesses[s.kind].targets()
+		if s.kind == "nsd" {
+			got = unflickered(got, want)
+		}
+		if !slices.Equal(got, want) {
 			t.Errorf("%s showed\n %q, want\n %q", s.kind, got, want)
 		}
 	}
@@ -194,4 +198,15 @@ func within(got, all []string) bool {
 		all = all[i+1:]
 	}
 	return true
+}
+
+// unflickered takes out of what was seen the pairs of changes that are too
+// many. NSD starts new processes with the new zone before it ends the old
+// ones, and both answer at one socket for a moment: its own overlap, in which
+// each answer is the last or the one before.
+func unflickered(got, want []string) []string {
+	for len(got) > len(want) && len(got) >= 3 && got[len(got)-1] == got[len(got)-3] {
+		got = got[:len(got)-2]
+	}
+	return got
 }
