@@ -38,16 +38,18 @@ func TestEachMistakeInATargetIsNamedWithItsKey(t *testing.T) {
 		"identity: is missing: the check asks who answers, but not who should (usually the name of the cluster)": func(tg *Target) {
 			tg.Check.Identity.Header = "X-Cluster"
 		},
-		"check.ca: means nothing to a http check (use type tls, https or grpcs)":                                                    func(tg *Target) { tg.Check.CA = "x" },
-		"check.ca: holds no PEM certificate":                                                                                        func(tg *Target) { tg.Check.Type, tg.Check.CA = HTTPS, "x" },
-		"check.path: means nothing to a tcp check (use type http or https)":                                                         func(tg *Target) { tg.Check.Type, tg.Check.Path = TCP, "/" },
-		"check.slow: -1ns is negative":                                                                                              func(tg *Target) { tg.Check.Slow = -1 },
+		"check.ca: means nothing to a http check (use type tls, https or grpcs)": func(tg *Target) { tg.Check.CA = "x" },
+		"check.ca: holds no PEM certificate":                                     func(tg *Target) { tg.Check.Type, tg.Check.CA = HTTPS, "x" },
+		"check.path: means nothing to a tcp check (use type http or https)":      func(tg *Target) { tg.Check.Type, tg.Check.Path = TCP, "/" },
+		"check.slow: -1ns is negative":                                           func(tg *Target) { tg.Check.Slow = -1 },
+
 		"round: must be above 0\ntimeout: 5s must be above 0 and below round 0s\nburst: 100ms must be above 0 and at most round 0s": func(tg *Target) { tg.Round = 0 },
-		"timeout: 10s must be above 0 and below round 10s":                                                                          func(tg *Target) { tg.Timeout = tg.Round },
-		"burst: 0s must be above 0 and at most round 10s":                                                                           func(tg *Target) { tg.Burst = 0 },
-		"ride_out: -1s is negative":                                                                                                 func(tg *Target) { tg.RideOut = -time.Second },
-		"fall: 0 must be at least 1\nrise: 0 must be at least 1":                                                                    func(tg *Target) { tg.Count = failover.CountPolicy{} },
-		"window: 65 is outside 0 to 64\nratio: 0 is outside 0 (excluded) to 1":                                                      func(tg *Target) { tg.Count.Window = 65 },
+
+		"timeout: 10s must be above 0 and below round 10s":                     func(tg *Target) { tg.Timeout = tg.Round },
+		"burst: 0s must be above 0 and at most round 10s":                      func(tg *Target) { tg.Burst = 0 },
+		"ride_out: -1s is negative":                                            func(tg *Target) { tg.RideOut = -time.Second },
+		"fall: 0 must be at least 1\nrise: 0 must be at least 1":               func(tg *Target) { tg.Count = failover.CountPolicy{} },
+		"window: 65 is outside 0 to 64\nratio: 0 is outside 0 (excluded) to 1": func(tg *Target) { tg.Count.Window = 65 },
 	} {
 		tg := target(HTTP, "192.0.2.1:80")
 		change(&tg)

@@ -3,7 +3,6 @@ package healthcheck
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"io"
@@ -114,41 +113,6 @@ func (v *life) stamp(m *message, now time.Time) {
 	m.Boot, m.Seq, m.SentMS, m.Uptime = v.boot, v.seq, now.UnixMilli(), max(now.Sub(v.started), 0)
 }
 
-// line is the way to one controller.
-type line struct {
-	url  string
-	wake chan struct{}
-	stop context.CancelFunc // of its goroutine; nil before it runs
-	done chan struct{}      // closed when that has ended
-	way  atomic.Pointer[way]
-
-	// Of the goroutine that sends.
-	last      clocks // at the newest post
-	challenge string // that the controller asked for in its newest answer
-
-	mu      sync.Mutex
-	pending map[failover.InstanceName]InstanceReport
-	order   []failover.InstanceName
-	stats   LineStats
-	news    news
-}
-
-// way is how a line sends.
-type way struct {
-	config SenderConfig
-	client *http.Client
-}
-
-// LineStats is how reporting to one controller goes.
-type LineStats struct {
-	Controller string
-	Posts      uint64    // answered with success
-	Failures   uint64    // everything else
-	Waiting    int       // instances whose latest report is not sent yet
-	LastError  string    // of the newest POST, empty when it succeeded
-	LastOK     time.Time // when the newest success came
-}
-
 // NewSender makes a sender, with a new boot id.
 func NewSender(c SenderConfig) (*Sender, error) {
 	if f := c.Validate(); len(f) > 0 {
@@ -174,32 +138,6 @@ func (c SenderConfig) withDefaults() SenderConfig {
 	return c
 }
 
-func newLine(controller string, c SenderConfig) *line {
-	l := &line{
-		url:  strings.TrimSuffix(controller, "/") + ReportPath,
-		wake: make(chan struct{}, 1), pending: map[failover.InstanceName]InstanceReport{},
-		news:  news{rush: make(chan struct{}, 1)},
-		stats: LineStats{Controller: controller}, last: look(time.Now()),
-	}
-	l.way.Store(&way{c, newClient(c)})
-	return l
-}
-
-// newClient keeps one connection alive, follows nothing and takes no proxy
-// from the environment.
-func newClient(c SenderConfig) *http.Client {
-	return &http.Client{
-		Timeout: c.Timeout,
-		Transport: &http.Transport{
-			TLSClientConfig:        &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12},
-			MaxIdleConnsPerHost:    1,
-			MaxResponseHeaderBytes: 16 << 10,
-			ForceAttemptHTTP2:      false,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
 // Send queues the report for every controller and returns at once.
 func (s *Sender) Send(r InstanceReport) {
 	changed := s.said.changes(r)
@@ -207,23 +145,6 @@ func (s *Sender) Send(r InstanceReport) {
 		if l.put(r); changed {
 			l.hurry(r.Instance)
 		}
-	}
-}
-
-func (l *line) put(r InstanceReport) {
-	l.mu.Lock()
-	if _, waits := l.pending[r.Instance]; !waits {
-		l.order = append(l.order, r.Instance)
-	}
-	l.pending[r.Instance] = r
-	l.mu.Unlock()
-	l.knock()
-}
-
-func (l *line) knock() {
-	select {
-	case l.wake <- struct{}{}:
-	default: // already awake
 	}
 }
 
@@ -299,21 +220,6 @@ func (s *Sender) Reload(c SenderConfig) error {
 	return nil
 }
 
-// follow lets a line send by another config from its next message on.
-func (l *line) follow(c SenderConfig) {
-	was := l.way.Load()
-	client := was.client
-	if c.Timeout != was.config.Timeout || !sameRoots(c.Roots, was.config.Roots) {
-		client = newClient(c)
-		defer was.client.CloseIdleConnections()
-	}
-	l.way.Store(&way{c, client})
-}
-
-func sameRoots(a, b *x509.CertPool) bool {
-	return a == b || a != nil && b != nil && a.Equal(b)
-}
-
 func (s *Sender) drain(ctx context.Context, l *line) {
 	for {
 		select {
@@ -336,44 +242,6 @@ func (s *Sender) drain(ctx context.Context, l *line) {
 			}
 		}
 	}
-}
-
-// take removes the longest waiting reports, at most a message full.
-func (l *line) take() []InstanceReport {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := min(len(l.order), maxBatch)
-	batch := make([]InstanceReport, n)
-	for i, name := range l.order[:n] {
-		batch[i] = l.pending[name]
-		delete(l.pending, name)
-	}
-	l.order = slices.Delete(l.order, 0, n)
-	return batch
-}
-
-// putBack returns what could not be sent, unless a newer report waits.
-func (l *line) putBack(batch []InstanceReport) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, r := range batch {
-		if _, newer := l.pending[r.Instance]; !newer {
-			l.pending[r.Instance] = r
-			l.order = append(l.order, r.Instance)
-		}
-	}
-}
-
-func (l *line) account(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err != nil {
-		l.stats.Failures++
-		l.stats.LastError = err.Error()
-		return
-	}
-	l.stats.Posts++
-	l.stats.LastError, l.stats.LastOK = "", time.Now()
 }
 
 // clocks is one look at both clocks.
