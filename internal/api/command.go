@@ -47,15 +47,7 @@ var verbs = []failover.Verb{
 
 // Guards lists every guard that a person may try to override by name; which
 // of them may be is for the core to say. For messages and completion.
-var Guards = []failover.Guard{
-	failover.GuardLeader, failover.GuardLease, failover.GuardOpInFlight, failover.GuardAdopting,
-	failover.GuardSource, failover.GuardMoveProof, failover.GuardTarget, failover.GuardStandby,
-	failover.GuardExposure, failover.GuardStreamGap, failover.GuardDomains, failover.GuardCorrelated,
-	failover.GuardContradicted, failover.GuardPaused, failover.GuardFreeze, failover.GuardCooldown,
-	failover.GuardUnacknowledged, failover.GuardLockout, failover.GuardFlood, failover.GuardDrift,
-	failover.GuardWritePath, failover.GuardTilt, failover.GuardSettling, failover.GuardFence,
-	failover.GuardPinned, failover.GuardShadow, failover.GuardApproval,
-}
+var Guards = failover.Guards()
 
 // Command checks the form of a request and turns it into a command of the
 // core. Whether it makes sense for the instance is the core's to say.
