@@ -190,7 +190,7 @@ func (l *lookout) open(t *testing.T) {
 // seldom is a target whose next turn is too far away to see anything.
 func seldom(addr string, mode WatchMode) Target {
 	tg := target(HTTP, addr)
-	tg.Watch, tg.Round, tg.Timeout, tg.Burst = mode, time.Hour, 300*time.Millisecond, 10*time.Millisecond
+	tg.Watch, tg.Round, tg.Timeout, tg.Burst = mode, time.Hour, time.Second, 10*time.Millisecond
 	tg.Count = failover.CountPolicy{Fall: 3, Rise: 1}
 	return tg
 }
@@ -229,6 +229,9 @@ func TestAMissingAnswerMakesTheVote(t *testing.T) {
 	s := l.Stats()
 	if s.Held.Lost[LossSilent] != 1 || s.Nudges[NudgeConfirmed] != 1 || s.Misses < 3 {
 		t.Errorf("%+v", s)
+	}
+	if r, _ := l.Latest("orders"); r.Clusters[0].Reason != "read answer: no answer within 1s; seen early by a held connection (silent)" {
+		t.Errorf("people are told %q", r.Clusters[0].Reason)
 	}
 }
 
@@ -477,7 +480,8 @@ func TestALostConnectionIsReplacedOnlyAfterAFreshAnswer(t *testing.T) {
 	eventually(t, "it is held while probes are answered", func() bool { s := l.Stats(); return s.Held.Open == 1 && s.Successes >= 3 })
 	b.set(func() { b.stalled = true })
 	eventually(t, "the vote is down", func() bool { return strings.HasSuffix(l.transcript(), "a down") })
-	if s := l.Stats(); s.Held.Opened != 1 || s.Held.Lost[LossSilent] != 1 || s.Nudges[NudgeConfirmed] != 1 {
+	// On a starved machine the probes of the nudge are a fault of our own.
+	if s := l.Stats(); s.Held.Opened != 1 || s.Held.Lost[LossSilent] != 1 || s.Nudges[NudgeConfirmed]+s.Nudges[NudgeOwn] != 1 {
 		t.Errorf("%+v", s)
 	}
 }

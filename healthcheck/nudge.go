@@ -129,7 +129,7 @@ func (p *Prober) answerNudge(w *watch, o outcome) {
 		return
 	case w.count.Vote() == failover.Down:
 		p.endNudge(NudgeConfirmed)
-		w.nearMisses = 0
+		w.nearMisses, w.hurried = 0, w.nudge.why
 	case o.sent.Before(w.nudge.at):
 		return // says nothing of what came after it
 	case o.kind == Success:

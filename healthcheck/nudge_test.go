@@ -144,6 +144,30 @@ func TestAnAnswerFromBeforeANudgeDoesNotEndIt(t *testing.T) {
 	})
 }
 
+// Who reads why a vote turned down sees what started the probes, and only of
+// the vote that a nudge began.
+func TestADownVoteTellsWhichNudgeBeganIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ts, first := single()
+		killed := first + 4300*time.Millisecond
+		w := world{answer: func(_ context.Context, _ Target, at time.Duration) error {
+			if at >= killed && at < 8*time.Second || at > 14*time.Second {
+				return errDead
+			}
+			return nil
+		}}
+		w.nudgeAt(killed)
+		w.run(t, Config{Targets: ts}, first+18*time.Second)
+		var reasons []string
+		for _, r := range w.reports {
+			if c := r.Clusters[0]; c.Vote == failover.Down && c.Misses > 0 && (len(reasons) == 0 || reasons[len(reasons)-1] != c.Reason) {
+				reasons = append(reasons, c.Reason)
+			}
+		}
+		check(t, "reasons", reasons, []string{errDead.Error() + "; seen early by a held connection (closed)", errDead.Error()})
+	})
+}
+
 // However often connections are lost, extra probes are bounded per target.
 func TestNudgesOfATargetAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

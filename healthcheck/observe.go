@@ -311,6 +311,8 @@ func (w *watch) words(s failover.Sighting) string {
 		return clean(fmt.Sprintf("%d of %d misses: %s", s.Misses, s.Fall, w.lastMiss), maxText)
 	case s.Misses > 0 && s.Misses < s.Fall && s.Window > 0:
 		return clean(fmt.Sprintf("%d of the last %d probes failed, the newest: %s", s.Failed, s.Window, w.lastMiss), maxText)
+	case s.Misses > 0 && w.hurried != "":
+		return clean(fmt.Sprintf("%s; seen early by a held connection (%s)", w.lastMiss, w.hurried), maxText)
 	case s.Misses > 0:
 		return w.lastMiss
 	case s.Vote == failover.Down:

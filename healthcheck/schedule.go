@@ -67,6 +67,7 @@ type watch struct {
 	nudges     bucket
 	nearMisses int  // nudges since the vote turned up that a probe ended well
 	nearMiss   Loss // of the newest
+	hurried    Loss // of the nudge that the present down vote confirmed; empty: none
 }
 
 // flight is one probe on its way.
@@ -184,6 +185,9 @@ func (w *watch) add(o outcome) {
 	after := w.count.Sighting(w.target.Count)
 	if after.Vote == failover.Down && (before.Vote != failover.Down || !before.FirstMiss.Equal(after.FirstMiss)) {
 		w.turned = o.done
+		if before.Vote != failover.Down {
+			w.hurried = ""
+		}
 	}
 	if o.kind == Miss {
 		w.lastMiss, w.refused = w.lastError, isRefusal(o.err)

@@ -95,7 +95,7 @@ func benchEndToEnd(t *testing.T, bin string) {
 func demoEndToEnd(t *testing.T, bin string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "pointsman-lab"), "demo", "-o", "json", "--story", "both-down", "--story", "kill")
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "pointsman-lab"), "demo", "-o", "json", "--story", "both-down", "--story", "kill", "--story", "fast-evidence")
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // its children must end too
 	cmd.WaitDelay = 15 * time.Second
 	cmd.Env = append(os.Environ(), "TMPDIR="+shortTemp(t))
@@ -115,20 +115,27 @@ func demoEndToEnd(t *testing.T, bin string) {
 			Answers                   int
 			Empty, NXDomain, Servfail int
 			Wrong                     int
+			Evidence                  []string
+			Unwatched                 *float64 `json:"unwatched_ms"`
 		}
 	}
 	if err := json.Unmarshal(out.Bytes(), &report); err != nil {
 		t.Fatalf("%v\n%s", err, out.Bytes())
 	}
-	if !report.OK || len(report.Stories) != 2 {
+	if !report.OK || len(report.Stories) != 3 {
 		t.Fatalf("report\n%s", out.Bytes())
 	}
-	both, kill := report.Stories[0], report.Stories[1]
+	both, kill, fast := report.Stories[0], report.Stories[1], report.Stories[2]
 	if kill.From != "a" || kill.To != "b" || kill.Answered == nil || kill.Decided == nil || kill.Verified == nil {
 		t.Errorf("kill: %+v", kill)
 	}
 	if both.From != "a" || both.To != "" || both.Answered != nil {
 		t.Errorf("both down: %+v", both)
+	}
+	if evidence := strings.Join(fast.Evidence, "\n"); fast.From != "b" && fast.From != "a" || fast.Answered == nil || fast.Unwatched == nil ||
+		!strings.Contains(evidence, `pointsman_held_lost_total at the controller's own vantage: {reason="silent"} +`) ||
+		!strings.Contains(evidence, " says down of "+fast.From+": read answer: no answer within ") {
+		t.Errorf("fast evidence: %+v", fast)
 	}
 	for _, s := range report.Stories {
 		if s.Answers == 0 || s.Empty+s.NXDomain+s.Servfail+s.Wrong != 0 {

@@ -32,8 +32,10 @@ type Result struct {
 	AnsweredMS *float64 `json:"answered_ms"`
 	VerifiedMS *float64 `json:"verified_ms"`
 	Counts
-	Alone map[string]int `json:"alone,omitempty"` // answers of each secondary while the controller was dead
-	Why   []string       `json:"why,omitempty"`   // the promises that were broken
+	Alone       map[string]int `json:"alone,omitempty"`        // answers of each secondary while the controller was dead
+	Evidence    []string       `json:"evidence,omitempty"`     // what made the vantages look
+	UnwatchedMS *float64       `json:"unwatched_ms,omitempty"` // answered, for the same fault while nothing was held open
+	Why         []string       `json:"why,omitempty"`          // the promises that were broken
 
 	measured map[string]float64 // what only a benchmark asks for, by figure
 }
@@ -136,6 +138,9 @@ type stage struct {
 	why      []string  // promises that were broken
 	measured map[string]float64
 	alone    map[string]int // by secondary, see Result
+
+	evidence    []string // see Result
+	unwatchedMS *float64 // see Result
 }
 
 // measure keeps a figure of the story.
@@ -184,6 +189,7 @@ func tell(ctx context.Context, st *stage, s Story) (Result, error) {
 	}
 	res := st.result(s, after)
 	res.Counts, res.Alone, res.Why, res.OK = counts, st.alone, st.why, len(st.why) == 0
+	res.Evidence, res.UnwatchedMS = st.evidence, st.unwatchedMS
 	if !res.OK {
 		st.explain(ctx)
 	}

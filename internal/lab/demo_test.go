@@ -42,6 +42,10 @@ func sampleReport() Report {
 			Name: "switchover", OK: false, From: "b", To: "a", DecidedMS: f(30.5), AnsweredMS: f(33), VerifiedMS: f(140),
 			Counts: Counts{Answers: 700, Empty: 1, NXDomain: 2, Servfail: 3, Wrong: 4}, Why: []string{"the name went b → a → b, not b → a"},
 		},
+		{
+			Name: "fast-evidence", OK: true, From: "b", To: "a", AnsweredMS: f(200), UnwatchedMS: f(450),
+			Evidence: []string{"pointsman_held_lost_total at the controller's own vantage: {reason=\"silent\"} +1", "van-2 in rack-2 says down of b"},
+		},
 		{Name: "kill", OK: true, From: "a", To: "b", AnsweredMS: f(25.2)},
 	}}
 }

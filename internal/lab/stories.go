@@ -25,6 +25,7 @@ func Stories() []Story {
 		{Name: "stall", Says: "the active cluster is stopped with SIGSTOP: it accepts and never answers", Moves: true, play: func(ctx context.Context, st *stage) error {
 			return st.moves(ctx, func() error { return st.lab.Stall(st.from) })
 		}},
+		{Name: "fast-evidence", Says: "the same stall found by fast evidence (a request on a held connection stays unanswered), and without it", Moves: true, play: playFastEvidence},
 		{Name: "both-down", Says: "the standby dies, then the active one: there is nowhere to go", Moves: false, play: playBothDown},
 		{Name: "flap", Says: "the active cluster's port closes and opens every 400 ms", Moves: true, play: playFlap},
 		{Name: "wrong-identity", Says: "the active cluster answers as if it were the other one", Moves: true, play: func(ctx context.Context, st *stage) error {

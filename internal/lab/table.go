@@ -46,12 +46,24 @@ func (r Report) WriteTable(w io.Writer) {
 			}
 			fmt.Fprintf(w, "%s: answers of the secondaries while the controller was dead: %s\n", s.Name, strings.Join(each, ", "))
 		}
+		s.writeEvidence(w)
 		for _, why := range s.Why {
 			fmt.Fprintf(w, "%s: %s\n", s.Name, why)
 		}
 	}
 	for _, what := range r.LeftOut {
 		fmt.Fprintf(w, "left out: %s\n", what)
+	}
+}
+
+// writeEvidence says what made the vantages look, and what that was worth.
+func (s Result) writeEvidence(w io.Writer) {
+	if s.UnwatchedMS != nil && s.AnsweredMS != nil {
+		fmt.Fprintf(w, "%s: the new answer after %s ms with watch: request, after %s ms with watch: off (%.1f times)\n",
+			s.Name, ms(s.AnsweredMS), ms(s.UnwatchedMS), *s.UnwatchedMS / *s.AnsweredMS)
+	}
+	for _, line := range s.Evidence {
+		fmt.Fprintf(w, "%s: %s\n", s.Name, line)
 	}
 }
 

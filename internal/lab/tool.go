@@ -63,6 +63,7 @@ type Op struct {
 	DetectedAt time.Time            `json:"detected_at"` // the quorum said down
 	MovedAt    time.Time            `json:"moved_at"`
 	StepAt     map[string]time.Time `json:"step_at"`
+	Evidence   []string             `json:"evidence"` // what each vantage said when it was decided
 }
 
 // OpSummary is an operation that has ended.

@@ -285,11 +285,15 @@ func (w *World) writeFiles() error {
 			return fmt.Errorf("work folder: %w", err)
 		}
 	}
+	return w.writeConfig()
+}
+
+func (w *World) writeConfig() error {
 	var b bytes.Buffer
 	if err := configTemplate.Execute(&b, w); err != nil {
 		return fmt.Errorf("write pointsman.yaml: %w", err)
 	}
-	if err := os.WriteFile(w.Config, b.Bytes(), 0o600); err != nil {
+	if err := replaceFile(w.Config, b.Bytes()); err != nil {
 		return fmt.Errorf("work folder: %w", err)
 	}
 	return nil
