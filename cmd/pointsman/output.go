@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"regexp"
 	"strings"
 	"time"
 
@@ -153,7 +154,32 @@ func (a *app) vote(v failover.Vote) string {
 
 // writeTable prints rows under a head, columns parted by two blanks, no lines:
 // easy on eyes and on awk.
-func writeTable(w io.Writer, head []string, rows [][]string) {
+func writeTable(w io.Writer, head []string, rows [][]string) { drawTable(w, head, rows, clean) }
+
+// table is writeTable for cells in which words may be painted.
+func (a *app) table(w io.Writer, head []string, rows [][]string) {
+	if a.colored() {
+		drawTable(w, head, rows, cleanPainted)
+	} else {
+		drawTable(w, head, rows, clean)
+	}
+}
+
+// painted is a word that [app.paint] painted. Whoever else writes such a thing
+// gets a colour and no more: it ends where it says.
+var painted = regexp.MustCompile(`\x1b\[3[1-3]m([^\x1b]*)\x1b\[0m`)
+
+func cleanPainted(s string) string {
+	var b strings.Builder
+	last := 0
+	for _, m := range painted.FindAllStringSubmatchIndex(s, -1) {
+		b.WriteString(clean(s[last:m[0]]) + s[m[0]:m[2]] + clean(s[m[2]:m[3]]) + s[m[3]:m[1]])
+		last = m[1]
+	}
+	return b.String() + clean(s[last:])
+}
+
+func drawTable(w io.Writer, head []string, rows [][]string, clean func(string) string) {
 	t := table.NewWriter()
 	style := table.StyleDefault
 	style.Options = table.OptionsNoBordersAndSeparators
@@ -161,14 +187,14 @@ func writeTable(w io.Writer, head []string, rows [][]string) {
 	style.Format.Header = text.FormatDefault
 	t.SetStyle(style)
 	t.SuppressTrailingSpaces()
-	t.AppendHeader(tableRow(head))
+	t.AppendHeader(tableRow(head, clean))
 	for _, r := range rows {
-		t.AppendRow(tableRow(r))
+		t.AppendRow(tableRow(r, clean))
 	}
 	fmt.Fprintln(w, t.Render())
 }
 
-func tableRow(cells []string) table.Row {
+func tableRow(cells []string, clean func(string) string) table.Row {
 	row := make(table.Row, len(cells))
 	for i, c := range cells {
 		row[i] = clean(strings.ReplaceAll(c, "\n", " "))

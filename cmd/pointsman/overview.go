@@ -31,6 +31,10 @@ func (a *app) overview(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	secondaries, err := c.Secondaries(ctx)
+	if err != nil {
+		return err
+	}
 	return a.print(vs, func(w io.Writer) {
 		if line := configBanner(ctx, c); line != "" {
 			fmt.Fprintln(w, clean(line))
@@ -41,6 +45,7 @@ func (a *app) overview(ctx context.Context) error {
 			a.statusRows(w, vs)
 		}
 		fmt.Fprintf(w, "\nshown: %d of %d that need a look; --all lists every instance, status INSTANCE one in detail\n", len(vs), s.NeedLook)
+		a.writeSecondaries(w, secondaries)
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pointsman/dnsctl/authority"
 	"pointsman/internal/api"
 	"pointsman/internal/controller"
 	"pointsman/internal/failover"
@@ -82,6 +83,8 @@ var described = []struct {
 	{"pointsman_dns_transfers", "Transfers at this moment.", nil},
 	{"pointsman_authority_notifies_total", "NOTIFY sent to secondaries.", nil},
 	{"pointsman_authority_notifies_unacked_total", "NOTIFY that got no acknowledgement.", nil},
+	{"pointsman_authority_secondaries", "Secondaries: well, or such that a person should look.", []string{"state"}},
+	{"pointsman_authority_secondaries_without_series", "Secondaries without time series of their own, because there are more than 128.", nil},
 	{"pointsman_authority_secondary_serial", "Serial that the secondary answered with last; absent before its first answer.", []string{"zone", "secondary"}},
 	{"pointsman_authority_secondary_acked", "1 while the secondary has acknowledged our serial.", []string{"zone", "secondary"}},
 	{"pointsman_authority_secondary_lag_seconds", "How long our serial has been one that the secondary does not serve; 0 while it does.", []string{"zone", "secondary"}},
@@ -313,13 +316,7 @@ func (r reading) authority(p *process) {
 	r.gauge("dns_transfers", float64(as.Transfering))
 	r.count("authority_notifies_total", as.Notifies)
 	r.count("authority_notifies_unacked_total", as.Unacked)
-	for _, s := range as.Secondaries {
-		if !s.ServesAt.IsZero() {
-			r.gauge("authority_secondary_serial", float64(s.Serves), s.Zone, s.Address.String())
-		}
-		r.gauge("authority_secondary_acked", one(s.Serial != 0 && s.Acked == s.Serial), s.Zone, s.Address.String())
-		r.gauge("authority_secondary_lag_seconds", s.Behind.Seconds(), s.Zone, s.Address.String())
-	}
+	r.secondaries(as.Secondaries)
 	r.count("dns_panics_total", as.Panics)
 	r.gauge("dns_tcp_connections", float64(as.TCPConns))
 	r.gauge("dns_unpublished_names", float64(len(as.Unpublished)))
@@ -336,4 +333,30 @@ func (r reading) authority(p *process) {
 	for zone, n := range as.Serials {
 		r.gauge("zone_serial", float64(n), zone)
 	}
+}
+
+// secondarySeries is how many secondaries have time series of their own. Where
+// there are more, only those that need a look have.
+const secondarySeries = 128
+
+func (r reading) secondaries(all []authority.SecondaryStats) {
+	well, shown := 0, 0
+	for _, s := range all {
+		ok := s.Well(lagging)
+		if ok {
+			well++
+		}
+		if shown == secondarySeries || ok && len(all) > secondarySeries {
+			continue
+		}
+		shown++
+		if !s.ServesAt.IsZero() {
+			r.gauge("authority_secondary_serial", float64(s.Serves), s.Zone, s.Address.String())
+		}
+		r.gauge("authority_secondary_acked", one(s.Serial != 0 && s.Acked == s.Serial), s.Zone, s.Address.String())
+		r.gauge("authority_secondary_lag_seconds", s.Behind.Seconds(), s.Zone, s.Address.String())
+	}
+	r.gauge("authority_secondaries", float64(well), "well")
+	r.gauge("authority_secondaries", float64(len(all)-well), "look")
+	r.gauge("authority_secondaries_without_series", float64(len(all)-shown))
 }

@@ -68,8 +68,14 @@ func (c crowded) Collect(out chan<- prometheus.Metric) { reading{c.descs, out}.i
 // read scrapes what is said of instances: series and their values.
 func read(tb testing.TB, p *process) map[string]float64 {
 	tb.Helper()
+	return gathered(tb, crowded{newScrape(p)})
+}
+
+// gathered scrapes a collector: series and their values.
+func gathered(tb testing.TB, c prometheus.Collector) map[string]float64 {
+	tb.Helper()
 	r := prometheus.NewRegistry()
-	r.MustRegister(crowded{newScrape(p)})
+	r.MustRegister(c)
 	families, err := r.Gather()
 	if err != nil {
 		tb.Fatal(err)

@@ -120,21 +120,23 @@ func (p *process) look(s *controller.Snapshot) failover.View {
 
 // decisions asks the controller on behalf of the API.
 type decisions struct {
-	ctl     *controller.Controller
+	p       *process
 	metrics *metrics
-	label   func(failover.InstanceName) string
 }
 
 func (d decisions) Explain(_ context.Context, i failover.InstanceName) (failover.Explanation, error) {
-	s, ok := d.ctl.Snapshot(i)
+	s, ok := d.p.ctl.Snapshot(i)
 	if !ok {
 		return failover.Explanation{}, fmt.Errorf("explain %s: %w", i, controller.ErrUnknownInstance)
 	}
-	return failover.Explain(&s.State, s.Policy, time.Now()), nil
+	now := time.Now()
+	e := failover.Explain(&s.State, s.Policy, now)
+	e.Lines = append(e.Lines, d.p.secondaryLines(failover.Look(&s.State, s.Policy, now).Names)...)
+	return e, nil
 }
 
 func (d decisions) Plan(_ context.Context, i failover.InstanceName, c failover.Command) (failover.Plan, error) {
-	s, ok := d.ctl.Snapshot(i)
+	s, ok := d.p.ctl.Snapshot(i)
 	if !ok {
 		return failover.Plan{}, fmt.Errorf("plan for %s: %w", i, controller.ErrUnknownInstance)
 	}
@@ -142,14 +144,14 @@ func (d decisions) Plan(_ context.Context, i failover.InstanceName, c failover.C
 }
 
 func (d decisions) Do(ctx context.Context, i failover.InstanceName, c failover.Command) (failover.Reply, error) {
-	r, err := d.ctl.Do(ctx, i, c)
+	r, err := d.p.ctl.Do(ctx, i, c)
 	code := string(r.Code)
 	if err != nil {
 		code = "error"
 	}
 	d.metrics.commands.WithLabelValues(string(c.Do), code).Inc()
 	for _, x := range r.Refused {
-		d.metrics.refusals.WithLabelValues(d.label(i), string(x.Guard)).Inc()
+		d.metrics.refusals.WithLabelValues(d.p.label(i), string(x.Guard)).Inc()
 	}
 	return r, err
 }

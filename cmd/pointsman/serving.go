@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
-	"time"
 
 	"pointsman/dnsctl/authority"
 	"pointsman/internal/config"
@@ -99,35 +97,4 @@ func servedBy(own []netip.AddrPort, c *authority.Config) servers {
 		}
 	}
 	return s
-}
-
-// lagging is how long a secondary may take to serve a change before status
-// speaks of it.
-const lagging = 5 * time.Second
-
-// secondaryNotices says which secondaries of an instance's own names do not
-// serve what we serve.
-func (p *process) secondaryNotices(v failover.View) []string {
-	if p.authority == nil {
-		return nil
-	}
-	var out []string
-	for _, s := range p.authority.Secondaries() {
-		ours := slices.ContainsFunc(v.Names, func(n failover.NameView) bool {
-			return n.Provider == "embedded" && strings.HasSuffix("."+strings.ToLower(string(n.Name)), "."+s.Zone)
-		})
-		if !ours || s.Behind < lagging && s.Err == "" {
-			continue
-		}
-		serves := "was not heard yet"
-		if !s.ServesAt.IsZero() {
-			serves = fmt.Sprintf("serves %d", s.Serves)
-		}
-		line := fmt.Sprintf("secondary %s of %s: acked %d, %s, ours is %d", s.Address, s.Zone, s.Acked, serves, s.Serial)
-		if s.Err != "" {
-			line += ": " + s.Err
-		}
-		out = append(out, line)
-	}
-	return out
 }

@@ -96,17 +96,27 @@ func (a *app) status(ctx context.Context, name string) error {
 		if err != nil {
 			return nearInstance(err, name)
 		}
-		return a.print(v, func(w io.Writer) { a.statusTable(w, []failover.View{v}); a.statusDetail(w, v) })
+		secondaries, err := c.Secondaries(ctx)
+		if err != nil {
+			return err
+		}
+		sv := statusViews([]failover.View{v}, secondaries)[0]
+		return a.print(sv, func(w io.Writer) { a.statusTable(w, []failover.View{v}); a.statusDetail(w, sv) })
 	}
 	vs, err := c.Views(ctx)
 	if err != nil {
 		return err
 	}
-	return a.print(vs, func(w io.Writer) {
+	secondaries, err := c.Secondaries(ctx)
+	if err != nil {
+		return err
+	}
+	return a.print(statusViews(vs, secondaries), func(w io.Writer) {
 		if line := configBanner(ctx, c); line != "" {
 			fmt.Fprintln(w, clean(line))
 		}
 		a.statusTable(w, vs)
+		a.writeSecondaries(w, secondaries)
 	})
 }
 
@@ -125,7 +135,11 @@ func (a *app) watchStatus(ctx context.Context, name string, interval time.Durati
 				s = &sum
 			}
 		}
-		if err := a.picture(vs, s, name != ""); err != nil {
+		secondaries, err := c.Secondaries(ctx)
+		if err != nil {
+			return err
+		}
+		if err := a.picture(vs, s, secondaries, name != ""); err != nil {
 			return err
 		}
 		// Not reading holds back the stream: the next picture is the newest.
@@ -143,9 +157,10 @@ func (a *app) watchStatus(ctx context.Context, name string, interval time.Durati
 }
 
 // picture shows the views; a summary of more than they are goes before them.
-func (a *app) picture(vs []failover.View, s *api.Summary, detail bool) error {
+func (a *app) picture(vs []failover.View, s *api.Summary, secondaries []api.Secondary, detail bool) error {
+	whole := statusViews(vs, secondaries)
 	if a.output == outputJSON {
-		data, err := json.Marshal(utc(vs))
+		data, err := json.Marshal(utc(whole))
 		if err != nil {
 			return fmt.Errorf("marshal output: %w", err)
 		}
@@ -161,7 +176,7 @@ func (a *app) picture(vs []failover.View, s *api.Summary, detail bool) error {
 			return err
 		}
 	}
-	return a.print(vs, func(w io.Writer) {
+	return a.print(whole, func(w io.Writer) {
 		if s.Instances > 0 {
 			writeSummary(w, s)
 			a.statusRows(w, vs[:min(len(vs), statusMost)])
@@ -169,7 +184,9 @@ func (a *app) picture(vs []failover.View, s *api.Summary, detail bool) error {
 			a.statusTable(w, vs)
 		}
 		if detail && len(vs) == 1 {
-			a.statusDetail(w, vs[0])
+			a.statusDetail(w, whole[0])
+		} else {
+			a.writeSecondaries(w, secondaries)
 		}
 		if !a.stdoutTTY {
 			fmt.Fprintln(w)
@@ -206,7 +223,7 @@ func (a *app) statusRows(w io.Writer, vs []failover.View) {
 			v.Mode, doing(v), stops(v), votesAge(v),
 		})
 	}
-	writeTable(w, []string{"INSTANCE", "ACTIVE", "CLUSTERS", "MODE", "DOING", "STOPS", "AGE"}, rows)
+	a.table(w, []string{"INSTANCE", "ACTIVE", "CLUSTERS", "MODE", "DOING", "STOPS", "AGE"}, rows)
 }
 
 // banners says what keeps automation from acting, above everything else.
@@ -290,7 +307,7 @@ func votesAge(v failover.View) string {
 	return age(time.Duration(oldest) * time.Millisecond)
 }
 
-func (a *app) statusDetail(w io.Writer, v failover.View) {
+func (a *app) statusDetail(w io.Writer, v statusView) {
 	fmt.Fprintln(w)
 	var rows [][]string
 	for _, n := range v.Names {
@@ -305,6 +322,7 @@ func (a *app) statusDetail(w io.Writer, v failover.View) {
 		rows = append(rows, []string{string(n.Name), n.Provider, orElse(string(n.Value), "-"), fmt.Sprintf("%ds", n.TTL), seen, published})
 	}
 	writeTable(w, []string{"NAME", "PROVIDER", "RECORD", "TTL", "SEEN", "AUTHORITIES"}, rows)
+	a.writeSecondaries(w, v.Secondaries)
 	fmt.Fprintln(w)
 	a.votesTable(w, v.Clusters)
 	if v.Op != nil {
@@ -351,5 +369,5 @@ func (a *app) votesTable(w io.Writer, cs []failover.ClusterView) {
 			rows = append(rows, []string{"", "", a.vote(x.Vote), string(x.Vantage), string(x.Domain), at, reason})
 		}
 	}
-	writeTable(w, []string{"CLUSTER", "ROLE", "VOTE", "VANTAGE", "DOMAIN", "AGE", "WHY"}, rows)
+	a.table(w, []string{"CLUSTER", "ROLE", "VOTE", "VANTAGE", "DOMAIN", "AGE", "WHY"}, rows)
 }

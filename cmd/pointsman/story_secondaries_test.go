@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -50,6 +51,19 @@ func TestSecondaries(t *testing.T) {
 
 	w.strangers(t)
 
+	// Status has a line for each, also for those that are well; scripts too.
+	var table string
+	eventually(t, "four secondaries that are well in status", func() bool {
+		table = w.verb(t, exitOK, "status")
+		return strings.Count(table, fmt.Sprintf("acknowledged %d and serves it", serial)) == len(w.servers)
+	})
+	for _, s := range w.servers {
+		wantIn(t, table, s.addr+"  lab.test.  "+fmt.Sprint(serial)+", ")
+	}
+	wantIn(t, w.verb(t, exitOK, "status", "orders"), "SECONDARY", fmt.Sprintf("acknowledged %d and serves it", serial))
+	wantIn(t, w.verb(t, exitOK, "status", "orders", "-o", "json"), `"verdict": "acknowledged `+fmt.Sprint(serial)+` and serves it"`, `"acknowledged_at": "`)
+	wantIn(t, w.verb(t, exitOK, "explain", "orders"), "orders.lab.test. a.lab.test. is shown by 4 of 4 secondaries that clients ask")
+
 	// The program is killed three times, once between a change of the file and
 	// its next start. Nobody asks the dead.
 	for i, target := range []string{secondB, secondA, secondB} {
@@ -79,7 +93,7 @@ func TestSecondaries(t *testing.T) {
 	// One secondary dies, misses a move, and comes back.
 	lost := w.servers[1]
 	witnesses[lost.kind].end()
-	missed := len(history)
+	missed, before := len(history), serial
 	lost.kill()
 	w.verb(t, exitOK, "switchover", "orders", "--to", "a", "--yes", "--no-wait")
 	rest := slices.DeleteFunc(slices.Clone(w.servers), func(s *secondary) bool { return s == lost })
@@ -92,6 +106,8 @@ func TestSecondaries(t *testing.T) {
 	w.until(t, "a notice of "+lost.kind, func(v failover.View) bool {
 		return lags(v, lost) && !slices.ContainsFunc(rest, func(s *secondary) bool { return lags(v, s) })
 	})
+	wantIn(t, w.verb(t, exitOK, "status"), "does not acknowledge NOTIFY since ", fmt.Sprintf("served %d when it was heard last: connection refused, over UDP and TCP", before))
+	wantIn(t, w.verb(t, exitOK, "explain", "orders"), "orders.lab.test. a.lab.test. is shown by 3 of 4 secondaries that clients ask", "not known: "+lost.addr)
 	lost.up(t)
 	w.follow(t, secondA, serial-1, lost)
 	w.until(t, "the end of the move, and no notice", func(v failover.View) bool { return settledAt("a")(v) && !lags(v, lost) })

@@ -243,12 +243,15 @@ func (p *process) openAPI(f *fitting, m *metrics) error {
 	v.Name, v.Shadow = cfg.Controller.Name, p.pc.Shadow
 	ac := api.Config{
 		Socket: cfg.Controller.Socket, Listen: cfg.Controller.Listen, Token: f.token,
-		Instances: p.news, Decisions: decisions{p.ctl, m, p.label}, Audit: audited{p.store}, History: past{p},
+		Instances: p.news, Decisions: decisions{p, m}, Audit: audited{p.store}, History: past{p},
 		Probes: probed{p}, Health: health{p}, Version: v, Reloads: p.reloads,
 		Metrics: m.handler(), ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 		OnWrongToken: func(n uint64) {
 			p.log.Warn("wrong tokens at the API", "count", n)
 		},
+	}
+	if p.authority != nil {
+		ac.Secondaries = p
 	}
 	if p.receiver != nil {
 		ac.Report = p.receiver

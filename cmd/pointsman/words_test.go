@@ -88,3 +88,20 @@ func TestHistoryReadsNaturallyAndSaysNothingTwice(t *testing.T) {
 		}
 	}
 }
+
+func TestColoursOfATableAreOursAndNothingElsePasses(t *testing.T) {
+	v := failover.View{
+		Instance: "x", Leading: true, Mode: "auto\x1b[2J",
+		Clusters: []failover.ClusterView{{Name: "a\x1b[8m", Verdict: failover.Up}},
+	}
+	for tty, want := range map[bool]string{true: "a\\u001b[8m \x1b[32mup\x1b[0m  auto\\u001b[2J", false: "a\\u001b[8m up  auto\\u001b[2J"} {
+		var b strings.Builder
+		a := &app{stdoutTTY: tty, env: func(string) string { return "" }}
+		if a.statusTable(&b, []failover.View{v}); !strings.Contains(b.String(), want) {
+			t.Errorf("on a terminal %v: %q, want %q in it", tty, b.String(), want)
+		}
+	}
+	if got := cleanPainted("\x1b[32m\x07\x1b[0m\x1b[31mopen"); got != "\x1b[32m\\u0007\x1b[0m\\u001b[31mopen" {
+		t.Errorf("%q", got)
+	}
+}

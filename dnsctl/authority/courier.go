@@ -2,7 +2,6 @@ package authority
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -46,44 +45,26 @@ type courier struct {
 	since time.Time // when our serial became one that the secondary does not serve; zero while it serves ours
 }
 
-// SecondaryStats is what is known of one secondary. Times are of our own
-// clock; zero is never.
-type SecondaryStats struct {
-	Zone    string
-	Address netip.AddrPort
-	Notify  bool   // it is told of changes
-	Serial  uint32 // ours; 0 while the zone is not whole
-
-	Sent    uint32 // serial of the last NOTIFY
-	SentAt  time.Time
-	Acked   uint32 // the last serial that it acknowledged
-	AckedAt time.Time
-
-	Serves   uint32 // the serial that it answered with last
-	ServesAt time.Time
-	Behind   time.Duration // since when it should have served ours; 0 while it does
-	Err      string        // what is wrong now; empty when all is well
-}
-
 // run works until ctx ends.
 func (c *courier) run(ctx context.Context) {
 	var lastTold time.Time
 	var told, asked uint32 // our serials at the last NOTIFY and the last look
 	wait, look := c.pace.first, c.pace.lookSoon
 	var nextTell, nextLook time.Time
+	again := false // nextTell is for one that acknowledged, and did not fetch
 	for {
 		sn, err := c.ours()
 		now := time.Now()
 		switch {
 		case err != nil:
-			c.note(func(st *SecondaryStats) { st.Serial, st.Err = 0, err.Error() })
+			c.note(func(st *SecondaryStats) { st.Serial, st.OwnErr = 0, err.Error() })
 			nextTell, nextLook = time.Time{}, time.Time{}
 			if !c.sleep(ctx, c.pace.longest, now.Add(c.pace.gap)) {
 				return
 			}
 			continue
 		case sn.serial != told:
-			wait, nextTell = c.pace.first, later(now, lastTold.Add(c.pace.gap))
+			wait, nextTell, again = c.pace.first, later(now, lastTold.Add(c.pace.gap)), false
 		}
 		if sn.serial != asked {
 			look, nextLook = c.pace.lookSoon, later(now, nextTell).Add(c.pace.lookSoon)
@@ -107,9 +88,18 @@ func (c *courier) run(ctx context.Context) {
 		case !now.Before(nextLook):
 			if c.look(ctx, sn) {
 				look, nextLook = c.pace.lookSoon, time.Now().Add(c.refresh(sn))
-			} else {
-				nextLook = time.Now().Add(look)
-				look = min(2*look, c.pace.lookLate)
+				if again {
+					nextTell, again = time.Time{}, false
+				}
+				break
+			}
+			nextLook = time.Now().Add(look)
+			look = min(2*look, c.pace.lookLate)
+			if nextTell.IsZero() {
+				// PowerDNS 4.7 acknowledges a NOTIFY that comes while it looks
+				// at the zone because of the one before, and forgets it.
+				nextTell, again = time.Now().Add(wait), true
+				wait = min(2*wait, c.pace.longest)
 			}
 		}
 		next := nextLook
@@ -177,7 +167,7 @@ func (c *courier) tells() bool {
 // owe notes which serial the secondary should serve.
 func (c *courier) owe(serial uint32, now time.Time) {
 	c.note(func(st *SecondaryStats) {
-		st.Serial = serial
+		st.Serial, st.OwnErr = serial, ""
 		switch {
 		case st.Serves == serial && !st.ServesAt.IsZero():
 			c.since = time.Time{}
@@ -208,17 +198,24 @@ func (c *courier) caller() *caller {
 
 // tell sends NOTIFY and says whether it was acknowledged.
 func (c *courier) tell(ctx context.Context, sn *snapshot) bool {
-	c.note(func(st *SecondaryStats) { st.Sent, st.SentAt = sn.serial, time.Now() })
+	sent := time.Now()
+	c.note(func(st *SecondaryStats) { st.Sent, st.SentAt = sn.serial, sent })
 	c.s.stats.notifies.Add(1)
 	err := c.caller().tell(ctx, sn.soa, c.pace.answer)
+	if err != nil && ctx.Err() != nil {
+		return false // cut short by us, it says nothing of the secondary
+	}
 	c.note(func(st *SecondaryStats) {
-		if err != nil {
-			st.Err = err.Error()
+		if err == nil {
+			st.Acked, st.AckedAt, st.NotifyErr, st.SilentSince = sn.serial, time.Now(), "", time.Time{}
 			return
 		}
-		st.Acked, st.AckedAt, st.Err = sn.serial, time.Now(), ""
+		st.NotifyErr = err.Error()
+		if st.SilentSince.IsZero() {
+			st.SilentSince = sent
+		}
 	})
-	if err != nil && ctx.Err() == nil {
+	if err != nil {
 		c.s.stats.unacked.Add(1)
 	}
 	return err == nil
@@ -229,16 +226,14 @@ func (c *courier) look(ctx context.Context, sn *snapshot) bool {
 	serial, err := c.caller().look(ctx, c.pace.answer)
 	ok := err == nil && serial == sn.serial
 	c.note(func(st *SecondaryStats) {
-		switch {
-		case err != nil:
-			st.Err = err.Error()
+		if err != nil {
+			st.LookErr = err.Error()
 			return
-		case ok:
-			st.Err, c.since = "", time.Time{}
-		case int32(serial-sn.serial) > 0:
-			st.Err = fmt.Sprintf("it serves %d, which is later than ours: was the ledger restored from a backup? Make it fetch the zone anew", serial)
 		}
-		st.Serves, st.ServesAt = serial, time.Now()
+		st.LookErr, st.Serves, st.ServesAt = "", serial, time.Now()
+		if ok {
+			c.since = time.Time{}
+		}
 	})
 	return ok
 }
@@ -248,7 +243,7 @@ func (c *courier) stats() SecondaryStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	st := c.state
-	st.Zone, st.Address, st.Notify = c.zone, c.to, !c.conf.Silent
+	st.Zone, st.Address, st.Notify, st.Clients = c.zone, c.to, !c.conf.Silent, !c.conf.Hidden
 	if !c.since.IsZero() {
 		st.Behind = time.Since(c.since)
 	}

@@ -1,8 +1,8 @@
 package authority
 
 import (
-	"cmp"
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -14,7 +14,8 @@ import (
 type couriers struct {
 	mu      sync.Mutex
 	all     map[errand]*courier
-	changed chan struct{} // holds one: set changed all
+	byZone  map[string][]*courier // the same, by address
+	changed chan struct{}         // holds one: set changed all
 }
 
 // set makes the couriers fit the configuration; those that stay keep what they
@@ -22,7 +23,7 @@ type couriers struct {
 func (cs *couriers) set(s *Server, v *view) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	next := make(map[errand]*courier)
+	next, byZone := make(map[errand]*courier), make(map[string][]*courier)
 	for _, z := range v.cfg.Zones {
 		for _, sec := range z.Secondaries {
 			e := errand{zone: string(canonical(z.Name)), to: sec.Address}
@@ -36,10 +37,16 @@ func (cs *couriers) set(s *Server, v *view) {
 			k.mu.Lock()
 			k.conf = sec
 			k.mu.Unlock()
+			if next[e] == nil {
+				byZone[e.zone] = append(byZone[e.zone], k)
+			}
 			next[e] = k
 		}
 	}
-	cs.all = next
+	for _, all := range byZone {
+		slices.SortFunc(all, func(a, b *courier) int { return a.to.Compare(b.to) })
+	}
+	cs.all, cs.byZone = next, byZone
 	cs.poke(cs.changes())
 }
 
@@ -62,10 +69,8 @@ func (cs *couriers) poke(c chan struct{}) {
 func (cs *couriers) tell(zone string) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	for e, k := range cs.all {
-		if e.zone == zone {
-			cs.poke(k.wake)
-		}
+	for _, k := range cs.byZone[zone] {
+		cs.poke(k.wake)
 	}
 }
 
@@ -118,12 +123,24 @@ func (cs *couriers) stats() []SecondaryStats {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	var out []SecondaryStats
-	for _, k := range cs.all {
+	for _, zone := range slices.Sorted(maps.Keys(cs.byZone)) {
+		out = append(out, statsOf(cs.byZone[zone])...)
+	}
+	return out
+}
+
+// of lists the secondaries of one zone by address. It is asked for every name.
+func (cs *couriers) of(zone string) []SecondaryStats {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return statsOf(cs.byZone[zone])
+}
+
+func statsOf(all []*courier) []SecondaryStats {
+	var out []SecondaryStats
+	for _, k := range all {
 		out = append(out, k.stats())
 	}
-	slices.SortFunc(out, func(a, b SecondaryStats) int {
-		return cmp.Or(cmp.Compare(a.Zone, b.Zone), a.Address.Compare(b.Address))
-	})
 	return out
 }
 
@@ -145,6 +162,3 @@ func (s *Server) callFrom(to netip.Addr) netip.Addr {
 	}
 	return from
 }
-
-// Secondaries returns what is known of every secondary, by zone and address.
-func (s *Server) Secondaries() []SecondaryStats { return s.couriers.stats() }

@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
 )
+
+// errRefused: nothing listens at the port of the secondary.
+var errRefused = errors.New("connection refused")
 
 // errStray: an answer on a stream that belongs to another question.
 var errStray = errors.New("answer to another question")
@@ -32,9 +36,9 @@ func (c *caller) tell(ctx context.Context, soa *dns.SOA, wait time.Duration) err
 	r, err := c.ask(ctx, m, wait)
 	switch {
 	case err != nil:
-		return fmt.Errorf("NOTIFY: %w", err)
+		return err
 	case r.Rcode != dns.RcodeSuccess:
-		return fmt.Errorf("NOTIFY: it says %s: does it know this server as a primary of %s?", rcodeName(r.Rcode), c.zone)
+		return fmt.Errorf("it says %s: does it know this server as a primary of %s?", rcodeName(r.Rcode), c.zone)
 	}
 	return nil
 }
@@ -45,17 +49,17 @@ func (c *caller) look(ctx context.Context, wait time.Duration) (uint32, error) {
 	m.RecursionDesired = false
 	r, err := c.ask(ctx, m, wait)
 	if err != nil {
-		return 0, fmt.Errorf("ask for SOA: %w", err)
+		return 0, err
 	}
 	if r.Rcode != dns.RcodeSuccess {
-		return 0, fmt.Errorf("ask for SOA: it says %s", rcodeName(r.Rcode))
+		return 0, fmt.Errorf("it says %s", rcodeName(r.Rcode))
 	}
 	for _, rr := range r.Answer {
 		if soa, ok := rr.(*dns.SOA); ok && r.Authoritative && dns.CanonicalName(soa.Hdr.Name) == c.zone {
 			return soa.Serial, nil
 		}
 	}
-	return 0, errors.New("ask for SOA: it does not answer for the zone")
+	return 0, errors.New("it does not answer for the zone")
 }
 
 func (c *caller) ask(ctx context.Context, m *dns.Msg, wait time.Duration) (*dns.Msg, error) {
@@ -68,6 +72,9 @@ func (c *caller) ask(ctx context.Context, m *dns.Msg, wait time.Duration) (*dns.
 	}
 	r, err2 := c.over(ctx, "tcp", m, wait)
 	if err2 != nil && err != nil {
+		if err.Error() == err2.Error() {
+			return nil, fmt.Errorf("%w, over UDP and TCP", err)
+		}
 		return nil, fmt.Errorf("%w over UDP, %w over TCP", err, err2)
 	}
 	return r, err2
@@ -177,6 +184,9 @@ func tsigErrorName(code uint16) string {
 func (c *caller) said(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return errors.New("no answer in time")
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return errRefused // whichever call was told so
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Err

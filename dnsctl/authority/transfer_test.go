@@ -159,6 +159,6 @@ func TestASecondaryIsToldAndItsAckIsShown(t *testing.T) {
 	}
 	until(t, "ack and serial", func() bool {
 		st := s.Stats().Secondaries
-		return len(st) == 1 && st[0].Acked == firstSerial && st[0].Serves == firstSerial && st[0].Behind == 0 && st[0].Err == ""
+		return len(st) == 1 && st[0].Acked == firstSerial && st[0].Serves == firstSerial && st[0].Well(0)
 	})
 }

@@ -70,7 +70,7 @@ func TestTCPRefusesEveryoneWithoutTheToken(t *testing.T) {
 	_, base := overTCP(t, w, nil)
 	paths := []string{
 		"/v1/instances", "/v1/instances/orders", "/v1/instances/orders/explain", "/v1/history", "/v1/audit",
-		"/v1/audit/verify", "/v1/probes", "/v1/version", "/v1/watch", "/v1/nothing",
+		"/v1/audit/verify", "/v1/secondaries", "/v1/probes", "/v1/version", "/v1/watch", "/v1/nothing",
 	}
 	posts := []string{"/v1/instances/orders/plan", "/v1/instances/orders/commands", "/v1/instances/orders/apply"}
 	for _, auth := range []string{"", "Bearer ", "Bearer " + testToken + "x", "Bearer " + testToken[1:], "Basic " + testToken, testToken} {

@@ -31,6 +31,7 @@ func (s *Server) routes() http.Handler {
 	m.HandleFunc("GET /v1/probes", s.getProbes)
 	m.HandleFunc("GET /v1/version", s.getVersion)
 	m.HandleFunc("GET /v1/watch", s.getWatch)
+	m.HandleFunc("GET /v1/secondaries", s.getSecondaries)
 	if s.cfg.Reloads != nil {
 		m.HandleFunc("GET /v1/config", s.getConfig)
 		m.HandleFunc("POST /v1/reload", s.postReload)

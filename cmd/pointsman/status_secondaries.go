@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"pointsman/internal/api"
+	"pointsman/internal/failover"
+)
+
+// statusView is an instance as status prints it: its view, and the secondaries
+// of the zones that its own names are in.
+type statusView struct {
+	failover.View
+	Secondaries []api.Secondary `json:"secondaries,omitempty"`
+}
+
+func statusViews(vs []failover.View, all []api.Secondary) []statusView {
+	byZone := make(map[string][]api.Secondary)
+	for _, s := range all {
+		byZone[s.Zone] = append(byZone[s.Zone], s)
+	}
+	out := make([]statusView, len(vs))
+	for i, v := range vs {
+		out[i].View = v
+		if len(all) == 0 {
+			continue
+		}
+		told := make(map[string]bool)
+		for _, n := range v.Names {
+			if zone := zoneOf(n, byZone); zone != "" && !told[zone] {
+				told[zone] = true
+				out[i].Secondaries = append(out[i].Secondaries, byZone[zone]...)
+			}
+		}
+	}
+	return out
+}
+
+// zoneOf finds the zone of an embedded name: the longest that it is below.
+func zoneOf(n failover.NameView, zones map[string][]api.Secondary) string {
+	if n.Provider != "embedded" {
+		return ""
+	}
+	for name := strings.ToLower(string(n.Name)); name != ""; _, name, _ = strings.Cut(name, ".") {
+		if zones[name] != nil {
+			return name
+		}
+	}
+	return ""
+}
+
+// writeSecondaries prints one line for each secondary; of many, for each that
+// needs a look. Of none it prints nothing.
+func (a *app) writeSecondaries(w io.Writer, all []api.Secondary) {
+	var rows [][]string
+	for _, s := range all {
+		if len(all) > statusMost && (s.OK || len(rows) == statusMost) {
+			continue
+		}
+		verdict := s.Verdict
+		if !s.OK {
+			verdict = a.paint(text.FgYellow, verdict)
+		}
+		rows = append(rows, []string{
+			s.Address, s.Zone, serialAt(s.Sent, s.SentAt, s.At), serialAt(s.Acknowledged, s.AcknowledgedAt, s.At), serialAt(s.Served, s.ServedAt, s.At), verdict,
+		})
+	}
+	if len(rows) > 0 {
+		fmt.Fprintln(w)
+		a.table(w, []string{"SECONDARY", "ZONE", "SENT", "ACKNOWLEDGED", "SERVED", "STATE"}, rows)
+	}
+	if len(all) > statusMost {
+		fmt.Fprintf(w, "\nsecondaries: %d of %d are shown, which need a look\n", len(rows), len(all))
+	}
+}
+
+// serialAt is a serial and how long ago that was; "-" is never.
+func serialAt(serial uint32, at, now time.Time) string {
+	if at.IsZero() {
+		return "-"
+	}
+	return fmt.Sprintf("%d, %s ago", serial, age(now.Sub(at)))
+}
