@@ -30,6 +30,9 @@ Figures move with the machine and with what else runs on it: the load is
 printed beside them. Goals are printed, never judged; the exit status is ` + fmt.Sprint(exitBroken) + `
 when an answer broke a promise.
 
+Only when it is asked for (--only many): a controller and a vantage with 10,000
+instances, what they cost, and how fast they answer; about four minutes.
+
 With --rivals it measures something else: how long after a kill and a stall
 gdnsd, PowerDNS and pointsman answer the standby, all watching the same
 clusters, and what an answer costs each of them and BIND, NSD and Knot. Those
@@ -42,6 +45,8 @@ comes needs 105 s to move.`,
 	cmd.Flags().DurationVar(&bench.RideOut, "ride-out", 2*time.Second, "the `BLIP` that is ridden out where one is")
 	cmd.Flags().DurationVar(&bench.Idle, "idle", 20*time.Second, "watch an idle controller for this `LONG`")
 	cmd.Flags().DurationVar(&bench.Ask, "ask", 4*time.Second, "load the authority for this `LONG`, three times")
+	cmd.Flags().IntVar(&bench.Many, "many", 10_000, "how many instances the part many has")
+	cmd.Flags().DurationVar(&bench.ManyRound, "many-round", 5*time.Second, "the time between two probes of each of their clusters")
 	cmd.Flags().StringSliceVar(&bench.Only, "only", nil, "measure only this `PART`: "+strings.Join(lab.BenchParts, ", ")+"; with --rivals "+strings.Join(lab.RivalParts, ", ")+" (may be given several times)")
 	cmd.Flags().BoolVar(&rivals, "rivals", false, "measure beside the DNS servers of others that are installed")
 	outputFlag(cmd, &output)
@@ -51,6 +56,10 @@ comes needs 105 s to move.`,
 			return fmt.Errorf("--rounds %d: at least 1", bench.Rounds)
 		case bench.RideOut <= 0 || bench.Idle <= 0 || bench.Ask < time.Second:
 			return fmt.Errorf("--ride-out %s, --idle %s, --ask %s: more than 0, and a second of asking", bench.RideOut, bench.Idle, bench.Ask)
+		case bench.Many < 1 || bench.Many > 50_000:
+			return fmt.Errorf("--many %d: 1 to 50000", bench.Many)
+		case bench.ManyRound < 100*time.Millisecond || bench.ManyRound > time.Minute:
+			return fmt.Errorf("--many-round %s: 100ms to 1m", bench.ManyRound)
 		}
 		parts := lab.BenchParts
 		if rivals {

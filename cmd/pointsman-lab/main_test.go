@@ -42,6 +42,7 @@ func TestEndToEnd(t *testing.T) {
 	t.Run("the demo moves the name when it must and only then", func(t *testing.T) { demoEndToEnd(t, bin) })
 	t.Run("run moves the name and ends every part on interrupt", func(t *testing.T) { runEndToEnd(t, bin) })
 	t.Run("bench measures, and no ride-out is cut short", func(t *testing.T) { benchEndToEnd(t, bin) })
+	t.Run("bench measures many instances, and calls none down", func(t *testing.T) { manyEndToEnd(t, bin) })
 }
 
 // benchEndToEnd measures little, but the real thing. How large a figure is

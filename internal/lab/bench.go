@@ -18,13 +18,17 @@ type BenchConfig struct {
 	Idle    time.Duration // how long an idle controller is watched
 	Ask     time.Duration // how long the authority is loaded, each time
 
+	Many      int           // how many instances the part of that name has, above 0
+	ManyRound time.Duration // between two probes of their clusters
+
 	Say   func(string)        // what is being measured, may be nil
 	Begin func(Story)         // before each story, may be nil
 	End   func(Story, Result) // after each story, may be nil
 }
 
-// BenchParts are the parts of a benchmark.
-var BenchParts = []string{partStories, partWatch, partFlood, partRideOut, partIdle, partAnswers}
+// BenchParts are the parts of a benchmark. All but the last are carried out
+// where none is asked for.
+var BenchParts = []string{partStories, partWatch, partFlood, partRideOut, partIdle, partAnswers, partMany}
 
 const (
 	partStories = "stories"
@@ -33,6 +37,7 @@ const (
 	partRideOut = "ride-out"
 	partIdle    = "idle"
 	partAnswers = "answers"
+	partMany    = "many"
 )
 
 // fastRound is the time between two probes with the preset fast-lab.
@@ -79,6 +84,7 @@ func declare(cfg BenchConfig) Figures {
 		{Name: figureAnswers, What: "authority, answers per second of its CPU", Unit: "1/s", Goal: "≥ 85000"},
 	}}
 	f.Figures = append(f.Figures, declareWatch()...)
+	f.Figures = append(f.Figures, declareMany(cfg.Many, cfg.ManyRound)...)
 	return f
 }
 
@@ -120,6 +126,11 @@ func (b *bench) run(ctx context.Context) error {
 	}
 	if b.wants(partWatch) {
 		if err := b.watch(ctx); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(b.cfg.Only, partMany) {
+		if err := b.many(ctx); err != nil {
 			return err
 		}
 	}

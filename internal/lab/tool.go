@@ -110,7 +110,13 @@ func (v View) Has(stop string) bool {
 
 // Do runs one verb and returns what it wrote to stdout.
 func (t Tool) Do(ctx context.Context, args ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	return t.DoWithin(ctx, 15*time.Second, args...)
+}
+
+// DoWithin is Do for a verb that may take longer than usual, or must not take
+// as long.
+func (t Tool) DoWithin(ctx context.Context, patience time.Duration, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, t.Path, append(args, "-c", t.Config)...)
 	var out, errs bytes.Buffer
