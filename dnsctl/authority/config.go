@@ -30,6 +30,7 @@ type Config struct {
 
 	Transfers          int           `yaml:"transfers"`            // most zone transfers at once; 8
 	TransfersPerSource int           `yaml:"transfers_per_source"` // most of them to one IPv4 address or IPv6 /64; 2
+	TransfersPerMinute int           `yaml:"transfers_per_minute"` // most whole transfers of one zone to one source, which may come at once, and ten times as many incremental ones; 1 to 6,000; 60
 	TransferTime       time.Duration `yaml:"transfer_time"`        // a transfer that takes longer is broken off; 1 min
 
 	RateLimit RateLimit `yaml:"rate_limit"`
@@ -120,6 +121,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.TCPIdle, defaultTCPIdle)
 	orDefault(&c.Transfers, defaultTransfers)
 	orDefault(&c.TransfersPerSource, min(defaultTransfersPerSource, c.Transfers))
+	orDefault(&c.TransfersPerMinute, defaultTransfersPerMinute)
 	orDefault(&c.TransferTime, defaultTransferTime)
 	orDefault(&c.RateLimit.PerSecond, defaultRate)
 	orDefault(&c.RateLimit.Window, defaultWindow)
@@ -179,6 +181,9 @@ func (c Config) Validate() []error {
 	}
 	if c.TransfersPerSource > c.Transfers {
 		f.add("transfers_per_source", "%d is above transfers %d", c.TransfersPerSource, c.Transfers)
+	}
+	if n := c.TransfersPerMinute; n < 1 || n > maxTransfersPerMinute {
+		f.add("transfers_per_minute", "%d is not between 1 and %d", n, maxTransfersPerMinute)
 	}
 	if c.TransferTime < 0 {
 		f.add("transfer_time", "%s is negative", c.TransferTime)

@@ -75,6 +75,7 @@ func (h *handler) panicked(w dns.ResponseWriter, r *dns.Msg, v any) {
 type sender struct {
 	addr   netip.Addr
 	signed bool // by a key that is known here
+	takes  bool // has a right to the zone and asks for it over UDP: it gets the SOA
 }
 
 // reply makes the answer to a parsed query in sc.out and leaves so many octets
@@ -84,6 +85,10 @@ func (h *handler) reply(sc *scratch, r *dns.Msg, who sender, free int) (msg []by
 	v := h.s.view.Load()
 	q := query{id: r.Id, rd: r.RecursionDesired, cd: r.CheckingDisabled, limit: h.over.limit()}
 	rcode = q.read(sc, r, h.over)
+	asks := q.qtype
+	if who.takes && rcode == dns.RcodeRefused {
+		asks, rcode = dns.TypeSOA, dns.RcodeSuccess
+	}
 	q.limit -= free
 	if q.edns && q.cookieIn != nil {
 		q.standing = v.jar.judge(q.cookieIn, who.addr, uint32(time.Now().Unix()), &q.cookie)
@@ -94,7 +99,7 @@ func (h *handler) reply(sc *scratch, r *dns.Msg, who sender, free int) (msg []by
 	}
 	var t *template
 	if rcode == dns.RcodeSuccess && q.name != nil {
-		t, rcode = h.find(v.tree, sc, &q)
+		t, rcode = h.find(v.tree, sc, &q, asks)
 	}
 	if h.over == overUDP && q.standing != cookieValid && !who.signed && v.quota.covers(who.addr) {
 		switch h.limit(v, sc, &q, classOf(t, rcode), who.addr) {
@@ -115,15 +120,15 @@ func (h *handler) reply(sc *scratch, r *dns.Msg, who sender, free int) (msg []by
 	return msg, rcode
 }
 
-// find returns the answer to a question. A nil template is an answer of
-// nothing but the code.
-func (h *handler) find(served *tree, sc *scratch, q *query) (*template, int) {
+// find returns the answer of a type to a question. A nil template is an answer
+// of nothing but the code.
+func (h *handler) find(served *tree, sc *scratch, q *query, qtype uint16) (*template, int) {
 	k := sc.key[:len(q.name)]
 	lower(k, q.name)
 	n := served.nodes[key(k)]
 	var t *template
 	if n != nil {
-		t = n.ahead(q.qtype)
+		t = n.ahead(qtype)
 	} else if _, z := served.find(key(k)); z != nil {
 		t = z.absent
 	} else {
@@ -131,7 +136,7 @@ func (h *handler) find(served *tree, sc *scratch, q *query) (*template, int) {
 	}
 	if t == nil || t.soa != nil && !t.soa.serial.known() {
 		h.s.stats.composed.Add(1)
-		return served.compose(key(k), q.qtype)
+		return served.compose(key(k), qtype)
 	}
 	return t, t.rcode
 }

@@ -129,7 +129,7 @@ func TestEverySequenceOfTransfersLeadsToTheZone(t *testing.T) {
 	increments := uint64(0)
 	rapid.Check(t, func(rt *rapid.T) {
 		c := transferConfig(t)
-		c.Zones = c.Zones[:1]
+		c.Zones, c.TransfersPerMinute = c.Zones[:1], maxTransfersPerMinute
 		c.Zones[0].TransferAddresses = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 		names := []failover.RecordName{"n1.lab.test.", "n2.lab.test.", "n3.lab.test.", "n4.lab.test.", "n5.lab.test."}
 		c.Zones[0].Names = names

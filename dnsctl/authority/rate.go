@@ -115,7 +115,7 @@ const (
 	tick = uint64(time.Microsecond)
 
 	ways       = 8 // a cache line
-	sets       = 8192
+	answerSets = 8192
 	tagShift   = 40
 	moment     = 1<<tagShift - 1 // a time of 40 bits in ticks, which wraps after 12 days
 	maxRetries = 4
@@ -131,10 +131,12 @@ type limiter struct {
 	start   time.Time
 	slips   atomic.Uint64
 	evicted atomic.Uint64
-	table   [sets][ways]atomic.Uint64
+	table   [][ways]atomic.Uint64
 }
 
-func newLimiter() *limiter { return &limiter{seed: maphash.MakeSeed(), start: time.Now()} }
+func newLimiter(sets int) *limiter {
+	return &limiter{seed: maphash.MakeSeed(), start: time.Now(), table: make([][ways]atomic.Uint64, sets)}
+}
 
 // rateKey is whom and what a bucket is for. Networks are a /24 or a /56; the
 // name counts only for answers with records.
@@ -174,7 +176,7 @@ func (l *limiter) now() uint64 { return uint64(time.Since(l.start)) / tick }
 
 func (l *limiter) take(q *quota, hash, now uint64) bool {
 	tag := hash>>tagShift | 1 // 0 is a bucket that was never used
-	set := &l.table[hash%sets]
+	set := &l.table[hash%uint64(len(l.table))]
 	for range maxRetries {
 		var at *atomic.Uint64
 		var was, least uint64

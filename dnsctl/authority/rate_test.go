@@ -16,7 +16,7 @@ import (
 const second = uint64(time.Second) / tick
 
 func TestBucketGivesItsWindowAtOnceAndThenTheRate(t *testing.T) {
-	l := newLimiter()
+	l := newLimiter(answerSets)
 	q := RateLimit{PerSecond: 10, Window: 3 * time.Second}.quota()
 	given := func(now uint64) (n int) {
 		for l.take(&q, 42<<tagShift, now&moment) {
@@ -30,7 +30,7 @@ func TestBucketGivesItsWindowAtOnceAndThenTheRate(t *testing.T) {
 			t.Errorf("at %d: %d, want %d", now, got, want)
 		}
 	}
-	l = newLimiter()
+	l = newLimiter(answerSets)
 	start := uint64(moment) - second
 	for i, want := range []int{30, 10, 10, 10} {
 		if got := given(start + uint64(i)*second); got != want {
@@ -48,7 +48,7 @@ func TestBucketGivesItsWindowAtOnceAndThenTheRate(t *testing.T) {
 }
 
 func TestFullSetGivesUpTheBucketThatIsEmptyFirst(t *testing.T) {
-	l := newLimiter()
+	l := newLimiter(answerSets)
 	q := RateLimit{PerSecond: 10, Window: 3 * time.Second}.quota()
 	hash := func(i int) uint64 { return uint64(2*i+2) << tagShift } // all in set 0
 	for i := range ways {
@@ -118,7 +118,7 @@ func TestWhoIsCoveredByTheLimit(t *testing.T) {
 }
 
 func TestJudgingAllocatesNothing(t *testing.T) {
-	l, q, from := newLimiter(), RateLimit{PerSecond: 10, Window: time.Second, Slip: 1}.quota(), netip.MustParseAddr("192.0.2.1")
+	l, q, from := newLimiter(answerSets), RateLimit{PerSecond: 10, Window: time.Second, Slip: 1}.quota(), netip.MustParseAddr("192.0.2.1")
 	var k rateKey
 	if n := testing.AllocsPerRun(100, func() {
 		if q.covers(from) {
@@ -296,7 +296,7 @@ func TestLimitChangesWithAReload(t *testing.T) {
 // TestTableHoldsUnderManyAtOnce: whatever races, nobody gets more than the
 // window and the few that meet on one word.
 func TestTableHoldsUnderManyAtOnce(t *testing.T) {
-	l, q := newLimiter(), RateLimit{PerSecond: 10, Window: 10 * time.Second}.quota()
+	l, q := newLimiter(answerSets), RateLimit{PerSecond: 10, Window: 10 * time.Second}.quota()
 	var given atomic.Int64
 	var all sync.WaitGroup
 	for g := range 4 {

@@ -26,7 +26,8 @@ type Server struct {
 	gate     gate
 	couriers couriers
 
-	limiter *limiter
+	limiter *limiter     // of answers over UDP
+	pacer   *limiter     // of transfers
 	secret  CookieSecret // for cookies where the configuration has none
 
 	reloading sync.Mutex // orders what replaces the view; taken before publishing
@@ -48,6 +49,7 @@ type view struct {
 	targets map[failover.RecordName][]failover.Target
 	keys    keyring
 	quota   quota
+	paces   paces
 	jar     jar
 }
 
@@ -72,7 +74,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	s := &Server{limiter: newLimiter()}
+	s := &Server{limiter: newLimiter(answerSets), pacer: newLimiter(transferSets)}
 	_, _ = rand.Read(s.secret[:]) // it never fails
 	v := s.newView(cfg, t)
 	s.view.Store(v)
@@ -89,7 +91,7 @@ func (s *Server) newView(cfg Config, t *tree) *view {
 	}
 	v := &view{
 		cfg: cfg, tree: t, targets: make(map[failover.RecordName][]failover.Target), keys: newKeyring(cfg.Keys, before),
-		quota: cfg.RateLimit.quota(), jar: jar(slices.Clone(cfg.Cookies.Secrets)),
+		quota: cfg.RateLimit.quota(), paces: pacesOf(cfg.TransfersPerMinute), jar: jar(slices.Clone(cfg.Cookies.Secrets)),
 	}
 	if len(v.jar) == 0 {
 		v.jar = jar{s.secret}

@@ -44,14 +44,14 @@ func (h *handler) serve(w dns.ResponseWriter, m *dns.Msg, sc *scratch) {
 		q.refuse(q.sig.why, dns.RcodeNotAuth)
 		return
 	}
-	if len(m.Question) != 1 || !isTransfer(m.Question[0].Qtype) || !q.transfer() {
-		q.ordinary(sc)
+	if len(m.Question) != 1 || !isTransfer(m.Question[0].Qtype) || !q.transfer(sc) {
+		q.ordinary(sc, sender{addr: q.from, signed: q.sig.proof == proved})
 	}
 }
 
 // ordinary answers what everybody is answered, signed when the question was.
-func (q *request) ordinary(sc *scratch) {
-	msg, rcode := q.h.reply(sc, q.m, sender{addr: q.from, signed: q.sig.proof == proved}, q.sig.room())
+func (q *request) ordinary(sc *scratch, who sender) {
+	msg, rcode := q.h.reply(sc, q.m, who, q.sig.room())
 	if msg == nil {
 		q.h.s.stats.dropped(dropRate)
 		return
@@ -63,7 +63,7 @@ func (q *request) ordinary(sc *scratch) {
 	}
 	var a dns.Msg
 	if err := a.Unpack(msg); err != nil {
-		q.answer(dns.RcodeServerFailure)
+		q.answer(dns.RcodeServerFailure, nil)
 		return
 	}
 	a.Compress = true
@@ -73,17 +73,21 @@ func (q *request) ordinary(sc *scratch) {
 // refuse counts why and answers nothing but a code.
 func (q *request) refuse(why refusal, rcode int) {
 	q.h.s.stats.refused(why)
-	q.answer(rcode)
+	q.answer(rcode, why.said())
 }
 
-// answer answers nothing but a code.
-func (q *request) answer(rcode int) {
+// answer answers nothing but a code, and why, when there is something to say
+// and EDNS to say it in.
+func (q *request) answer(rcode int, why *dns.EDNS0_EDE) {
 	if q.h.over == overUDP && q.sig.proof != proved && !q.h.s.mayReject(q.from) {
 		return
 	}
 	a := new(dns.Msg).SetRcode(q.m, rcode)
 	if opt := q.m.IsEdns0(); opt != nil {
 		a.SetEdns0(ednsLimit, opt.Do())
+		if why != nil {
+			a.IsEdns0().Option = []dns.EDNS0{why}
+		}
 	}
 	q.sendSigned(a)
 }

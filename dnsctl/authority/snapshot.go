@@ -41,12 +41,9 @@ func (s *Server) snapshot(apex key) (*snapshot, error) {
 	if z == nil {
 		return nil, fmt.Errorf("%w: it is not served any more", errNotReady)
 	}
-	soa, ok := z.soaRR()
-	switch {
-	case !ok:
-		return nil, fmt.Errorf("%w: %s was not loaded", errNotReady, z.name)
-	case !z.stamped:
-		return nil, fmt.Errorf("%w: the serial of %s does not stand for this configuration yet", errNotReady, z.name)
+	soa, err := z.soaToHandOut()
+	if err != nil {
+		return nil, err
 	}
 	if last := z.last; last != nil && last.at == s.published && last.serial == soa.Serial {
 		return last, nil
@@ -65,6 +62,19 @@ func (s *Server) snapshot(apex key) (*snapshot, error) {
 	}
 	z.last = sn
 	return sn, nil
+}
+
+// soaToHandOut is the SOA of this moment, if its serial stands for what the zone
+// shows. Callers hold the publishing lock.
+func (z *zone) soaToHandOut() (*dns.SOA, error) {
+	soa, ok := z.soaRR()
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("%w: %s was not loaded", errNotReady, z.name)
+	case !z.stamped:
+		return nil, fmt.Errorf("%w: the serial of %s does not stand for this configuration yet", errNotReady, z.name)
+	}
+	return soa, nil
 }
 
 // each calls f with every record of the zone, the SOA first and last (RFC 5936

@@ -18,6 +18,10 @@ const (
 	writeTimeout  = 5 * time.Second // at most; no longer than the idle time
 	acceptBackoff = 20 * time.Millisecond
 
+	// sendBuffer bounds, in octets, what waits in the kernel for a client to
+	// take it; the kernel doubles it for its own needs.
+	sendBuffer = 128 << 10
+
 	// Where all places are taken, a connection that waits for a query for more
 	// than this part of the idle time makes room.
 	crowdPart = 10
@@ -78,6 +82,9 @@ func (l *tcpListener) admit(c net.Conn) *tcpConn {
 		l.forget(idle)
 		idle.Conn.Close()
 	}
+	if tc, ok := c.(*net.TCPConn); ok {
+		_ = tc.SetWriteBuffer(sendBuffer) // else some megabytes for each client that does not read
+	}
 	t := &tcpConn{Conn: c, l: l, source: src}
 	t.remote = &peer{Addr: c.RemoteAddr(), conn: t}
 	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
@@ -89,8 +96,9 @@ func (l *tcpListener) admit(c net.Conn) *tcpConn {
 	return t
 }
 
-// idlest returns the connection that has waited longest for a query, if that
-// is longer than least. Callers hold mu.
+// idlest returns the connection whose client we have waited for longest, for
+// a query or to take an answer, if that is longer than least. Transfers have
+// their own bounds. Callers hold mu.
 func (l *tcpListener) idlest(least time.Duration) *tcpConn {
 	var found *tcpConn
 	now := time.Since(l.start)
@@ -160,7 +168,7 @@ type tcpConn struct {
 	last   []byte    // the query in hand
 	end    time.Time // of what is being sent; zero without one
 
-	waits atomic.Int64 // since when for a query, after the listener's start; 0 while one is in hand
+	waits atomic.Int64 // since when for its client, after the listener's start; 0 while we are at work
 	gone  bool         // with the listener's mu
 }
 
@@ -178,7 +186,10 @@ func (c *tcpConn) Write(frame []byte) (int, error) {
 		tidy(frame[2:])
 	}
 	deadline := time.Now().Add(min(writeTimeout, c.l.s.view.Load().cfg.TCPIdle))
-	if !c.end.IsZero() && c.end.Before(deadline) {
+	if c.end.IsZero() {
+		c.waiting()
+		defer c.waits.Store(0)
+	} else if c.end.Before(deadline) {
 		deadline = c.end
 	}
 	if err := c.SetWriteDeadline(deadline); err != nil {
@@ -186,10 +197,18 @@ func (c *tcpConn) Write(frame []byte) (int, error) {
 	}
 	n, err := c.Conn.Write(frame)
 	if err != nil {
-		c.Close() // half a frame may be on its way: nothing that follows would be understood
+		// Half a frame may be on its way: nothing that follows would be
+		// understood, and the kernel need not keep it.
+		if tc, ok := c.Conn.(*net.TCPConn); ok {
+			_ = tc.SetLinger(0)
+		}
+		c.Close()
 	}
 	return n, err
 }
+
+// waiting notes that it is the client's turn.
+func (c *tcpConn) waiting() { c.waits.Store(max(1, int64(time.Since(c.l.start)))) }
 
 // Close gives the connection's place back.
 func (c *tcpConn) Close() error {
@@ -209,7 +228,7 @@ var errFrame = errors.New("frame is no query")
 func (r tcpReader) ReadTCP(c net.Conn, _ time.Duration) ([]byte, error) {
 	t, _ := c.(*tcpConn)
 	if t != nil {
-		t.waits.Store(max(1, int64(time.Since(t.l.start))))
+		t.waiting()
 	}
 	if err := c.SetReadDeadline(time.Now().Add(r.s.view.Load().cfg.TCPIdle)); err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package authority
 import (
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -16,21 +15,35 @@ const (
 	defaultTransfers          = 8
 	defaultTransfersPerSource = 2
 	defaultTransferTime       = time.Minute
+	defaultTransfersPerMinute = 60
+	maxTransfersPerMinute     = 6000
 )
 
 // rights says who may take a whole zone. The zero value lets nobody.
 type rights struct {
-	keys      map[string]bool // canonical names
-	addresses []netip.Prefix  // of those who need no key
+	keys        map[string]bool // canonical names
+	addresses   []netip.Prefix  // of those who need no key
+	secondaries map[ally]bool
+}
+
+// ally is a secondary as it comes for the zone.
+type ally struct {
+	from netip.Addr
+	key  string // canonical; empty without one
 }
 
 // rightsOf reads the rights to a zone: those of its secondaries and the others.
 func rightsOf(c *Zone) rights {
-	r := rights{keys: make(map[string]bool), addresses: slices.Clone(c.TransferAddresses)}
+	r := rights{keys: make(map[string]bool), addresses: slices.Clone(c.TransferAddresses), secondaries: make(map[ally]bool)}
 	for _, k := range c.TransferKeys {
 		r.keys[dns.CanonicalName(string(k))] = true
 	}
 	for _, s := range c.Secondaries {
+		a := ally{from: s.Address.Addr().Unmap()}
+		if s.Key != "" {
+			a.key = dns.CanonicalName(string(s.Key))
+		}
+		r.secondaries[a] = true
 		if s.Key != "" {
 			r.keys[dns.CanonicalName(string(s.Key))] = true
 		} else if p, err := s.Address.Addr().Unmap().Prefix(s.Address.Addr().Unmap().BitLen()); err == nil {
@@ -50,15 +63,27 @@ func (r *rights) hold(q *request) bool {
 		slices.ContainsFunc(r.addresses, func(p netip.Prefix) bool { return p.Contains(q.from) })
 }
 
+// place says where one with a right to the zone waits for it: a secondary, by
+// its address and its key, in places of its own.
+func (r *rights) place(q *request) place {
+	a := ally{from: q.from}
+	if q.sig.proof == proved {
+		a.key = q.sig.key.name
+	}
+	if r.secondaries[a] {
+		return place{who: q.from, own: true}
+	}
+	return place{who: payer(q.from)}
+}
+
 // transfer answers AXFR and IXFR, and says whether it did: what is no proper
 // request for one, or comes from nobody who may know, is answered like any
 // other question.
-func (q *request) transfer() bool {
+func (q *request) transfer(sc *scratch) bool {
 	ask := q.m.Question[0]
 	z := q.h.s.zoneAt(ask.Name)
-	var sc scratch
 	var probe query
-	if rcode := probe.read(&sc, q.m, q.h.over); rcode != dns.RcodeRefused || ask.Qclass != dns.ClassINET {
+	if rcode := probe.read(sc, q.m, q.h.over); rcode != dns.RcodeRefused || ask.Qclass != dns.ClassINET {
 		return false // FORMERR, BADVERS or another class
 	}
 	if z == nil || !z.rights.hold(q) {
@@ -74,6 +99,11 @@ func (q *request) transfer() bool {
 	case q.sig.proof == proved && q.sig.key.seen.again(q.sig.rr, q.h.s.clock()):
 		q.sig.proof, q.sig.code = notProved, dns.RcodeBadTime
 		q.refuse(refusedReplay, dns.RcodeNotAuth)
+	case q.h.over == overUDP && q.sig.proof != proved:
+		// It may come from anywhere and be answered to anybody: it gets the SOA,
+		// at the rate of answers, for next to no work.
+		q.h.s.stats.transfers[transferTooLong].Add(1)
+		q.ordinary(sc, sender{addr: q.from, takes: true})
 	default:
 		q.hand(z, since)
 	}
@@ -99,55 +129,79 @@ func (q *request) since(z *zone) (*dns.SOA, bool) {
 // hand gives the zone out.
 func (q *request) hand(z *zone, since *dns.SOA) {
 	s := q.h.s
-	apex, err := keyOf(z.name)
-	if err != nil {
-		q.answer(dns.RcodeServerFailure)
-		return
-	}
-	sn, err := s.snapshot(apex)
+	soa, err := s.soaNow(z)
 	if err != nil {
 		q.refuse(refusedNotReady, dns.RcodeServerFailure)
 		return
 	}
-	o := &outgoing{q: q, end: time.Now().Add(s.view.Load().cfg.TransferTime)}
+	v := s.view.Load()
+	o := &outgoing{q: q, end: time.Now().Add(v.cfg.TransferTime)}
 	switch {
-	case since != nil && int32(sn.serial-since.Serial) <= 0:
+	case since != nil && int32(soa.Serial-since.Serial) <= 0:
 		// Up to date, or ahead of us: a single SOA (RFC 1995 section 2).
-		o.finish(transferNone, o.add(sn.soa))
+		o.finish(transferNone, o.add(soa))
+		return
+	case q.h.over == overUDP:
+		q.handOverUDP(o, z, soa, since)
 		return
 	}
-	var d *increment
-	if since != nil {
-		d = s.increment(sn, since)
-	}
-	if q.h.over == overUDP {
-		if d == nil || d.octets() > q.free() {
-			// The SOA alone says that TCP is needed (RFC 1995 section 2).
-			o.finish(transferTooLong, o.add(sn.soa))
-		} else {
-			o.finish(transferIncremental, d.each(o.add))
-		}
-		return
-	}
-	if !s.gate.enter(q.from, &s.view.Load().cfg) {
+	where := z.rights.place(q)
+	if !s.gate.enter(where, &v.cfg) {
 		q.refuse(refusedBusy, dns.RcodeServerFailure)
 		return
 	}
-	defer s.gate.leave(q.from)
-	if d != nil {
+	defer s.gate.leave(where)
+	if !s.mayTake(&v.paces, q.from, z, paceOf(since)) {
+		q.refuse(refusedPace, dns.RcodeServerFailure)
+		return
+	}
+	sn, d, err := s.contents(z, since)
+	switch {
+	case err != nil:
+		q.refuse(refusedNotReady, dns.RcodeServerFailure)
+	case d != nil:
+		o.finish(transferIncremental, d.each(o.add))
+	case since != nil && !s.mayTake(&v.paces, q.from, z, paceFull):
+		q.refuse(refusedPace, dns.RcodeServerFailure)
+	default:
+		o.finish(transferFull, sn.each(o.add))
+	}
+}
+
+// handOverUDP gives the increment, where it fits, or the SOA alone, which says
+// that TCP is needed (RFC 1995 section 2).
+func (q *request) handOverUDP(o *outgoing, z *zone, soa, since *dns.SOA) {
+	if _, d, err := q.h.s.contents(z, since); err == nil && d != nil && d.octets() <= q.free() {
 		o.finish(transferIncremental, d.each(o.add))
 		return
 	}
-	o.finish(transferFull, sn.each(o.add))
+	o.finish(transferTooLong, o.add(soa))
+}
+
+// soaNow is the SOA of a zone that may be handed out.
+func (s *Server) soaNow(z *zone) (*dns.SOA, error) {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	return z.soaToHandOut()
+}
+
+// contents is the zone as it is now and, where a step leads there from an older
+// one, that step.
+func (s *Server) contents(z *zone, since *dns.SOA) (*snapshot, *increment, error) {
+	apex, err := keyOf(z.name)
+	if err != nil {
+		return nil, nil, err
+	}
+	sn, err := s.snapshot(apex)
+	if err != nil || since == nil {
+		return sn, nil, err
+	}
+	return sn, s.increment(sn, since), nil
 }
 
 // free is what an answer over UDP has room for beside its header, question,
-// OPT and signature. An unsigned question may come from anywhere and be
-// answered to anybody, so it gets none.
+// OPT and signature.
 func (q *request) free() int {
-	if q.sig.proof != proved {
-		return 0
-	}
 	limit := plainLimit
 	if opt := q.m.IsEdns0(); opt != nil {
 		limit = min(max(int(opt.UDPSize()), plainLimit), ednsLimit)
@@ -226,42 +280,4 @@ func (o *outgoing) finish(what transfer, err error) {
 	}
 	s.stats.answered(o.q.m.Id, o.q.h.over, dns.RcodeSuccess)
 	s.stats.transfers[what].Add(1)
-}
-
-// gate bounds the transfers at one time, in all and to one source.
-type gate struct {
-	mu       sync.Mutex
-	all      int
-	bySource map[netip.Addr]int
-}
-
-func (g *gate) enter(from netip.Addr, c *Config) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	from = payer(from)
-	if g.all >= c.Transfers || g.bySource[from] >= c.TransfersPerSource {
-		return false
-	}
-	if g.bySource == nil {
-		g.bySource = make(map[netip.Addr]int)
-	}
-	g.all++
-	g.bySource[from]++
-	return true
-}
-
-func (g *gate) leave(from netip.Addr) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	from = payer(from)
-	g.all--
-	if g.bySource[from]--; g.bySource[from] <= 0 {
-		delete(g.bySource, from)
-	}
-}
-
-func (g *gate) now() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.all
 }

@@ -51,6 +51,7 @@ func (c *compiler) authority(cfg *Config) {
 		a.Listen = append(a.Listen, l.v)
 	}
 	a.Transfers, a.TransfersPerSource, a.TransferTime = doc.Transfers.v, doc.TransfersPerSource.v, doc.TransferTime.v
+	a.TransfersPerMinute = between(c, "transfers_per_minute", doc.TransfersPerMinute, 60, 1, 6000)
 	a.RateLimit = c.rateLimit(&doc.RateLimit)
 	a.Cookies.Demand = authority.CookieDemand(c.oneOf("demand", doc.Cookies.Demand, string(authority.DemandNever), string(authority.DemandLimited)))
 	c.secretPath("secret_file", doc.Cookies.SecretFile)

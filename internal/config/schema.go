@@ -67,6 +67,7 @@ type authorityDoc struct {
 	Cookies            cookiesDoc         `yaml:"cookies"`
 	Transfers          val[int]           `yaml:"transfers"`
 	TransfersPerSource val[int]           `yaml:"transfers_per_source"`
+	TransfersPerMinute val[int]           `yaml:"transfers_per_minute"`
 	TransferTime       val[time.Duration] `yaml:"transfer_time"`
 }
 
