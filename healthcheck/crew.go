@@ -18,7 +18,7 @@ type crew struct {
 	instances []*instance
 	byName    map[failover.InstanceName]*instance
 	controls  controls
-	commands  *Commands // that probes may run at a time; it outlives a reload
+	places    int // for commands that probes run at a time
 }
 
 // all lists every watch, controls first.
@@ -67,12 +67,7 @@ func muster(c Config, old *crew) (order, error) {
 		order:  order{next: &crew{byName: map[failover.InstanceName]*instance{}}, heirs: map[*watch]*watch{}, done: make(chan struct{})},
 		config: c, old: map[string]*watch{}, shared: map[string]*likeness{},
 	}
-	if c.NewProbe == nil {
-		m.next.commands = NewCommands(MaxCommands)
-		if old != nil && old.commands != nil {
-			m.next.commands = old.commands
-		}
-	}
+	m.next.places = min(max(commandPlaces(c.Targets), leastCommands), MostCommands)
 	if old != nil {
 		m.rebuild = !slices.Equal(old.config.Allow, c.Allow)
 		for _, w := range old.all() {
@@ -149,7 +144,7 @@ func (m *musterer) watch(t *Target) (*watch, error) {
 
 // make makes the probe of a target, by the cheaper way where it is open.
 func (m *musterer) make(t *Target) (h how, err error) {
-	pc := ProbeConfig{Vantage: m.config.Vantage, Allow: m.config.Allow, Commands: m.next.commands}
+	pc := ProbeConfig{Vantage: m.config.Vantage, Allow: m.config.Allow}
 	switch {
 	case m.config.NewProbe != nil:
 		h.probe, err = m.config.NewProbe(*t)
@@ -307,6 +302,8 @@ func (p *Prober) discharge(old *crew) {
 	}
 	p.pad.ready.leave()
 	p.pad.direct.leave()
+	p.pad.commands.leave()
+	p.pad.places = p.now.places
 	if p.pad.lane != nil {
 		p.pad.lane.leave(func(w *watch) bool { return w.gone })
 	}

@@ -61,39 +61,16 @@ const (
 	holdOn = 50 * time.Millisecond
 )
 
-// MaxCommands is how many commands a vantage runs at a time.
-const MaxCommands = 8
-
 var (
 	// ErrCommandFile: the file of a command could be changed by others.
 	ErrCommandFile = errors.New("others could change what is run")
 	errOutput      = fmt.Errorf("wrote more than %d KiB", maxOutput>>10)
 )
 
-// Commands bounds how many commands run at a time. NewCommands makes it.
-type Commands struct{ slots chan struct{} }
-
-// NewCommands lets at most n commands run at a time.
-func NewCommands(n int) *Commands { return &Commands{make(chan struct{}, n)} }
-
-// take waits for a turn. Not to get one is a fault of our own.
-func (c *Commands) take(ctx context.Context) (release func(), err error) {
-	if c == nil {
-		return func() {}, nil
-	}
-	select {
-	case c.slots <- struct{}{}:
-		return func() { <-c.slots }, nil
-	case <-ctx.Done():
-		return nil, Own(fmt.Errorf("exec: %d other commands are running", cap(c.slots)))
-	}
-}
-
 // command is what one target runs.
 type command struct {
 	args  []string
 	env   []string
-	slots *Commands
 	limit time.Duration // of CPU time
 }
 
@@ -105,9 +82,9 @@ type ended struct {
 	stray  int // processes that left the group and held on to the output; they were killed
 }
 
-func execProbe(t Target, c ProbeConfig) Probe {
+func execProbe(t Target) Probe {
 	x := &command{
-		args: t.Check.Exec.Command, slots: c.Commands, limit: t.Timeout,
+		args: t.Check.Exec.Command, limit: t.Timeout,
 		env: []string{
 			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C", "HOME=/",
 			"POINTSMAN_INSTANCE=" + string(t.Instance), "POINTSMAN_CLUSTER=" + string(t.Cluster), "POINTSMAN_ADDRESS=" + t.Address,
@@ -119,15 +96,7 @@ func execProbe(t Target, c ProbeConfig) Probe {
 
 func (x *command) probe(ctx context.Context) error {
 	tr := traceOf(ctx)
-	tr.Phase = PhaseSchedule
-	asked := time.Now()
-	release, err := x.slots.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
 	start := time.Now()
-	waited := start.Sub(asked)
 	tr.Phase = PhaseConnect
 	if err := CommandFile(x.args[0]); err != nil {
 		return Own(fmt.Errorf("exec: %w", err))
@@ -143,9 +112,6 @@ func (x *command) probe(ctx context.Context) error {
 		tr.warn("the command left %d processes behind that had gone out of its group; they were killed", how.stray)
 	}
 	if err := how.judge(ctx, limit); err != nil {
-		if isTimeout(err) && waited > limit/4 {
-			return Own(fmt.Errorf("%w (it had to wait %s for its turn)", err, waited.Round(time.Millisecond)))
-		}
 		return err
 	}
 	tr.Phase = PhaseDone

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -238,36 +237,6 @@ func TestExecThatCannotStartIsOurOwnFault(t *testing.T) {
 		if _, err := NewProbe(runs(path), ProbeConfig{}); err == nil || err.Error() != says {
 			t.Errorf("got %v, want %s", err, says)
 		}
-	}
-}
-
-func TestExecAtMostSoManyAtATime(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "pids")
-	c := ProbeConfig{Commands: NewCommands(1)}
-	first, err := NewProbe(runs(script(t, `echo $$ >$1; sleep 60`), file), c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- first(ctx) }()
-	pidsIn(t, file, 1)
-	tg := runs(script(t, "exit 0"))
-	tg.Timeout = 50 * time.Millisecond
-	if _, err := probeWith(t, tg, c); !errors.Is(err, ErrOwn) || err.Error() != "exec: 1 other commands are running" {
-		t.Errorf("got %v", err)
-	}
-	// One that got its turn late and then was too slow may have been fast.
-	slow := runs(script(t, "sleep 60"))
-	slow.Timeout = 400 * time.Millisecond
-	var waiting atomic.Bool
-	release := time.AfterFunc(250*time.Millisecond, func() { waiting.Store(true); cancel() })
-	defer release.Stop()
-	if _, err := probeWith(t, slow, c); !waiting.Load() || !errors.Is(err, ErrOwn) || !strings.Contains(err.Error(), "it had to wait ") {
-		t.Errorf("got %v", err)
-	}
-	if err := <-done; !errors.Is(err, ErrOwn) {
-		t.Errorf("the first: %v", err)
 	}
 }
 

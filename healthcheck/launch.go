@@ -20,24 +20,33 @@ const (
 )
 
 // pad is where probes start from: those that need a goroutine, at most Workers
-// at a time, and the direct ones.
+// at a time, the direct ones, and those that run commands, which wait for a
+// place before their time begins.
 type pad struct {
-	ready, direct lineup
-	busy          int // probes under way that count against Workers
-	extra         int // overlapping probes in flight
-	directExtra   int // those of them that are direct
-	lane          *lane
-	noLane        bool // it could not be had: direct probes take a goroutine, too
+	ready, direct, commands lineup
+
+	busy        int // probes under way that count against Workers
+	running     int // commands of the probes under way
+	places      int // for commands, see commandPlaces
+	extra       int // overlapping probes in flight
+	directExtra int // those of them that are direct
+	lane        *lane
+	noLane      bool // it could not be had: direct probes take a goroutine, too
 
 	lost *atomic.Int64 // how long the scheduler was not looking, in all; nanoseconds
 }
 
-func newPad() pad { return pad{ready: newLineup(), direct: newLineup(), lost: new(atomic.Int64)} }
+func newPad() pad {
+	return pad{ready: newLineup(), direct: newLineup(), commands: newLineup(), lost: new(atomic.Int64)}
+}
 
 // room says whether one more probe may overlap others of its target.
 func (a *pad) room(f flight) bool {
-	if f.direct != nil {
+	switch {
+	case f.direct != nil:
 		return a.directExtra < maxDirectOverlap
+	case f.commands > 0 && (a.commands.n > 0 || !a.fits(f)):
+		return false // who has his turn goes first
 	}
 	return a.extra < maxOverlap
 }
@@ -56,15 +65,22 @@ func (a *pad) landed(f flight) {
 	if f.overlaps {
 		a.overlapping(f, -1)
 	}
-	if f.waits && f.direct == nil {
+	a.running -= f.commands
+	if f.counts() {
 		a.busy--
 	}
 }
 
+// counts says whether a probe counts against Workers.
+func (f flight) counts() bool { return f.waits && f.direct == nil && f.commands == 0 }
+
 // line is where a flight waits.
 func (a *pad) line(f flight) *lineup {
-	if f.direct != nil {
+	switch {
+	case f.direct != nil:
 		return &a.direct
+	case f.commands > 0:
+		return &a.commands
 	}
 	return &a.ready
 }
@@ -72,7 +88,7 @@ func (a *pad) line(f flight) *lineup {
 // start launches what waits as far as there is room, and ends what has waited
 // too long. It returns when it wants to be asked again; zero for never.
 func (p *Prober) start(ctx context.Context, g *errgroup.Group, now time.Time) time.Time {
-	for _, l := range []*lineup{&p.pad.ready, &p.pad.direct} {
+	for _, l := range []*lineup{&p.pad.ready, &p.pad.direct, &p.pad.commands} {
 		for f, ok := l.late(now); ok; f, ok = l.late(now) {
 			p.miss(f)
 		}
@@ -80,6 +96,10 @@ func (p *Prober) start(ctx context.Context, g *errgroup.Group, now time.Time) ti
 	for p.pad.ready.n > 0 && p.pad.busy < p.now.config.Workers {
 		f, _ := p.pad.ready.next()
 		p.pad.busy++
+		p.launch(ctx, g, f)
+	}
+	for f, ok := p.pad.commands.peek(); ok && p.pad.fits(f); f, ok = p.pad.commands.peek() {
+		f, _ = p.pad.commands.next()
 		p.launch(ctx, g, f)
 	}
 	for range volley {
@@ -92,14 +112,15 @@ func (p *Prober) start(ctx context.Context, g *errgroup.Group, now time.Time) ti
 	if p.pad.direct.n > 0 && (p.pad.lane == nil || !p.pad.lane.full()) {
 		return now
 	}
-	return sooner(p.pad.ready.due(), p.pad.direct.due())
+	return sooner(p.pad.commands.due(), sooner(p.pad.ready.due(), p.pad.direct.due()))
 }
 
 // miss ends a flight that came too late to start.
 func (p *Prober) miss(f flight) {
 	o := outcome{flight: f}
-	if f.direct == nil {
-		p.pad.busy++ // as if it had been launched
+	p.pad.running += f.commands // as if it had been launched
+	if f.counts() {
+		p.pad.busy++
 	}
 	o.number, o.sent = f.watch.start()
 	o.behind()
@@ -109,6 +130,7 @@ func (p *Prober) miss(f flight) {
 // launch starts one probe.
 func (p *Prober) launch(ctx context.Context, g *errgroup.Group, f flight) {
 	f.watch.launched = time.Now()
+	p.pad.running += f.commands
 	f.lost, f.lostBefore = p.pad.lost, p.pad.lost.Load()
 	if f.direct != nil {
 		if p.openLane(ctx, g) {
@@ -166,7 +188,7 @@ func (a *pad) lookedAway(d time.Duration) {
 
 // flying says that probes are under way.
 func (a *pad) flying() bool {
-	return a.busy > 0 || a.extra > 0 || a.lane != nil && a.lane.busy.Load() > 0
+	return a.busy > 0 || a.extra > 0 || a.running > 0 || a.lane != nil && a.lane.busy.Load() > 0
 }
 
 // sooner is the earlier of two moments, where zero is never.

@@ -39,6 +39,15 @@ func (l *lineup) put(f flight) {
 // next takes the flight whose turn it is.
 func (l *lineup) next() (f flight, ok bool) { return l.pop(&l.turns) }
 
+// peek shows the flight whose turn it is.
+func (l *lineup) peek() (f flight, ok bool) {
+	l.sweep(&l.turns)
+	if len(l.turns.items) == 0 {
+		return f, false
+	}
+	return l.turns.items[0].flight, true
+}
+
 // late takes a flight that waits too long.
 func (l *lineup) late(now time.Time) (f flight, ok bool) {
 	if at := l.due(); at.IsZero() || at.After(now) {

@@ -171,7 +171,7 @@ func (p *Prober) tally(o outcome) {
 	w.heard(o)
 	p.count(func(s *Stats) {
 		w.history.add(o.observation())
-		s.Waiting, s.Behind = p.pad.ready.n+p.pad.direct.n, max(o.sent.Sub(o.due), 0)
+		s.Waiting, s.Behind = p.pad.ready.n+p.pad.direct.n+p.pad.commands.n, max(o.sent.Sub(o.due), 0)
 		switch o.kind {
 		case Success:
 			s.Successes++

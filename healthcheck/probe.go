@@ -74,9 +74,6 @@ type ProbeConfig struct {
 	Allow   []netip.Prefix       // of the addresses that are otherwise refused, those that may be probed
 	// Lookup resolves host names; nil is the system's resolver.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-	// Commands bounds the commands that run at a time, for all probes that
-	// share it; nil is no bound.
-	Commands *Commands
 }
 
 // NewProbe builds the probe of a target. The error names every fault of it.
@@ -113,7 +110,7 @@ func newSingle(t Target, c ProbeConfig) (Probe, error) {
 	case ICMP:
 		probe = icmpProbe(d)
 	case Exec:
-		probe = execProbe(t, c)
+		probe = execProbe(t)
 	case TCP:
 		probe = tcpProbe(d)
 	case TLS:

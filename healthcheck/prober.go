@@ -237,7 +237,7 @@ func (p *Prober) dispatch(ctx context.Context, g *errgroup.Group, w *watch, now 
 	f := flight{
 		watch: w, target: w.target, probe: w.probe, direct: w.direct, due: w.due,
 		overlaps: w.flying > 0, waits: w.instance != nil && w.flying == 0,
-		turn: w.flying == 0 && w.due.Equal(w.grid),
+		turn: w.flying == 0 && w.due.Equal(w.grid), commands: w.target.commands(),
 	}
 	if f.overlaps {
 		if _, ok := w.overlap(now); !ok || !p.pad.room(f) {

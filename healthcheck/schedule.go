@@ -80,7 +80,8 @@ type flight struct {
 	lostBefore int64         // that, when the probe set out
 	due        time.Time
 	overlaps   bool // another probe of the target was in flight when it was handed out
-	waits      bool // counts against Workers
+	waits      bool // for its turn, in a lineup
+	commands   int  // that it runs
 	turn       bool // on the grid: re-checks and confirming probes do not enter the window
 }
 

@@ -68,8 +68,10 @@ func runVantage(ctx context.Context, f *config.VantageFile, hup <-chan os.Signal
 	}
 	look := &lookout{sender: sender, prober: prober, now: f, at: time.Now()}
 	reloads := newReloader(f.File, look, hup, log.With("vantage", f.Name))
-	if why := proberConfig(f).WatchesOff(); why != "" {
-		log.Warn(why, "vantage", f.Name)
+	for _, why := range []string{proberConfig(f).WatchesOff(), proberConfig(f).CommandsInTheWay()} {
+		if why != "" {
+			log.Warn(why, "vantage", f.Name)
+		}
 	}
 	log.Info("vantage starts", "vantage", f.Name, "targets", len(f.Targets), "controllers", len(f.Controllers))
 	g, ctx := errgroup.WithContext(ctx)

@@ -221,8 +221,10 @@ func (p *process) openEyes(f *fitting) error {
 		return fmt.Errorf("own vantage: %w", err)
 	}
 	p.prober = prober
-	if why := pc.WatchesOff(); why != "" {
-		p.log.Warn(why)
+	for _, why := range []string{pc.WatchesOff(), pc.CommandsInTheWay()} {
+		if why != "" {
+			p.log.Warn(why)
+		}
 	}
 	if f.cfg.Controller.Listen == "" {
 		return nil // nobody could reach it, and a reload cannot change that
