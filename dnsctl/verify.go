@@ -53,6 +53,7 @@ type told struct {
 	ask
 	ttl   uint32
 	agree bool
+	cut   bool   // over UDP it said no more than that TCP is to be asked
 	what  string // the dissent
 	at    time.Time
 }
@@ -60,7 +61,9 @@ type told struct {
 // Verify asks every authority of every name once, over UDP and TCP, without
 // recursion, each question with a random id from a random port. A name agrees
 // when each answer is authoritative, NOERROR, and holds exactly the wanted
-// CNAME. A name without an authority does not agree. When ctx ends early, what
+// CNAME. One that limits its answers may send us to TCP over UDP, as it does
+// its clients: then what it says over TCP is its answer. A name without an
+// authority does not agree. When ctx ends early, what
 // was not asked counts as dissent. It returns only after every question ended.
 func Verify(ctx context.Context, names []VerifyName, c VerifyConfig) map[failover.RecordName]failover.NameAgreement {
 	if c.Timeout <= 0 {
@@ -103,8 +106,16 @@ func Verify(ctx context.Context, names []VerifyName, c VerifyConfig) map[failove
 	slices.SortFunc(answers, func(a, b told) int {
 		return cmp.Or(a.ask.at.Compare(b.ask.at), cmp.Compare(b.net, a.net))
 	})
+	agrees := make(map[ask]bool)
+	for _, t := range answers {
+		agrees[t.ask] = t.agree
+	}
 	for _, t := range answers {
 		a := out[t.name]
+		if over := t.ask; t.cut {
+			over.net = "tcp"
+			t.agree = agrees[over]
+		}
 		a.Asked++
 		a.MaxTTL = max(a.MaxTTL, t.ttl)
 		if t.agree {
@@ -140,6 +151,7 @@ func (q ask) put(ctx context.Context, timeout time.Duration) told {
 	t.at = time.Now()
 	if err == nil {
 		var f found
+		t.cut = q.net == "udp" && r.Truncated && r.Rcode == dns.RcodeSuccess && len(r.Answer) == 0
 		f, err = read(r, dns.Question{Name: string(q.name), Qtype: dns.TypeCNAME, Qclass: dns.ClassINET})
 		t.ttl = f.ttl
 		switch {

@@ -131,6 +131,37 @@ func TestVerifyWantsExactlyTheValueFromEveryAddressOverBothTransports(t *testing
 	}
 }
 
+// TestVerifyFollowsABareTCToTCP: a server that limits its answers over UDP,
+// for us or for whoever forges our address, holds no move up; what it says over
+// TCP decides, and a cut answer with something in it, or with a denial, is none.
+func TestVerifyFollowsABareTCToTCP(t *testing.T) {
+	showsA := "orders.lab.test. 30 IN CNAME a.lab.test."
+	cut := func(rcode int, overTCP, overUDP []string) dns.HandlerFunc {
+		return func(w dns.ResponseWriter, q *dns.Msg) {
+			if !onUDP(w) {
+				shows(t, nil, overTCP...)(w, q)
+				return
+			}
+			shows(t, func(_ dns.ResponseWriter, r *dns.Msg) { r.Truncated, r.Authoritative, r.Rcode = true, false, rcode }, overUDP...)(w, q)
+		}
+	}
+	for what, tc := range map[string]struct {
+		h     dns.HandlerFunc
+		agree int
+	}{
+		"bare, and TCP agrees":           {cut(dns.RcodeSuccess, []string{showsB}, nil), 2},
+		"bare, and TCP does not":         {cut(dns.RcodeSuccess, []string{showsA}, nil), 0},
+		"with the old value":             {cut(dns.RcodeSuccess, []string{showsB}, []string{showsA}), 1},
+		"with a denial":                  {cut(dns.RcodeNameError, []string{showsB}, nil), 1},
+		"bare, and TCP has no such name": {cut(dns.RcodeSuccess, nil, nil), 0},
+	} {
+		a := verifyOrders(t.Context(), VerifyConfig{}, authority(t, tc.h))
+		if a.Asked != 2 || a.Agreeing != tc.agree || a.Agree != (tc.agree == 2) || len(a.Dissent) != 2-tc.agree {
+			t.Errorf("%s: %+v", what, a)
+		}
+	}
+}
+
 func TestVerifyAsksWithoutRecursionWithEDNSAndAFreshIDAndPort(t *testing.T) {
 	var mu sync.Mutex
 	ids, ports := map[uint16]bool{}, map[string]bool{}
