@@ -78,6 +78,9 @@ func (s *Server) guardTCP(next http.Handler) http.Handler {
 			})
 			return
 		}
+		if strings.HasPrefix(r.URL.Path, "/v1/") {
+			shown(r.Context(), holder)
+		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -16,6 +16,9 @@
 // mode. Liveness, readiness, leadership and metrics tell nothing that could
 // move a name and are open on loopback. The one guest is the receiver of
 // vantage reports at /v1/report, which checks every message by its own key.
+// Connections over TCP are bounded, and slow or silent ones keep nobody out:
+// when there are too many, the oldest of those that have shown neither a signed
+// report nor the token makes room.
 //
 // Server and client live together, so that neither can drift from the other.
 package api

@@ -11,6 +11,8 @@ const (
 	RefusedHost   = "host"   // the Host header is none of ours
 	RefusedOrigin = "origin" // it comes from a web page
 	RefusedToken  = "token"  // the token is missing or wrong
+	// RefusedCrowded: the connection made room for another one (lobby).
+	RefusedCrowded = "crowded"
 )
 
 const (
@@ -41,7 +43,7 @@ type door struct {
 func newDoor(warn func(uint64)) *door {
 	return &door{
 		now: time.Now, delay: guessDelay, warn: warn, slots: make(chan struct{}, maxDelayed),
-		refused: map[string]uint64{RefusedHost: 0, RefusedOrigin: 0, RefusedToken: 0},
+		refused: map[string]uint64{RefusedHost: 0, RefusedOrigin: 0, RefusedToken: 0, RefusedCrowded: 0},
 	}
 }
 

@@ -37,7 +37,7 @@ func (s *Server) routes() http.Handler {
 		m.HandleFunc("POST /v1/reload", s.postReload)
 	}
 	if s.cfg.Report != nil {
-		m.Handle("POST "+reportPath, s.cfg.Report)
+		m.Handle("POST "+reportPath, knowReporters(s.cfg.Report))
 	}
 	m.HandleFunc("GET /livez", s.getLive)
 	m.HandleFunc("GET /readyz", s.getReady)

@@ -113,11 +113,12 @@ func (s *Server) Run(ctx context.Context) error {
 	unix := s.httpServer(s.guardUnix(mux))
 	unix.ConnContext = withPeer
 	servers := []*http.Server{unix}
-	g.Go(func() error { return serve(unix, peerListener{s.unix}) })
+	g.Go(func() error { return serve(unix, netutil.LimitListener(peerListener{s.unix}, maxConns)) })
 	if s.tcp != nil {
 		tcp := s.httpServer(s.guardTCP(mux))
+		tcp.ConnContext = withGuest
 		servers = append(servers, tcp)
-		g.Go(func() error { return serve(tcp, s.tcp) })
+		g.Go(func() error { return serve(tcp, newLobby(s.tcp, maxConns, s.door.refuse)) })
 	}
 	g.Go(func() error {
 		<-ctx.Done()
@@ -143,7 +144,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 }
 
 func serve(srv *http.Server, l net.Listener) error {
-	err := srv.Serve(netutil.LimitListener(l, maxConns))
+	err := srv.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
