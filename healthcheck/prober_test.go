@@ -483,6 +483,30 @@ func TestAnOwnFaultBetweenMissesKeepsTheCountAndHurriesNothing(t *testing.T) {
 	})
 }
 
+// Misses on both sides of a time in which we could not look are not one run:
+// the cluster may have been up in between, and its outage begins anew.
+func TestMissesOnBothSidesOfABlindTimeAreNoRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ts, first := single()
+		blind, over := first+8*time.Second, first+20*time.Second
+		w := world{answer: func(_ context.Context, _ Target, at time.Duration) error {
+			switch {
+			case at < first+5*time.Second:
+				return nil
+			case at >= blind && at < over:
+				return Own(errors.New("too many open files"))
+			}
+			return errDead
+		}}
+		w.run(t, Config{Targets: ts}, first+22*time.Second)
+		last := w.reports[len(w.reports)-1]
+		c := last.Clusters[0]
+		if c.Vote != failover.Down || last.at-*c.FirstMiss != over {
+			t.Errorf("%s since %s, want down since %s", c.Vote, last.at-*c.FirstMiss, over)
+		}
+	})
+}
+
 func TestAnErrorOfTheKernelFromAnyProbeIsOurOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ts, first := single()

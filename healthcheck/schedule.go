@@ -174,6 +174,7 @@ func (w *watch) add(o outcome) {
 	if w.own {
 		return
 	}
+	w.count = w.count.Lapse(o.sent, 2*w.target.Round+w.target.Timeout)
 	before := w.count.Sighting(w.target.Count)
 	if before.Misses == 0 {
 		w.before = w.count

@@ -100,7 +100,8 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 			c.also(find(doc, key, doc.pos), path, message)
 		}
 	}
-	p.Expected = fingerprint(p, Instance{Targets: inst.Targets}.Generation())
+	p.Generation = Instance{Targets: inst.Targets}.Generation()
+	p.Expected = fingerprint(p)
 	inst.Policy = p
 	inst.Settings = settings(doc, given, p, inst.Targets)
 	return inst
@@ -201,13 +202,10 @@ func (c *compiler) labOnly(cfg *Config, doc *instanceDoc) {
 
 // fingerprint is a hash of everything that decides about an instance. It does
 // not depend on comments, order of keys or defaults that are written out.
-func fingerprint(p failover.Policy, generation string) string {
+func fingerprint(p failover.Policy) string {
 	// Neither who runs it nor a shadow run makes it another instance.
 	p.Expected, p.By, p.ForceShadow = "", "", false
-	b, err := json.Marshal(struct {
-		Policy     failover.Policy
-		Generation string
-	}{p, generation})
+	b, err := json.Marshal(p)
 	if err != nil {
 		panic(errors.Join(errors.New("config: a policy is plain data and always has a JSON form"), err))
 	}

@@ -76,6 +76,10 @@ func (t *turn) command(c Command) {
 		t.refuse(c, []Refusal{{GuardAdopting, "there is no record of this instance yet", "pointsman adopt " + string(t.p.Instance)}})
 		return
 	}
+	if c.TermBase > MaxTermBase {
+		t.reply(c, ReplyBad, fmt.Sprintf("term base %d is above %d, where terms would run over", c.TermBase, uint64(MaxTermBase)), "a mark with such a term was not written by pointsman: remove the TXT record of the name by hand, then adopt")
+		return
+	}
 	if c.ExpectActive != "" && c.ExpectActive != t.rec.Active {
 		t.reply(c, ReplyStale, fmt.Sprintf("%s is active, not %s", t.rec.Active, c.ExpectActive), "look again: pointsman status "+string(t.p.Instance))
 		return

@@ -161,6 +161,7 @@ func (t *turn) idle() {
 	a := s.ask(t.p, Failover, to, true, t.now)
 	refused := a.refusals()
 	switch {
+	case len(refused) > 0 && t.p.maintenanceWords(r.Active, t.now) != "": // somebody works on it and knows, whatever else refuses
 	case len(refused) == 0 && !t.namesFresh():
 	case len(refused) == 0 && !s.floodLeave(t.p, t.now):
 		t.do("flood", AskFlood{})
@@ -169,7 +170,6 @@ func (t *turn) idle() {
 	case len(refused) == 1 && refused[0].Guard == GuardApproval:
 		t.pageOnce("proposal", string(to), fmt.Sprintf("%s is %s; to move it: pointsman failover %s --to %s", r.Active, old.words(), t.p.Instance, to))
 	case s.correlated:
-	case len(refused) == 1 && refused[0].Guard == GuardMaintenance && t.p.maintenanceWords(r.Active, t.now) != "": // somebody works on it and knows
 	default:
 		t.pageOnce("refused", string(refused[0].Guard), fmt.Sprintf("%s: a failover from %s to %s is wanted and refused by %s: %s", t.p.Instance, r.Active, to, refused[0].Guard, refused[0].Why))
 	}

@@ -32,7 +32,7 @@ type (
 	Report struct {
 		Vantage    VantageName
 		Generation string // hash of the targets that the vantage probes
-		Want       string // hash that the controller expects
+		Want       string // hash that the controller expects; that of the policy counts where it has one
 		Sick       string // why the vantage abstains from everything, or empty
 		Clusters   map[ClusterName]Sighting
 		// Arrived is when the shell got it, on the clock of Step's now; zero

@@ -66,13 +66,26 @@ func (w *Window) each(now time.Time, see func(from, to time.Time)) {
 	}
 	y, m, d := now.In(loc).Date()
 	for back := range 15 {
-		// Where the clocks are put forward, time.Date takes the hour that is
-		// left out for the one after it, and the stretch is as long as ever.
-		from := time.Date(y, m, d-back, 0, int(w.Start/time.Minute), 0, 0, loc)
-		if slices.Contains(w.Days, from.Weekday()) {
+		day := time.Date(y, m, d-back, 0, 0, 0, 0, time.UTC) // a date, not a moment
+		if slices.Contains(w.Days, day.Weekday()) {
+			from := onTheWall(day.Add(w.Start), loc)
 			see(from, from.Add(w.Length))
 		}
 	}
+}
+
+// onTheWall returns when clocks in loc show what wall shows in UTC. In the hour
+// that is left out where clocks are put forward, time.Date is free to return a
+// moment before the gap, which at midnight is another day (Santiago, Havana);
+// here it is always the moment that it would have been without the change.
+func onTheWall(wall time.Time, loc *time.Location) time.Time {
+	y, m, d := wall.Date()
+	at := time.Date(y, m, d, wall.Hour(), wall.Minute(), wall.Second(), 0, loc)
+	_, off := at.Zone()
+	if short := wall.Sub(at.Add(time.Duration(off) * time.Second)); short > 0 {
+		return at.Add(short)
+	}
+	return at
 }
 
 // maintenance says whether somebody works on the cluster, until when, and why.

@@ -122,3 +122,123 @@ func TestBadWindowsAreNamed(t *testing.T) {
 		}
 	}
 }
+
+// TestAWindowBeginsOnItsOwnDay: where clocks are put forward at midnight, the
+// first hour of the day is left out, and the window begins with what comes
+// after it, not on the evening before.
+func TestAWindowBeginsOnItsOwnDay(t *testing.T) {
+	for _, c := range []struct {
+		zone        string
+		year        int
+		month       time.Month
+		day         int
+		start       time.Duration
+		from        string
+		explanation string
+	}{
+		{"America/Santiago", 2026, 9, 6, 0, "2026-09-06T01:00:00-03:00", "00:00 does not exist"},
+		{"America/Havana", 2026, 3, 8, 30 * time.Minute, "2026-03-08T01:30:00-04:00", "00:30 does not exist"},
+		{"Africa/Cairo", 2026, 4, 24, 0, "2026-04-24T01:00:00+03:00", "00:00 does not exist"},
+		{"Europe/Berlin", 2026, 3, 29, 150 * time.Minute, "2026-03-29T03:30:00+02:00", "02:30 does not exist"},
+		{"America/New_York", 2026, 3, 8, 150 * time.Minute, "2026-03-08T03:30:00-04:00", "02:30 does not exist"},
+		{"Europe/Berlin", 2026, 3, 30, 0, "2026-03-30T00:00:00+02:00", "an ordinary day"},
+	} {
+		loc, err := time.LoadLocation(c.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		noon := time.Date(c.year, c.month, c.day, 12, 0, 0, 0, loc)
+		w := Window{Cluster: "a", Days: []time.Weekday{noon.Weekday()}, Start: c.start, Length: 13 * time.Hour, Location: loc}
+		from, _, ok := w.At(noon)
+		if got := from.In(loc).Format(time.RFC3339); !ok || got != c.from {
+			t.Errorf("%s, %s: the window begins at %s (%v), want %s", c.zone, c.explanation, got, ok, c.from)
+		}
+		w.Days = []time.Weekday{(noon.Weekday() + 6) % 7}
+		w.Length = 24*time.Hour - c.start - time.Minute
+		if from, _, ok := w.At(noon); ok {
+			t.Errorf("%s: the window of the day before holds, since %s", c.zone, from)
+		}
+	}
+}
+
+// TestASilenceOverTheEndOfAWindowBringsNothingBack: the clock that rides over a
+// short silence of the vantages does not ride over the end of a window.
+func TestASilenceOverTheEndOfAWindowBringsNothingBack(t *testing.T) {
+	p := testPolicy()
+	p.RideOut = 10 * time.Second
+	w := newWorld(p)
+	w.start()
+	w.settleUp()
+	w.command(Command{Do: DoArm, Mode: ModeAuto})
+	end := w.now.Add(5 * time.Minute).Truncate(time.Second)
+	w.p.Maintenance = []Window{{Cluster: "a", From: w.now, To: end}}
+	w.feed(PolicyChanged{})
+	w.after(time.Minute)
+	w.all("a", "down", "refused")
+	w.after(end.Add(-500 * time.Millisecond).Sub(w.now))
+	for _, v := range p.Vantages {
+		w.gen[v.Name] = "another" // unknown, for a moment
+		w.report(v.Name)
+	}
+	w.after(time.Second)
+	for _, v := range p.Vantages {
+		delete(w.gen, v.Name)
+		w.report(v.Name)
+	}
+	w.after(end.Add(p.RideOut - time.Second).Sub(w.now))
+	if w.ledger.Active != "a" || w.ledger.Op != nil {
+		t.Fatalf("%s after the end of the window it is %s with %+v; ride_out is %s", w.now.Sub(end), w.ledger.Active, w.ledger.Op, p.RideOut)
+	}
+	w.after(4 * time.Second)
+	if w.ledger.Active != "b" {
+		t.Fatal("it did not move once ride_out was over")
+	}
+}
+
+// TestNobodyIsPagedWhileSomebodyWorks: in every mode, whatever else refuses.
+func TestNobodyIsPagedWhileSomebodyWorks(t *testing.T) {
+	for _, mode := range []Mode{ModeAuto, ModePropose, ModeShadow} {
+		p := testPolicy()
+		p.RideOut = 5 * time.Second
+		w := newWorld(p)
+		w.start()
+		w.settleUp()
+		if mode != ModeShadow {
+			w.command(Command{Do: DoArm, Mode: mode})
+		}
+		w.after(time.Minute)
+		w.p.Maintenance = []Window{{Cluster: "a", From: w.now, To: w.now.Add(time.Hour)}}
+		w.pages = nil
+		w.all("a", "down", "refused")
+		w.after(time.Minute)
+		for _, page := range w.pages {
+			t.Errorf("mode %s: paged %s: %s", mode, page.Kind, page.Text)
+		}
+	}
+}
+
+// TestAnEndedWindowMakesNoDomainIndependent: a domain that lost both clusters
+// with its own network counts as one that did, also when a window of one of
+// them has ended since.
+func TestAnEndedWindowMakesNoDomainIndependent(t *testing.T) {
+	p := testPolicy()
+	p.RideOut = 5 * time.Second
+	w := newWorld(p)
+	w.start()
+	w.settleUp()
+	w.command(Command{Do: DoArm, Mode: ModeAuto})
+	w.after(time.Minute)
+	end := w.now.Add(2 * time.Minute)
+	w.p.Maintenance = []Window{{Cluster: "a", From: w.now, To: end}}
+	w.after(time.Minute)
+	w.vote("v1", "a", "down", "no answer")
+	w.vote("v1", "b", "down", "no answer")
+	w.report("v1")
+	w.after(end.Add(time.Minute).Sub(w.now))
+	w.vote("v2", "a", "down", "refused")
+	w.report("v2")
+	w.after(30 * time.Second)
+	if w.ledger.Active != "a" {
+		t.Error("it moved though one domain alone lost a without losing b")
+	}
+}

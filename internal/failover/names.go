@@ -73,7 +73,9 @@ func (t *turn) configNames() {
 			if m, err := ParseMark(f.read.Mark); err == nil {
 				n.Mark = m
 			}
-			t.edit().Names = append(slices.Clone(t.rec.Names), n)
+			d := t.edit()
+			d.Names = append(slices.Clone(d.Names), n)
+			d.LeftOver = slices.DeleteFunc(slices.Clone(d.LeftOver), func(x NameRecord) bool { return x.Name == n.Name })
 			t.note("config", fmt.Sprintf("%s is new in the config and shows %s already", n.Name, n.Value))
 		default: // it joins when it shows the active cluster; the view says so
 			t.readName(n)

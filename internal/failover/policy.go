@@ -21,19 +21,20 @@ type Policy struct {
 	Auto          Auto // the most that automation may do, whatever was armed
 	ForceShadow   bool // run --shadow
 
-	Round     time.Duration // between two probes of one target
-	Timeout   time.Duration // of one probe
-	Burst     time.Duration // between the re-checks after a first miss
-	Count     CountPolicy
-	MinUp     time.Duration // how long the target must have been up
-	RideOut   time.Duration // the longest blip that is never acted upon
-	Cooldown  time.Duration
-	NeedAck   bool     // a failover must be acknowledged before the next automatic one
-	Budget    []Budget // automatic moves per period, then lock-out
-	Settle    time.Duration
-	Expected  string // hash of this policy, for the settling guard and plans
-	Canary    bool   // the target must pass a write with the service identity
-	MoveProof MoveProofPolicy
+	Round      time.Duration // between two probes of one target
+	Timeout    time.Duration // of one probe
+	Burst      time.Duration // between the re-checks after a first miss
+	Count      CountPolicy
+	MinUp      time.Duration // how long the target must have been up
+	RideOut    time.Duration // the longest blip that is never acted upon
+	Cooldown   time.Duration
+	NeedAck    bool     // a failover must be acknowledged before the next automatic one
+	Budget     []Budget // automatic moves per period, then lock-out
+	Settle     time.Duration
+	Expected   string // hash of this policy, for the settling guard and plans
+	Generation string // hash of the targets that a vote must be about; empty: what each report says is wanted
+	Canary     bool   // the target must pass a write with the service identity
+	MoveProof  MoveProofPolicy
 
 	RPO          RPO
 	Replicated   bool // something is replicated: drain, exposure and standby protection apply

@@ -67,13 +67,22 @@ func (t *turn) report(e Report) {
 	if last, ok := s.sights[e.Vantage]; ok && last.at.After(at) {
 		return
 	}
+	if t.p.Generation != "" {
+		e.Want = t.p.Generation
+	}
 	s.sights[e.Vantage] = sight{Report: e, at: at}
 }
 
 // policyChanged forgets what has no place in the new policy. Votes for other
-// targets do not need it: they bear another generation and count as unknown.
+// targets bear another generation than is wanted now and count as unknown.
 func (t *turn) policyChanged() {
 	s, p := t.s, t.p
+	if p.Generation != "" {
+		for v, r := range s.sights {
+			r.Want = p.Generation
+			s.sights[v] = r
+		}
+	}
 	maps.DeleteFunc(s.sights, func(v VantageName, _ sight) bool {
 		return !slices.ContainsFunc(p.Vantages, func(x VantagePolicy) bool { return x.Name == v })
 	})

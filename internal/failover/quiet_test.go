@@ -222,3 +222,32 @@ func TestAChangedPolicyMovesNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestALeftOverNameThatComesBackElsewhereIsLeftOverNoMore: it would be shown by
+// our authority at its old target for ever.
+func TestALeftOverNameThatComesBackElsewhereIsLeftOverNoMore(t *testing.T) {
+	p := testPolicy()
+	p.Names = []NamePolicy{embeddedName("orders.test."), embeddedName("old.test.")}
+	w := newWorld(p)
+	w.start()
+	w.settleUp()
+	w.after(5 * time.Second)
+	w.p.Names = []NamePolicy{embeddedName("orders.test.")}
+	w.feed(PolicyChanged{})
+	w.after(5 * time.Second)
+	if len(w.ledger.LeftOver) != 1 {
+		t.Fatalf("left over: %v", w.ledger.LeftOver)
+	}
+	w.p.Names = []NamePolicy{embeddedName("orders.test."), externalName("old.test.")}
+	w.dns["old.test."] = dnsState{value: "b.test.", ttl: 30}
+	w.feed(PolicyChanged{})
+	w.after(time.Minute)
+	if w.ledger.Name("old.test.") != nil || len(w.ledger.LeftOver) != 1 {
+		t.Fatalf("it joined while it shows the standby: %v, left over %v", w.ledger.Name("old.test."), w.ledger.LeftOver)
+	}
+	w.dns["old.test."] = dnsState{value: "a.test.", ttl: 30}
+	w.after(time.Minute)
+	if w.ledger.Name("old.test.") == nil || len(w.ledger.LeftOver) != 0 {
+		t.Errorf("in the record %v, left over %v", w.ledger.Name("old.test."), w.ledger.LeftOver)
+	}
+}

@@ -136,6 +136,10 @@ func (s State) clone() State {
 // term is the one under which this process acts.
 func (s *State) term() uint64 { return termOver(s.lead.Term, s.rec.TermBase) }
 
+// MaxTermBase is the largest base that a person may set: a term over it still
+// fits into a mark (18 digits) and into the ledger.
+const MaxTermBase = 9e17
+
 // termOver lifts a term above the base that a person set when a ledger was
 // rebuilt. From the next start on the ledger itself counts above it.
 func termOver(term, base uint64) uint64 {

@@ -28,7 +28,8 @@ type vantageVote struct {
 	has     bool // it said something of the cluster; the rest is of that
 	canary  bool // a fresh write with the service identity went well
 
-	misses, fall         int
+	sick                 bool // it abstains from everything
+	misses, hits, fall   int
 	first, last, upSince time.Time
 	identity             bool
 	client               ClientResult
@@ -47,7 +48,8 @@ type domainVote struct {
 	upSince  time.Time
 	identity bool
 	canary   bool
-	down     time.Time // since when it has said down, through short silences
+	lost     time.Time // since when it has said down, through short silences
+	down     time.Time // the same, but not from before the end of a maintenance window
 }
 
 // effective is one vantage's vote after everything that makes it unknown.
@@ -60,12 +62,12 @@ func (s *State) effective(p *Policy, v VantagePolicy, c ClusterName, now time.Ti
 	}
 	seen, has := r.Clusters[c]
 	if has {
-		p.maintained(&seen.FirstMiss, c, now)
-		out.has, out.misses, out.fall, out.identity = true, seen.Misses, seen.Fall, seen.Identity
+		out.has, out.misses, out.hits, out.fall, out.identity = true, seen.Misses, seen.Hits, seen.Fall, seen.Identity
 		out.first, out.last, out.upSince = seen.FirstMiss, seen.LastMiss, seen.UpSince
 		out.client, out.clientAt = seen.Client, seen.ClientAt
 		out.canary = seen.Canary == CanaryOK && now.Sub(seen.CanaryAt) <= p.Stale()
 	}
+	out.sick = r.Sick != ""
 	switch age := now.Sub(r.at); {
 	case !s.tiltAt.IsZero() && !r.at.After(s.tiltAt):
 		out.reason = "dropped: the clock jumped or the loop stalled"
@@ -190,7 +192,9 @@ func (s *State) count(p *Policy, c ClusterName, now time.Time) tally {
 		dv := domainOf(d, t.votes)
 		switch dv.vote {
 		case Down:
-			dv.down = s.clocks[clockKey{c, d}].since(p, dv.first, now)
+			dv.lost = s.clocks[clockKey{c, d}].since(p, dv.first, now)
+			dv.down = dv.lost
+			p.maintained(&dv.down, c, now)
 			downs = append(downs, dv.down)
 		case Up:
 			ups = append(ups, dv.upSince)
@@ -255,7 +259,7 @@ func (s *State) refreshClocks(p *Policy, now time.Time) {
 			case Up:
 				delete(s.clocks, key)
 			default:
-				if k.lastDown.IsZero() || now.Sub(k.lastDown) > p.Stale() {
+				if k.lastDown.IsZero() || now.Sub(k.lastDown) > p.Stale() || answeredSince(t.votes, d.domain, k, p) {
 					delete(s.clocks, key)
 					continue
 				}
@@ -290,13 +294,25 @@ func (k clock) since(p *Policy, first, now time.Time) time.Time {
 	return first
 }
 
+// answeredSince says that a vantage of a domain that has fallen silent tells of
+// an answer, though it may not vote: the outage that the clock k counts has
+// ended, and the silence must not join the next one to it. A vantage that
+// abstains goes on counting; one that was started again and has met only
+// misses knows of no answer.
+func answeredSince(votes []vantageVote, d DomainName, k clock, p *Policy) bool {
+	return slices.ContainsFunc(votes, func(v vantageVote) bool {
+		return v.domain == d && v.has && v.vote == Unknown &&
+			(v.hits > 0 && v.misses == 0 || v.sick && v.misses > 0 && v.first.Sub(k.first) > p.Round/2)
+	})
+}
+
 // lostBoth says that a domain lost both clusters within one blip: probably
 // its own network.
 func lostBoth(p *Policy, a, b domainVote) bool {
 	if a.vote != Down || b.vote != Down {
 		return false
 	}
-	return a.down.Sub(b.down).Abs() <= max(p.RideOut, p.Stale())
+	return a.lost.Sub(b.lost).Abs() <= max(p.RideOut, p.Stale())
 }
 
 // independentDowns counts the domains that say down of x and did not lose y

@@ -147,6 +147,21 @@ func (c Count) Add(ok bool, sent time.Time, p CountPolicy) Count {
 // and successes.
 func (c Count) Recheck(ok bool, sent time.Time, p CountPolicy) Count { return c.add(ok, sent, p) }
 
+// Lapse is the count before a probe sent at the given time, where none was
+// counted for longer than gap: misses from before cannot be joined to those
+// that come, for nobody saw what lay between them. An up vote stays; who reads
+// it sees the age of its newest probe.
+func (c Count) Lapse(sent time.Time, gap time.Duration) Count {
+	switch {
+	case c.lastProbe.IsZero() || sent.Sub(c.lastProbe) <= gap:
+		return c
+	case c.vote == Up:
+		c.misses, c.firstMiss, c.lastMiss = 0, time.Time{}, time.Time{}
+		return c
+	}
+	return Count{}
+}
+
 func (c Count) add(ok bool, sent time.Time, p CountPolicy) Count {
 	c.lastProbe = sent
 	if ok {
