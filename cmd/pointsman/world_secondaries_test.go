@@ -45,7 +45,7 @@ var secondaryKinds = map[string]func(file, dir string) []string{
 	"pdns": func(_, dir string) []string {
 		return []string{
 			"pdns_server", "--config-dir=" + dir, "--daemon=no", "--guardian=no", "--disable-syslog", "--socket-dir=" + dir,
-			"--write-pid=no", "--loglevel=6", "--xfr-cycle-interval=5", "--query-logging=no",
+			"--write-pid=no", "--loglevel=7", "--xfr-cycle-interval=5", "--query-logging=no",
 		}
 	},
 }

@@ -93,6 +93,7 @@ func (s *Server) Load(ctx context.Context, src Source) error {
 	errs := s.keepLeftOvers(records)
 	// Serials first: answers that carry one can then be packed at once.
 	s.publishing.Lock()
+	first := s.source == nil
 	s.source = src
 	s.publishing.Unlock()
 	errs = append(errs, s.stampAll(ctx, src)...)
@@ -100,6 +101,11 @@ func (s *Server) Load(ctx context.Context, src Source) error {
 		if err := s.publish(r, nil, listOff); err != nil && !errors.Is(err, ErrNotServed) && !errors.Is(err, errOwnPast) {
 			errs = append(errs, err)
 		}
+	}
+	if first {
+		s.publishing.Lock()
+		s.view.Load().tree.noteGrown()
+		s.publishing.Unlock()
 	}
 	s.couriers.tellAll()
 	return errors.Join(errs...)

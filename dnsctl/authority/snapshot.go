@@ -27,12 +27,12 @@ type snapshot struct {
 	soa    *dns.SOA
 	fixed  []dns.RR
 	names  []*node
-	shown  []*shown // beside names
+	shown  []*shown // beside names; nil for one that is new and has no record yet
 }
 
 // snapshot returns the zone as it is now. The error says why it is not whole:
-// a secondary must never get a zone in which names are missing, or one that is
-// not what was committed under its serial.
+// a secondary must never get a zone in which names are missing that it may have,
+// or one that is not what was committed under its serial.
 func (s *Server) snapshot(apex key) (*snapshot, error) {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
@@ -50,16 +50,19 @@ func (s *Server) snapshot(apex key) (*snapshot, error) {
 	}
 	sn := &snapshot{zone: z, apex: apex, at: s.published, serial: soa.Serial, soa: soa, fixed: t.fixedOf(z), names: t.namesOf(z)}
 	sn.shown = make([]*shown, len(sn.names))
+	whole := true
 	for i, n := range sn.names {
 		sh := n.shown.Load()
 		switch {
-		case sh == nil:
-			return nil, fmt.Errorf("%w: no record yet for %s", errNotReady, n.name)
 		case n.behind:
 			return nil, fmt.Errorf("%w: the last commit of %s was refused", errNotReady, n.name)
+		case sh == nil && !z.grown:
+			return nil, fmt.Errorf("%w: no record yet for %s", errNotReady, n.name)
 		}
 		sn.shown[i] = sh
+		whole = whole && sh != nil
 	}
+	z.grown = z.grown || whole
 	z.last = sn
 	return sn, nil
 }
@@ -89,6 +92,9 @@ func (sn *snapshot) each(f func(dns.RR) error) error {
 		}
 	}
 	for _, sh := range sn.shown {
+		if sh == nil {
+			continue
+		}
 		if err := sh.each(f); err != nil {
 			return err
 		}
@@ -111,6 +117,22 @@ func (sn *snapshot) of(n *node) *shown {
 	return sn.shown[n.place]
 }
 
+// noteGrown remembers, at the start, of which zones a record of the ledger tells.
+//
+// A name without a record is new in a zone that is grown: the ledger tells of
+// other names of it, or all had records once in this life. It is left out of
+// transfers until its first record, as secondaries do not have it either. In a
+// zone that is not grown the ledger itself may be new, in place of one that was
+// lost; the secondaries then may have every name, and one that were left out
+// would vanish from the world.
+func (t *tree) noteGrown() {
+	for _, n := range t.managedNodes {
+		if n.shown.Load() != nil || n.behind {
+			n.zone.grown = true
+		}
+	}
+}
+
 // noteBehind remembers which names do not show what a record says.
 func (t *tree) noteBehind(rec failover.Record, err error) {
 	refused := errors.Is(err, ErrRefused)
@@ -121,13 +143,16 @@ func (t *tree) noteBehind(rec failover.Record, err error) {
 	}
 }
 
-// keepStamps lets the zones keep their stamps that are what they were in the
-// tree before.
+// keepStamps lets the zones keep what is known of them from the tree before:
+// that they are grown, and their stamps where they are what they were.
 func (t *tree) keepStamps(before *tree) {
 	for k, z := range t.zones {
-		if was := before.zones[k]; was != nil && was.stamped && before.fingerprint(was) == t.fingerprint(z) {
-			z.stamped = true
+		was := before.zones[k]
+		if was == nil {
+			continue
 		}
+		z.grown = was.grown
+		z.stamped = was.stamped && before.fingerprint(was) == t.fingerprint(z)
 	}
 }
 

@@ -2,8 +2,11 @@ package authority
 
 import (
 	"encoding/hex"
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -184,22 +187,102 @@ func TestASignedQuestionIsAnsweredSigned(t *testing.T) {
 
 func TestAZoneThatIsNotWholeIsHandedToNobody(t *testing.T) {
 	c := transferConfig(t)
-	c.Zones[0].Names = append(c.Zones[0].Names, "fresh.lab.test.")
 	c.Zones[0].TransferAddresses = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
-	s := newTransferLab(t, c)
-	if rcode, rrs := give(t, s, overTCP, axfr("lab.test.")); rcode != dns.RcodeServerFailure || len(rrs) > 0 {
-		t.Errorf("%s, %d records while a name has no record", rcodeName(rcode), len(rrs))
-	}
-	if err := s.Publish(record("fresh", 1, value{"fresh.lab.test.", "a.lab.test."}), nil); err != nil {
+	s, err := New(c)
+	if err != nil {
 		t.Fatal(err)
+	}
+	// The ledger is new: secondaries may have names that it does not know yet.
+	if err := s.Load(t.Context(), committed{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range labCommitted().records[:3] { // those of lab.test.
+		if rcode, rrs := give(t, s, overTCP, axfr("lab.test.")); rcode != dns.RcodeServerFailure || len(rrs) > 0 {
+			t.Errorf("%s, %d records while a name has no record", rcodeName(rcode), len(rrs))
+		}
+		if err := s.Publish(r, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if rcode, rrs := give(t, s, overTCP, axfr("lab.test.")); rcode != dns.RcodeSuccess || len(rrs) == 0 {
 		t.Errorf("%s, %d records when all are there", rcodeName(rcode), len(rrs))
 	}
-	if err := s.Publish(record("fresh", 2, value{"fresh.lab.test.", "nowhere.lab.test."}), map[failover.RecordName]uint32{"lab.test.": firstSerial + 5}); err == nil {
+	if err := s.Publish(record("orders", 5, value{"orders.lab.test.", "nowhere.lab.test."}), map[failover.RecordName]uint32{"lab.test.": firstSerial + 5}); err == nil {
 		t.Fatal("a dangling target was published")
 	}
 	if rcode, _ := give(t, s, overTCP, axfr("lab.test.")); rcode != dns.RcodeServerFailure {
 		t.Errorf("%s while a name does not show its last commit", rcodeName(rcode))
+	}
+}
+
+func TestANameWithoutItsFirstRecordHoldsNobodyElseUp(t *testing.T) {
+	c := transferConfig(t)
+	c.Zones[0].TransferAddresses = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	more := c
+	more.Zones = slices.Clone(c.Zones)
+	more.Zones[0].Names = append(slices.Clone(c.Zones[0].Names), "fresh.lab.test.")
+	for name, start := range map[string]func() (*Server, *book){
+		"there at the start": func() (*Server, *book) {
+			b := &book{committed: labCommitted()}
+			s, err := New(more)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Load(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			return s, b
+		},
+		"added by a reload": func() (*Server, *book) {
+			b := &book{committed: committed{}}
+			s, err := New(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Load(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range labCommitted().records {
+				if err := s.Publish(r, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if rcode, _ := give(t, s, overTCP, axfr("lab.test.")); rcode != dns.RcodeSuccess {
+				t.Fatal(rcodeName(rcode))
+			}
+			if err := s.Reload(more); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Load(t.Context(), b); err != nil { // as a reload of the process does
+				t.Fatal(err)
+			}
+			return s, b
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, b := start()
+			_, before := give(t, s, overTCP, axfr("lab.test."))
+			if !strings.Contains(fmt.Sprint(before), "orders.lab.test.") || strings.Contains(fmt.Sprint(before), "fresh.lab.test.") {
+				t.Fatalf("the others were not handed out, or the new one was:\n%v", before)
+			}
+			serial := before[0].(*dns.SOA).Serial
+			first := record("fresh", 1, value{"fresh.lab.test.", "a.lab.test."})
+			is := Showing{Value: "a.lab.test.", TTL: first.Names[0].TTL, Mark: first.Names[0].Mark.String()}
+			b.changes, b.serial = []Change{{Before: serial, After: serial + 1, Name: "fresh.lab.test.", Is: is}}, serial+1
+			if err := s.Publish(first, map[failover.RecordName]uint32{"lab.test.": serial + 1}); err != nil {
+				t.Fatal(err)
+			}
+			zone, _, err := apply(nil, before)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, step := give(t, s, overTCP, new(dns.Msg).SetIxfr("lab.test.", serial, ".", "."))
+			_, after := give(t, s, overTCP, axfr("lab.test."))
+			got, _, err := apply(zone, step)
+			want, _, err2 := apply(nil, after)
+			if err != nil || err2 != nil || !maps.Equal(got, want) || len(step) >= len(after) || !strings.Contains(fmt.Sprint(step), "fresh.lab.test.") {
+				t.Errorf("%v, %v: the first record came as\n%v\nthe zone is\n%v", err, err2, step, after)
+			}
+		})
 	}
 }
