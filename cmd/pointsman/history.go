@@ -19,17 +19,29 @@ import (
 type listFlags struct {
 	since string
 	limit int
+	below int64
 }
 
 func (l *listFlags) register(a *app, cmd *cobra.Command) {
 	cmd.Flags().StringVar(&l.since, "since", "", "only what is younger: a `DURATION` such as 2h, or an RFC 3339 time with zone")
 	cmd.Flags().IntVar(&l.limit, "limit", api.DefaultPage, "at most this many lines, the newest")
+	cmd.Flags().Int64Var(&l.below, "below", 0, "only what came before the line of this `PLACE`, as a full page names it")
 	a.outputFlag(cmd)
 	cmd.ValidArgsFunction = a.completeInstances
 }
 
+// pageBefore says how to get the lines before a full page.
+func pageBefore[T interface{ Place() int64 }](w io.Writer, lines []T, q api.Query) {
+	if len(lines) > 0 && len(lines) >= q.Limit {
+		fmt.Fprintf(w, "there may be older lines: add --below %d\n", lines[0].Place())
+	}
+}
+
 func (l *listFlags) query(args []string) (api.Query, error) {
-	q := api.Query{Limit: l.limit}
+	q := api.Query{Limit: l.limit, Below: l.below}
+	if l.below < 0 {
+		return q, failed("take the number that a full page ends with", "--below %d is no place of a line", l.below)
+	}
 	if len(args) > 0 {
 		q.Instance = failover.InstanceName(args[0])
 	}
@@ -75,7 +87,7 @@ func (a *app) historyCommand() *cobra.Command {
 			if err != nil {
 				return nearInstance(err, string(q.Instance))
 			}
-			return a.print(ps, func(w io.Writer) { probesTable(w, ps) })
+			return a.print(ps, func(w io.Writer) { probesTable(w, ps); pageBefore(w, ps, q) })
 		}
 		ss, err := c.History(cmd.Context(), q)
 		if err != nil {
@@ -87,6 +99,7 @@ func (a *app) historyCommand() *cobra.Command {
 				rows = append(rows, []string{stamp(s.At), string(s.Instance), s.Kind, sampleWords(s)})
 			}
 			writeTable(w, []string{"AT", "INSTANCE", "KIND", "WHAT"}, rows)
+			pageBefore(w, ss, q)
 		})
 	}
 	return cmd
@@ -186,6 +199,7 @@ func (a *app) auditCommand() *cobra.Command {
 				rows = append(rows, []string{stamp(e.At), string(e.Instance), e.Kind, e.Token.String(), e.By, e.Text, change})
 			}
 			writeTable(w, []string{"AT", "INSTANCE", "KIND", "TOKEN", "BY", "WHAT", "CHANGE"}, rows)
+			pageBefore(w, ls, q)
 		})
 	}
 	return cmd

@@ -136,7 +136,7 @@ func problemHint(p *api.Problem) string {
 	case p.Hint != "":
 		return p.Hint
 	case len(p.Known) > 0:
-		return didYouMean(p.Known)
+		return didYouMean(p.Known, p.More)
 	default:
 		return "run the command with --help"
 	}
@@ -151,13 +151,16 @@ func nearInstance(err error, typed string) error {
 	if n := nearest(typed, p.Known); n != "" {
 		return failed(fmt.Sprintf("did you mean %s?", n), "%w", err)
 	}
-	return failed(didYouMean(p.Known), "%w", err)
+	return failed(didYouMean(p.Known, p.More), "%w", err)
 }
 
-func didYouMean(known []string) string {
+func didYouMean(known []string, more int) string {
 	const show = 8
-	if len(known) > show {
-		return fmt.Sprintf("there are %s and %d more: see 'pointsman status'", strings.Join(known[:show], ", "), len(known)-show)
+	if n := len(known) - show; n > 0 {
+		known, more = known[:show], more+n
+	}
+	if more > 0 {
+		return fmt.Sprintf("there are %s and %d more: see 'pointsman status'", strings.Join(known, ", "), more)
 	}
 	return "there is " + strings.Join(known, ", ")
 }

@@ -112,7 +112,7 @@ func unplanned(ctx context.Context, c *api.Client, p failover.Plan) error {
 		known = append(known, string(cl.Name))
 	}
 	if !slices.Contains(known, string(p.To)) && p.To != "" {
-		return failed(didYouMean(known), "%s has no cluster %q", p.Instance, string(p.To))
+		return failed(didYouMean(known, 0), "%s has no cluster %q", p.Instance, string(p.To))
 	}
 	return &failure{exitRefused, fmt.Errorf("refused by %s: %s", failover.GuardAdopting, orElse(v.Waiting, "there is no record of this instance yet")), "see 'pointsman status " + string(p.Instance) + "'"}
 }

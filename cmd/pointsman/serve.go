@@ -160,7 +160,7 @@ func (d decisions) Do(ctx context.Context, i failover.InstanceName, c failover.C
 type audited struct{ store *ledger.Store }
 
 func (a audited) Audit(ctx context.Context, q api.Query) ([]api.AuditLine, error) {
-	es, err := a.store.Audit(ctx, ledger.AuditFilter{Instance: q.Instance, Since: q.Since, Limit: q.Limit})
+	es, err := a.store.Audit(ctx, ledger.AuditFilter{Instance: q.Instance, Since: q.Since, Below: uint64(q.Below), Limit: q.Limit})
 	if err != nil {
 		return nil, err
 	}
@@ -180,13 +180,13 @@ func (p past) History(ctx context.Context, q api.Query) ([]api.Sample, error) {
 	if p.p.past == nil {
 		return nil, errors.New("there is no history, see the log of the controller")
 	}
-	ss, err := p.p.past.List(ctx, ledger.HistoryFilter{Instance: q.Instance, Since: q.Since, Limit: q.Limit})
+	ss, err := p.p.past.List(ctx, ledger.HistoryFilter{Instance: q.Instance, Since: q.Since, Below: q.Below, Limit: q.Limit})
 	if err != nil {
 		return nil, err
 	}
 	out := make([]api.Sample, len(ss))
 	for i, s := range ss {
-		out[i] = api.Sample{At: s.At, Instance: s.Instance, Kind: s.Kind, Data: s.Data}
+		out[i] = api.Sample{ID: s.ID, At: s.At, Instance: s.Instance, Kind: s.Kind, Data: s.Data}
 	}
 	return out, nil
 }
@@ -200,24 +200,44 @@ func (p probed) Probes(_ context.Context, q api.Query) ([]api.ProbeLine, error) 
 	if prober == nil {
 		return nil, errors.New("there is no vantage of our own, see the log of the controller")
 	}
-	var out []api.ProbeLine
+	out := newest{limit: q.Limit}
 	for _, i := range p.p.now.Load().cfg.Instances {
 		if q.Instance != "" && q.Instance != i.Policy.Instance {
 			continue
 		}
 		for _, c := range i.Policy.Clusters {
 			for _, o := range prober.History(i.Policy.Instance, c) {
-				if !o.Sent.Before(q.Since) {
-					out = append(out, probeLine(i.Policy.Instance, c, o))
+				if !o.Sent.Before(q.Since) && (q.Below == 0 || o.Sent.UnixNano() < q.Below) {
+					out.add(probeLine(i.Policy.Instance, c, o))
 				}
 			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b api.ProbeLine) int { return a.At.Compare(b.At) })
-	if q.Limit > 0 && len(out) > q.Limit {
-		out = out[len(out)-q.Limit:]
+	return out.sorted(), nil
+}
+
+// newest keeps the newest lines of all that are added, never more than twice
+// the limit: ten thousand instances remember a million probes.
+type newest struct {
+	limit int // 0: all
+	lines []api.ProbeLine
+}
+
+func (n *newest) add(l api.ProbeLine) {
+	n.lines = append(n.lines, l)
+	if n.limit > 0 && len(n.lines) >= 2*n.limit {
+		n.lines = n.sorted()
 	}
-	return out, nil
+}
+
+// sorted returns them, oldest first.
+func (n *newest) sorted() []api.ProbeLine {
+	slices.SortStableFunc(n.lines, func(a, b api.ProbeLine) int { return a.At.Compare(b.At) })
+	if over := len(n.lines) - n.limit; n.limit > 0 && over > 0 {
+		clear(n.lines[copy(n.lines, n.lines[over:]):])
+		n.lines = n.lines[:n.limit]
+	}
+	return n.lines
 }
 
 func probeLine(i failover.InstanceName, c failover.ClusterName, o healthcheck.Observation) api.ProbeLine {

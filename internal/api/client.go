@@ -222,6 +222,9 @@ func (q Query) encode() string {
 	if q.Limit != 0 {
 		v.Set("limit", strconv.Itoa(q.Limit))
 	}
+	if q.Below != 0 {
+		v.Set("below", strconv.FormatInt(q.Below, 10))
+	}
 	if len(v) == 0 {
 		return ""
 	}

@@ -56,7 +56,8 @@ type Problem struct {
 	Status  int      `json:"status"`
 	Message string   `json:"error"`
 	Hint    string   `json:"hint,omitempty"`
-	Known   []string `json:"known,omitempty"` // the names that exist, where an unknown one was asked for
+	Known   []string `json:"known,omitempty"` // where an unknown name was asked for: all that exist, or of many the nearest
+	More    int      `json:"more,omitempty"`  // names that exist and are not in Known
 }
 
 func (p *Problem) Error() string { return p.Message }

@@ -17,7 +17,8 @@ const (
 	// MaxViews is the most views that one answer or one event carries; more
 	// are had page by page.
 	MaxViews = 500
-	// nextHeader names the last instance of a page after which there are more.
+	// nextHeader names the last instance of a page after which there are more,
+	// or the place of the first line of a page before which there may be more.
 	nextHeader = "Pointsman-Next"
 	// maxWhy bounds the different words on one thing in a summary.
 	maxWhy = 8
@@ -147,8 +148,8 @@ func (q ListQuery) encode() string {
 	return "?" + v.Encode()
 }
 
-// listInstances answers the views of all instances, written one by one, or of
-// a page of them.
+// listInstances answers a page of the views of all instances, written one by
+// one.
 func (s *Server) listInstances(w http.ResponseWriter, r *http.Request) {
 	q, err := listQuery(r.URL.Query())
 	if err != nil {
@@ -168,8 +169,8 @@ func (s *Server) listInstances(w http.ResponseWriter, r *http.Request) {
 		}
 		names = names[i+1:]
 	}
-	if q.Limit > 0 && len(names) > q.Limit {
-		names = names[:q.Limit]
+	if limit := cmp.Or(q.Limit, MaxViews); len(names) > limit {
+		names = names[:limit]
 		w.Header().Set(nextHeader, string(names[len(names)-1]))
 	}
 	s.writeViews(w, names)

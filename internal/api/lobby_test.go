@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -164,6 +163,6 @@ func TestTheLobbySendsAwayTheOldestOfThoseThatHaveShownTheLeast(t *testing.T) {
 		t.Errorf("gone are %q, want %q", out, want)
 	}
 	if refused != 4 || len(l.guests) != 4 {
-		t.Error(fmt.Sprintf("%d were refused, %d are in", refused, len(l.guests)))
+		t.Errorf("%d were refused, %d are in", refused, len(l.guests))
 	}
 }

@@ -67,7 +67,8 @@ type Condition struct {
 type Query struct {
 	Instance failover.InstanceName
 	Since    time.Time
-	Limit    int // 1 to MaxPage; 0 is DefaultPage
+	Limit    int   // 1 to MaxPage; 0 is DefaultPage
+	Below    int64 // only lines before the one that has this place; 0: the newest too
 }
 
 const (
@@ -84,13 +85,20 @@ type AuditLine struct {
 	Hash string `json:"hash"` // over this entry and the hash before it
 }
 
+// Place is what Query.Below takes for the lines before this one.
+func (l AuditLine) Place() int64 { return int64(l.Seq) }
+
 // Sample is one line of the measured history.
 type Sample struct {
+	ID       int64                 `json:"id"`
 	At       time.Time             `json:"at"`
 	Instance failover.InstanceName `json:"instance"`
 	Kind     string                `json:"kind"`
 	Data     json.RawMessage       `json:"data"`
 }
+
+// Place is what Query.Below takes for the lines before this one.
+func (s Sample) Place() int64 { return s.ID }
 
 // ProbeLine is the result of one probe of this process's own vantage.
 type ProbeLine struct {
@@ -103,6 +111,9 @@ type ProbeLine struct {
 	Address  string                `json:"address,omitempty"`
 	Took     time.Duration         `json:"took_ns"`
 }
+
+// Place is what Query.Below takes for the lines before this one.
+func (l ProbeLine) Place() int64 { return l.At.UnixNano() }
 
 // Version says what runs.
 type Version struct {

@@ -66,9 +66,7 @@ func (s *Server) lookUp(w http.ResponseWriter, name failover.InstanceName) (fail
 	v, ok := s.cfg.Instances.View(name)
 	if !ok {
 		p := Problem{Status: http.StatusNotFound, Message: fmt.Sprintf("there is no instance %.80q", string(name))}
-		for _, n := range s.cfg.Instances.Names() {
-			p.Known = append(p.Known, string(n))
-		}
+		p.Known, p.More = near(string(name), s.cfg.Instances.Names())
 		writeProblem(w, p)
 	}
 	return v, ok
@@ -182,7 +180,7 @@ func cannotAsk(err error) Problem {
 	return Problem{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("ask the owner of the instance: %v", err)}
 }
 
-// query reads instance, since (RFC 3339) and limit of a listing.
+// query reads instance, since (RFC 3339), limit and below of a listing.
 func (s *Server) query(w http.ResponseWriter, r *http.Request) (Query, bool) {
 	q := Query{Instance: failover.InstanceName(r.URL.Query().Get("instance")), Limit: DefaultPage}
 	if q.Instance != "" {
@@ -205,6 +203,14 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request) (Query, bool) {
 		}
 		q.Limit = n
 	}
+	if b := r.URL.Query().Get("below"); b != "" {
+		n, err := strconv.ParseInt(b, 10, 64)
+		if err != nil || n < 1 {
+			writeProblem(w, Problem{Status: http.StatusBadRequest, Message: fmt.Sprintf("below: %.40q is no place of a line", b)})
+			return q, false
+		}
+		q.Below = n
+	}
 	return q, true
 }
 
@@ -218,7 +224,9 @@ func (s *Server) getProbes(w http.ResponseWriter, r *http.Request) {
 	list(s, w, r, s.cfg.Probes.Probes)
 }
 
-func list[T any](s *Server, w http.ResponseWriter, r *http.Request, read func(context.Context, Query) ([]T, error)) {
+// list answers one page. Where it is full, the header Pointsman-Next says what
+// below must be for the page before it.
+func list[T interface{ Place() int64 }](s *Server, w http.ResponseWriter, r *http.Request, read func(context.Context, Query) ([]T, error)) {
 	q, ok := s.query(w, r)
 	if !ok {
 		return
@@ -230,6 +238,10 @@ func list[T any](s *Server, w http.ResponseWriter, r *http.Request, read func(co
 	}
 	if lines == nil {
 		lines = []T{}
+	}
+	if len(lines) >= q.Limit {
+		lines = lines[len(lines)-q.Limit:] // whatever the reader gave
+		w.Header().Set(nextHeader, strconv.FormatInt(lines[0].Place(), 10))
 	}
 	writeJSON(w, http.StatusOK, lines)
 }

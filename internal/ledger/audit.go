@@ -19,6 +19,7 @@ const page = 256
 type AuditFilter struct {
 	Instance failover.InstanceName // empty: every instance
 	Since    time.Time             // entries at or after it
+	Below    uint64                // entries before that one; 0: the newest too
 	Limit    int                   // at most so many, the newest; 0: no limit
 }
 
@@ -28,6 +29,9 @@ func (s *Store) Audit(ctx context.Context, f AuditFilter) ([]Entry, error) {
 	s.mu.RLock()
 	below := s.head.seq + 1
 	s.mu.RUnlock()
+	if f.Below > 0 {
+		below = min(below, f.Below)
+	}
 	where := []string{"seq < ?"}
 	var args []any
 	if f.Instance != "" {

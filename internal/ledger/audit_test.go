@@ -54,6 +54,10 @@ func TestAuditIsReadInCommitOrderWhateverTheFilter(t *testing.T) {
 		{AuditFilter{Since: start.Add(7 * time.Second)}, "8 9 10 11"},
 		{AuditFilter{Since: start.Add(7*time.Second + 1)}, "9 10 11"},
 		{AuditFilter{Since: start.Add(7*time.Second + 1), Limit: 1, Instance: "orders"}, "11"},
+		{AuditFilter{Limit: 3, Below: 9}, "6 7 8"},
+		{AuditFilter{Limit: 3, Below: 6, Instance: "orders"}, "1 3 5"},
+		{AuditFilter{Below: 1}, ""},
+		{AuditFilter{Limit: 1, Below: 1 << 40}, "11"},
 	} {
 		if got := texts(c.f); got != c.want {
 			t.Errorf("%+v: %s, want %s", c.f, got, c.want)

@@ -42,6 +42,7 @@ CREATE INDEX IF NOT EXISTS samples_at ON samples (at);
 
 // Sample is one measurement or transition worth keeping for people.
 type Sample struct {
+	ID       int64                 `json:"id"` // grows with every sample; set by List
 	At       time.Time             `json:"at"` // kept to the millisecond
 	Instance failover.InstanceName `json:"instance"`
 	Kind     string                `json:"kind"`
@@ -53,6 +54,7 @@ type HistoryFilter struct {
 	Instance failover.InstanceName // empty: every instance
 	Kind     string                // empty: every kind
 	Since    time.Time             // samples at or after it
+	Below    int64                 // samples before the one of that ID; 0: the newest too
 	Limit    int                   // at most so many, the newest; 0: no limit
 }
 
@@ -293,12 +295,15 @@ func (h *History) List(_ context.Context, f HistoryFilter) ([]Sample, error) {
 	if f.Kind != "" {
 		where, args = append(where, "kind = ?"), append(args, f.Kind)
 	}
+	if f.Below > 0 {
+		where, args = append(where, "id < ?"), append(args, f.Below)
+	}
 	limit := h.cfg.count
 	if f.Limit > 0 {
 		limit = min(limit, f.Limit)
 	}
 	// Never with the caller's context: an interrupt would end a write too.
-	rows, err := h.disk.conn.QueryContext(context.Background(), "SELECT at, instance, kind, data FROM samples WHERE "+
+	rows, err := h.disk.conn.QueryContext(context.Background(), "SELECT id, at, instance, kind, data FROM samples WHERE "+
 		strings.Join(where, " AND ")+" ORDER BY id DESC LIMIT ?", append(args, limit)...)
 	if err != nil {
 		return nil, fmt.Errorf("list history: %w", err)
@@ -308,7 +313,7 @@ func (h *History) List(_ context.Context, f HistoryFilter) ([]Sample, error) {
 	for rows.Next() {
 		var s Sample
 		var at int64
-		if err := rows.Scan(&at, &s.Instance, &s.Kind, (*[]byte)(&s.Data)); err != nil {
+		if err := rows.Scan(&s.ID, &at, &s.Instance, &s.Kind, (*[]byte)(&s.Data)); err != nil {
 			return nil, fmt.Errorf("list history: %w", err)
 		}
 		s.At = time.UnixMilli(at).UTC()

@@ -85,6 +85,9 @@ func TestHistoryListsWhatWasAddedAlsoAfterAReopen(t *testing.T) {
 		{HistoryFilter{Instance: "orders"}, "1 2 4"},
 		{HistoryFilter{Kind: "move"}, "null"},
 		{HistoryFilter{Limit: 2}, "null 4"},
+		{HistoryFilter{Limit: 2, Below: 3}, "1 2"},
+		{HistoryFilter{Below: 1}, ""},
+		{HistoryFilter{Limit: 2, Below: 1 << 40}, "null 4"},
 		{HistoryFilter{Since: day.Add(2 * time.Millisecond)}, "2 4"},
 		{HistoryFilter{Instance: "orders", Since: day.Add(2 * time.Millisecond), Limit: 1}, "4"},
 	} {
