@@ -250,6 +250,7 @@ func (p *Prober) obey(o order) {
 	p.replace(o)
 	p.mu.Unlock()
 	p.discharge(old)
+	p.pad.pace(p.now.all())
 	if p.began.IsZero() {
 		return // not begun yet: Run gives everyone his place
 	}
@@ -277,7 +278,7 @@ func (p *Prober) replace(o order) {
 		w.history = was.history
 	}
 	for _, m := range o.moved {
-		m.watch.target, m.watch.probe, m.watch.direct = m.target, m.how.probe, m.how.direct
+		m.watch.target, m.watch.probe, m.watch.direct, m.watch.long = m.target, m.how.probe, m.how.direct, nil
 	}
 	for _, in := range o.next.instances {
 		for _, w := range in.watches {
@@ -305,7 +306,9 @@ func (p *Prober) discharge(old *crew) {
 	p.pad.commands.leave()
 	p.pad.places = p.now.places
 	if p.pad.lane != nil {
-		p.pad.lane.leave(func(w *watch) bool { return w.gone })
+		for _, f := range p.pad.lane.leave(func(w *watch) bool { return w.gone }) {
+			p.pad.landed(f)
+		}
 	}
 }
 

@@ -13,15 +13,16 @@ import (
 // glance is one direct probe under way.
 type glance struct {
 	outcome
-	slot  int32
-	round int32 // of the slot's use, so that a late event meets nobody else
-	fd    int
-	step  step
-	wrote int
-	spoke time.Time // when the request was begun
-	heard time.Time // when the newest bytes came
-	tried int       // bytes that the full parser has seen
-	buf   []byte
+	slot    int32
+	round   int32 // of the slot's use, so that a late event meets nobody else
+	fd      int
+	crowded bool // in the set of many
+	step    step
+	wrote   int
+	spoke   time.Time // when the request was begun
+	heard   time.Time // when the newest bytes came
+	tried   int       // bytes that the full parser has seen
+	buf     []byte
 
 	deadline   time.Time
 	in         *chain

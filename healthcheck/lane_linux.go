@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -19,14 +18,23 @@ type events []unix.EpollEvent
 
 // lane does direct probes on sockets of its own, all of them in the goroutine of
 // the scheduler: a probe is a few system calls and no goroutine, no timer and
-// no lock. One more goroutine waits for the sockets.
+// no lock. A few sockets are in a set that one more goroutine waits for, so
+// that each is looked at at once. Where there are many they are in a set that
+// the scheduler itself looks at, once a millisecond and before it starts more:
+// to be woken for each of them would cost as much as half a probe.
 type lane struct {
 	done  func(outcome) // takes what has ended
-	file  *os.File      // the epoll set; a reader of it sleeps in the runtime's own poller
-	epoll int
+	file  *os.File      // the set of few; a reader of it sleeps in the runtime's own poller
+	few   int
+	many  int // the set of many
 	woken chan events
-	busy  atomic.Int32 // probes under way, for the goroutine that waits
-	limit int          // of probes under way
+	busy  int  // probes under way
+	limit int  // of those
+	brisk bool // there are many, whatever is under way right now
+
+	crowded int       // of those under way, in the set of many
+	looked  time.Time // when those were looked at last
+	set     [256]unix.EpollEvent
 
 	slots   []*glance // by the number in an event
 	free    []*glance
@@ -42,23 +50,29 @@ const (
 	// oddPause is how long the other side must be silent before an answer
 	// without a stated length is given to the full parser.
 	oddPause = 20 * time.Millisecond
-	// crowd is how many probes are under way before sockets are looked at at
-	// most once a millisecond.
+	// crowd is how many probes are under way before they count as many, and tick
+	// how often many are looked at.
 	crowd = 16
+	tick  = time.Millisecond
 )
 
 // openLane makes a lane whose waiting runs by spawn until ctx ends.
 func openLane(ctx context.Context, spawn func(func() error), done func(outcome)) (*lane, error) {
-	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	few, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("open a lane: %w", err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		unix.Close(fd)
+	if err := unix.SetNonblock(few, true); err != nil {
+		unix.Close(few)
+		return nil, fmt.Errorf("open a lane: %w", err)
+	}
+	many, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		unix.Close(few)
 		return nil, fmt.Errorf("open a lane: %w", err)
 	}
 	l := &lane{
-		done: done, file: os.NewFile(uintptr(fd), "epoll"), epoll: fd, woken: make(chan events),
+		done: done, file: os.NewFile(uintptr(few), "epoll"), few: few, many: many, woken: make(chan events),
 		limit: maxGlances, ends: map[time.Duration]*chain{},
 	}
 	var files unix.Rlimit
@@ -68,21 +82,19 @@ func openLane(ctx context.Context, spawn func(func() error), done func(outcome))
 	raw, err := l.file.SyscallConn()
 	if err != nil {
 		l.file.Close()
+		unix.Close(many)
 		return nil, fmt.Errorf("open a lane: %w", err)
 	}
 	spawn(func() error { return l.wait(ctx, raw) })
 	return l, nil
 }
 
-// wait hands on what the sockets tell until the lane is closed.
+// wait hands on what the sockets of the few tell until the lane is closed.
 func (l *lane) wait(ctx context.Context, raw syscall.RawConn) error {
 	var sets [2][256]unix.EpollEvent // the scheduler reads one while the other is filled
 	for turn := 0; ; turn ^= 1 {
 		n := 0
 		err := raw.Read(func(fd uintptr) bool {
-			if l.busy.Load() > crowd {
-				time.Sleep(time.Millisecond)
-			}
 			n, _ = unix.EpollWait(int(fd), sets[turn][:], 0)
 			return n > 0
 		})
@@ -101,19 +113,26 @@ func (l *lane) wait(ctx context.Context, raw syscall.RawConn) error {
 func (l *lane) close() {
 	l.leave(func(*watch) bool { return true })
 	l.file.Close()
+	unix.Close(l.many)
 }
 
-// leave ends the probes of some targets; none of them counts.
-func (l *lane) leave(gone func(*watch) bool) {
+// leave ends the probes of some targets; none of them counts. It returns those
+// that had not ended yet.
+func (l *lane) leave(gone func(*watch) bool) (left []flight) {
 	for _, g := range l.slots {
-		if g.fd >= 0 && gone(g.watch) {
-			l.reset(g)
+		if g.fd < 0 || !gone(g.watch) {
+			continue
 		}
+		if g.step != stepPart {
+			left = append(left, g.flight)
+		}
+		l.reset(g)
 	}
+	return left
 }
 
 // full says that no further probe should be started.
-func (l *lane) full() bool { return int(l.busy.Load()) >= l.limit }
+func (l *lane) full() bool { return l.busy >= l.limit }
 
 // take finds room for a probe.
 func (l *lane) take() *glance {
@@ -135,7 +154,7 @@ func (l *lane) start(f flight) {
 	g.step, g.wrote, g.tried, g.buf = stepConnect, 0, 0, g.buf[:0]
 	g.number, g.sent = f.watch.start()
 	g.heard, g.spoke = g.sent, g.sent
-	l.busy.Add(1)
+	l.busy++
 	if g.behind() {
 		l.done(g.outcome)
 		l.release(g)
@@ -171,9 +190,23 @@ func (l *lane) connect(g *glance) error {
 	if err := unix.Connect(fd, sa); err != nil && err != unix.EINPROGRESS && err != unix.EINTR {
 		return err
 	}
-	return unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{
+	set := l.few
+	if g.crowded = l.brisk || l.busy > crowd; g.crowded {
+		set = l.many
+		l.crowded++
+	}
+	return unix.EpollCtl(set, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{
 		Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET, Fd: g.slot, Pad: g.round,
 	})
+}
+
+// poll looks at the sockets of the many.
+func (l *lane) poll(now time.Time) {
+	l.looked = now
+	for n := len(l.set); l.crowded > 0 && n == len(l.set); {
+		n, _ = unix.EpollWait(l.many, l.set[:], 0)
+		l.handle(l.set[:max(n, 0)], now)
+	}
 }
 
 // handle takes what the sockets told.
@@ -214,6 +247,9 @@ func (l *lane) due() (at time.Time) {
 	}
 	if len(l.odd) > 0 && (at.IsZero() || l.oddAt.Before(at)) {
 		at = l.oddAt
+	}
+	if look := l.looked.Add(tick); l.crowded > 0 && (at.IsZero() || look.Before(at)) {
+		at = look
 	}
 	return at
 }
@@ -308,8 +344,11 @@ func (l *lane) release(g *glance) {
 	if cap(g.buf) > 8<<10 {
 		g.buf = nil
 	}
-	g.outcome, g.fd, g.tried = outcome{}, -1, 0
+	if g.crowded {
+		l.crowded--
+	}
+	g.outcome, g.fd, g.tried, g.crowded = outcome{}, -1, 0, false
 	g.round++
-	l.busy.Add(-1)
+	l.busy--
 	l.free = append(l.free, g)
 }

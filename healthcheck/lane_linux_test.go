@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -34,7 +35,7 @@ func glanceAt(t *testing.T, tg Target) outcome {
 		t.Fatal(err)
 	}
 	l.start(flight{watch: &watch{target: &tg}, target: &tg, direct: d, due: time.Now()})
-	for l.busy.Load() > 0 {
+	for l.busy > 0 {
 		var after <-chan time.Time
 		if due := l.due(); !due.IsZero() {
 			after = time.After(time.Until(due))
@@ -251,5 +252,68 @@ func TestTheLaneEndsTheProbesOfWhatIsGone(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Targets whose re-checks hang go in the middle of them, and give back the
+// room that those took from the bursts of others.
+func TestWhatIsGoneGivesBackTheRoomOfItsBurst(t *testing.T) {
+	var asked atomic.Int32
+	l := listen(t)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if asked.Add(1) == 1 {
+				c.Close() // a first miss; what comes next is left without an answer
+			}
+		}
+	}()
+	mute := target(HTTP, l.Addr().String())
+	mute.Round, mute.Timeout, mute.Burst = 10*time.Second, 9*time.Second, 10*time.Millisecond
+	well := mute
+	well.Cluster, well.Address = "b", speaker(t, closes, headed("Content-Length: 0\r\n"))
+	p, err := NewProber(Config{Vantage: "van-1", Targets: []Target{mute, well}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	p.nudges <- nudge{"orders", "a", LossClosed, time.Now()} // or its turn might be a round away
+	eventually(t, "re-checks are under way", func() bool { return asked.Load() == 3 })
+	if err := p.Reload(Config{Vantage: "van-1", Targets: []Target{well}}); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if n := p.pad.directExtra; n != 0 {
+		t.Errorf("%d places of bursts are taken for good", n)
+	}
+}
+
+// Where no lane can be had, direct probes take the long way, and a reload in
+// the middle of them finds nothing that is being written.
+func TestReloadsWithoutALane(t *testing.T) {
+	ts := crowdOf(50, TCP, speaker(t, closes))
+	p, err := NewProber(Config{Vantage: "van-1", Targets: ts})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.pad.noLane = true // as with no file descriptor left
+	defer running(t, p)()
+	for i := range 20 {
+		for j := range ts {
+			ts[j].Round = 500*time.Millisecond + time.Duration(i)*time.Millisecond
+		}
+		if err := p.Reload(Config{Vantage: "van-1", Targets: ts}); err != nil {
+			t.Fatal(err)
+		}
+		before := p.Stats().Successes
+		eventually(t, "they are probed", func() bool { return p.Stats().Successes > before })
 	}
 }

@@ -5,7 +5,6 @@ package healthcheck
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"time"
 )
 
@@ -16,7 +15,9 @@ type (
 	events struct{}
 	lane   struct {
 		woken chan events
-		busy  atomic.Int32
+		busy  int
+		brisk bool
+		limit int
 	}
 )
 
@@ -24,10 +25,11 @@ func openLane(context.Context, func(func() error), func(outcome)) (*lane, error)
 	return nil, errors.ErrUnsupported
 }
 
-func (*lane) close()                   {}
-func (*lane) leave(func(*watch) bool)  {}
-func (*lane) full() bool               { return true }
-func (*lane) start(flight)             {}
-func (*lane) handle(events, time.Time) {}
-func (*lane) expire(time.Time)         {}
-func (*lane) due() time.Time           { return time.Time{} }
+func (*lane) close()                           {}
+func (*lane) leave(func(*watch) bool) []flight { return nil }
+func (*lane) full() bool                       { return true }
+func (*lane) start(flight)                     {}
+func (*lane) handle(events, time.Time)         {}
+func (*lane) poll(time.Time)                   {}
+func (*lane) expire(time.Time)                 {}
+func (*lane) due() time.Time                   { return time.Time{} }

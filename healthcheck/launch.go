@@ -1,6 +1,7 @@
 package healthcheck
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -17,6 +18,10 @@ const (
 	maxDirectOverlap = 2048
 	// volley is how many probes are started before answers are looked at.
 	volley = 64
+	// lates is how many probes are ended as late before answers are looked at.
+	lates = 256
+	// briskRate is how many direct probes a second are many, see lane.
+	briskRate = 1000
 )
 
 // pad is where probes start from: those that need a goroutine, at most Workers
@@ -31,7 +36,9 @@ type pad struct {
 	extra       int // overlapping probes in flight
 	directExtra int // those of them that are direct
 	lane        *lane
+	laneLimit   int  // of probes under way on it; 0 is its own
 	noLane      bool // it could not be had: direct probes take a goroutine, too
+	brisk       bool // direct probes come thick and fast
 
 	lost *atomic.Int64 // how long the scheduler was not looking, in all; nanoseconds
 }
@@ -89,8 +96,12 @@ func (a *pad) line(f flight) *lineup {
 // too long. It returns when it wants to be asked again; zero for never.
 func (p *Prober) start(ctx context.Context, g *errgroup.Group, now time.Time) time.Time {
 	for _, l := range []*lineup{&p.pad.ready, &p.pad.direct, &p.pad.commands} {
-		for f, ok := l.late(now); ok; f, ok = l.late(now) {
-			p.miss(f)
+		for range lates {
+			f, ok := l.late(now)
+			if !ok {
+				break
+			}
+			p.miss(f, l.n)
 		}
 	}
 	for p.pad.ready.n > 0 && p.pad.busy < p.now.config.Workers {
@@ -115,8 +126,8 @@ func (p *Prober) start(ctx context.Context, g *errgroup.Group, now time.Time) ti
 	return sooner(p.pad.commands.due(), sooner(p.pad.ready.due(), p.pad.direct.due()))
 }
 
-// miss ends a flight that came too late to start.
-func (p *Prober) miss(f flight) {
+// miss ends a flight that came too late to start: so many more wait.
+func (p *Prober) miss(f flight, more int) {
 	o := outcome{flight: f}
 	p.pad.running += f.commands // as if it had been launched
 	if f.counts() {
@@ -124,6 +135,7 @@ func (p *Prober) miss(f flight) {
 	}
 	o.number, o.sent = f.watch.start()
 	o.behind()
+	o.err = Own(fmt.Errorf("%w, %d others wait for their turn", o.err, more))
 	p.observe(o)
 }
 
@@ -153,22 +165,38 @@ func (p *Prober) openLane(ctx context.Context, g *errgroup.Group) bool {
 	if p.pad.lane == nil && !p.pad.noLane {
 		l, err := openLane(ctx, g.Go, p.observe)
 		p.pad.lane, p.pad.noLane = l, err != nil
+		if err == nil {
+			l.brisk, l.limit = p.pad.brisk, cmp.Or(p.pad.laneLimit, l.limit)
+		}
 	}
 	return p.pad.lane != nil
 }
 
+// pace tells the lane how many direct probes there are to be.
+func (a *pad) pace(ws []*watch) {
+	rate := 0.0
+	for _, w := range ws {
+		if w.direct != nil {
+			rate += 1 / w.target.Round.Seconds()
+		}
+	}
+	if a.brisk = rate > briskRate; a.lane != nil {
+		a.lane.brisk = a.brisk
+	}
+}
+
 // longWay is the probe of a direct target that needs a goroutine.
 func (p *Prober) longWay(w *watch) Probe {
-	if w.probe == nil {
+	if w.long == nil {
 		c := p.now.config
 		probe, err := NewProbe(*w.target, ProbeConfig{Vantage: c.Vantage, Allow: c.Allow})
 		if err != nil {
 			err = Own(fmt.Errorf("make the probe: %w", err))
 			probe = func(context.Context) error { return err }
 		}
-		w.probe = probe
+		w.long = probe
 	}
-	return w.probe
+	return w.long
 }
 
 const (
@@ -188,7 +216,7 @@ func (a *pad) lookedAway(d time.Duration) {
 
 // flying says that probes are under way.
 func (a *pad) flying() bool {
-	return a.busy > 0 || a.extra > 0 || a.running > 0 || a.lane != nil && a.lane.busy.Load() > 0
+	return a.busy > 0 || a.extra > 0 || a.running > 0 || a.lane != nil && a.lane.busy > 0
 }
 
 // sooner is the earlier of two moments, where zero is never.

@@ -155,6 +155,7 @@ func (p *Prober) schedule(ctx context.Context, g *errgroup.Group) error {
 		p.pad.lookedAway(time.Since(now))
 		timer.Stop()
 		if !wake.IsZero() {
+			wake = later(wake, time.Now())
 			timer.Reset(time.Until(wake))
 		}
 		var woken <-chan events
@@ -182,6 +183,7 @@ func (p *Prober) schedule(ctx context.Context, g *errgroup.Group) error {
 // for never.
 func (p *Prober) turnTo(ctx context.Context, g *errgroup.Group, now time.Time) (wake time.Time) {
 	if p.pad.lane != nil {
+		p.pad.lane.poll(now)
 		p.pad.lane.expire(now)
 	}
 	for w := p.queue.take(now); w != nil; w = p.queue.take(now) {

@@ -26,6 +26,7 @@ type world struct {
 	// answer plays the cluster or, for a control, the network.
 	answer func(ctx context.Context, t Target, at time.Duration) error
 	begin  func(*Prober) // before it runs, may be nil
+	looked func(Target)  // at each probe, under the mutex; may be nil
 
 	mu      sync.Mutex
 	flying  map[failover.ClusterName]int
@@ -84,6 +85,9 @@ func (w *world) probe(ctx context.Context, tg Target) error {
 	w.mu.Lock()
 	w.probes = append(w.probes, sent{tg.Cluster, at, time.Until(deadline)})
 	w.flying[tg.Cluster]++
+	if w.looked != nil {
+		w.looked(tg)
+	}
 	w.most = max(w.most, w.flying[tg.Cluster])
 	w.mu.Unlock()
 	defer func() {

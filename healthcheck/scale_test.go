@@ -2,7 +2,6 @@ package healthcheck
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"net"
 	"os"
@@ -25,7 +24,7 @@ func serveScale() {
 	answer := []byte("HTTP/1.1 200 OK\r\nX-Cluster: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
 	var ports []string
 	for range 4 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", net.JoinHostPort(os.Getenv(scaleServer), "0"))
 		if err != nil {
 			panic(err)
 		}
@@ -54,7 +53,13 @@ func serveScale() {
 func helper(tb testing.TB, as string) (string, *exec.Cmd) {
 	tb.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), as+"=1")
+	cmd.Env = append(os.Environ(), as+"=127.0.0.1")
+	return firstLine(tb, cmd), cmd
+}
+
+// firstLine starts a command, to be killed at the end.
+func firstLine(tb testing.TB, cmd *exec.Cmd) string {
+	tb.Helper()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		tb.Fatal(err)
@@ -65,9 +70,9 @@ func helper(tb testing.TB, as string) (string, *exec.Cmd) {
 	tb.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	lines := bufio.NewScanner(out)
 	if !lines.Scan() {
-		tb.Fatalf("%s did not start", as)
+		tb.Fatalf("%s did not start", cmd)
 	}
-	return lines.Text(), cmd
+	return lines.Text()
 }
 
 // Benchmark10kInstances probes 10,000 instances of two clusters every 5 s,
@@ -85,15 +90,21 @@ func Benchmark10kInstances(b *testing.B) {
 	}
 }
 
-func benchScale(b *testing.B, kind CheckType, addresses []string, instances int) {
-	before := memory()
-	var reports atomic.Int64
-	var unwell atomic.Int64
+// scaled is a prober of many instances against servers that are well, and what
+// it reports.
+type scaled struct {
+	*Prober
+	reports, downs *atomic.Int64
+}
+
+func newScaled(b *testing.B, kind CheckType, addresses []string, instances int, round time.Duration) scaled {
+	b.Helper()
+	s := scaled{reports: new(atomic.Int64), downs: new(atomic.Int64)}
 	c := Config{Vantage: "bench", OnReport: func(r InstanceReport) {
-		reports.Add(1)
+		s.reports.Add(1)
 		for _, v := range r.Clusters {
 			if v.Vote == failover.Down {
-				unwell.Add(1)
+				s.downs.Add(1)
 			}
 		}
 	}}
@@ -101,31 +112,42 @@ func benchScale(b *testing.B, kind CheckType, addresses []string, instances int)
 		for n, cluster := range []failover.ClusterName{"a", "b"} {
 			tg := target(kind, addresses[(2*i+n)%len(addresses)])
 			tg.Instance, tg.Cluster, tg.Name = failover.InstanceName(fmt.Sprintf("i%d.shop", i)), cluster, fmt.Sprintf("i%d.shop.lab.test.", i)
-			tg.Round, tg.Timeout = 5*time.Second, 3*time.Second
+			tg.Round, tg.Timeout, tg.Burst = round, 3*round/5, min(tg.Burst, round)
 			if kind == HTTP {
 				tg.Check.Path, tg.Check.Identity.Header, tg.Identity = "/healthz", "X-Cluster", "a"
 			}
 			c.Targets = append(c.Targets, tg)
 		}
 	}
-	p, err := NewProber(c)
-	if err != nil {
+	var err error
+	if s.Prober, err = NewProber(c); err != nil {
 		b.Fatal(err)
 	}
-	c.Targets = nil
-	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx) }()
+	return s
+}
+
+// start runs it until stop.
+func (s scaled) start(b *testing.B) (stop func()) {
+	end := running(b, s.Prober)
+	return func() {
+		end()
+		if n := s.downs.Load(); n > 0 {
+			b.Errorf("%d false downs: %+v", n, s.Stats())
+		}
+	}
+}
+
+func benchScale(b *testing.B, kind CheckType, addresses []string, instances int) {
+	before := memory()
+	p := newScaled(b, kind, addresses, instances, 5*time.Second)
+	stop := p.start(b)
 	time.Sleep(11 * time.Second) // two rounds: everything is up
-	was, said, used, at := p.Stats(), reports.Load(), cpuTime(b), time.Now()
+	was, said, used, at := p.Stats(), p.reports.Load(), cpuTime(b), time.Now()
 	time.Sleep(10 * time.Second)
 	now, cpu, took := p.Stats(), cpuTime(b)-used, time.Since(at)
-	said = reports.Load() - said
+	said = p.reports.Load() - said
 	mem, goroutines := memory()-before, runtime.NumGoroutine()
-	cancel()
-	if err := <-done; err != nil {
-		b.Fatal(err)
-	}
+	stop()
 	probes := now.Successes - was.Successes
 	b.ReportMetric(100*cpu.Seconds()/took.Seconds(), "%-of-a-core")
 	b.ReportMetric(float64(cpu.Microseconds())/float64(probes), "cpu-µs/probe")
@@ -135,9 +157,6 @@ func benchScale(b *testing.B, kind CheckType, addresses []string, instances int)
 	b.ReportMetric(float64(goroutines), "goroutines")
 	b.ReportMetric(float64(now.Misses+now.OwnFaults), "not-well")
 	b.ReportMetric(0, "ns/op")
-	if unwell.Load() > 0 {
-		b.Errorf("%d false downs: %+v", unwell.Load(), now)
-	}
 	runtime.KeepAlive(p)
 }
 

@@ -20,8 +20,9 @@ import (
 type watch struct {
 	target   *Target   // never written to; a Reload puts another in its place
 	instance *instance // nil for a control
-	probe    Probe     // nil for a direct one that had no need of it yet
+	probe    Probe     // nil for a direct one
 	direct   *direct   // nil when the probe needs a goroutine
+	long     Probe     // of a direct one, where no lane can be had; nil before it was needed
 	history  history
 
 	grid     time.Time // the next turn of its rounds
