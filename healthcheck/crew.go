@@ -30,6 +30,21 @@ func (cr *crew) all() []*watch {
 	return ws
 }
 
+// probes returns a function that says whether a target is probed just so: it
+// was found valid once.
+func (cr *crew) probes() func(*Target) bool {
+	by := make(map[place]*Target)
+	for _, in := range cr.instances {
+		for _, w := range in.watches {
+			by[placeOf(w.target)] = w.target
+		}
+	}
+	return func(t *Target) bool {
+		was := by[placeOf(t)]
+		return was != nil && reflect.DeepEqual(*was, *t)
+	}
+}
+
 // order is the way from one crew to the next. Nothing in the old one is
 // touched before it is obeyed.
 type order struct {
@@ -55,7 +70,11 @@ type how struct {
 // muster checks a config and builds every probe that old, which may be nil,
 // does not have already. The error lists every fault of the config.
 func muster(c Config, old *crew) (order, error) {
-	if f := c.Validate(); len(f) > 0 {
+	var known func(*Target) bool
+	if old != nil {
+		known = old.probes()
+	}
+	if f := c.validate(known); len(f) > 0 {
 		return order{}, joinFaults(f)
 	}
 	c.Keep = c.Keep.withDefaults()
@@ -65,7 +84,7 @@ func muster(c Config, old *crew) (order, error) {
 	}
 	m := musterer{
 		order:  order{next: &crew{byName: map[failover.InstanceName]*instance{}}, heirs: map[*watch]*watch{}, done: make(chan struct{})},
-		config: c, old: map[string]*watch{}, shared: map[string]*likeness{},
+		config: c, old: map[place]*watch{}, shared: map[string]*likeness{}, altered: map[*watch]bool{},
 	}
 	m.next.places = min(max(commandPlaces(c.Targets), leastCommands), MostCommands)
 	if old != nil {
@@ -102,13 +121,19 @@ func muster(c Config, old *crew) (order, error) {
 type musterer struct {
 	order
 	config  Config
-	rebuild bool              // probes are bound to settings that have changed
-	old     map[string]*watch // by place; those that found theirs are taken out
+	rebuild bool             // probes are bound to settings that have changed
+	old     map[place]*watch // by place; those that found theirs are taken out
 	shared  map[string]*likeness
+	altered map[*watch]bool // that stay with another target or probe
 }
 
 // placeOf is what makes two targets of two configs the same one.
-func placeOf(t *Target) string { return fmt.Sprintf("%q %q", t.Instance, t.Cluster) }
+func placeOf(t *Target) place { return place{t.Instance, t.Cluster} }
+
+type place struct {
+	instance failover.InstanceName
+	cluster  failover.ClusterName
+}
 
 // watch finds the watch of a target in the old crew or makes one. What was
 // counted stays when a probe means what it meant before. Otherwise the count
@@ -132,6 +157,7 @@ func (m *musterer) watch(t *Target) (*watch, error) {
 	}
 	if kept {
 		m.moved = append(m.moved, move{was, t, how})
+		m.altered[was] = true
 		return was, nil
 	}
 	w := &watch{target: t, probe: how.probe, direct: how.direct, history: newHistory(m.config.Keep), place: -1}
@@ -172,12 +198,17 @@ func (m *musterer) group(w *watch, t *Target) {
 func (m *musterer) finish(old *crew) {
 	for i, in := range m.next.instances {
 		slices.SortFunc(in.watches, func(a, b *watch) int { return cmp.Compare(a.target.Cluster, b.target.Cluster) })
-		in.generation = Generation(in.targets)
-		in.targets = nil
-		if old == nil {
-			continue
+		var was *instance
+		if old != nil {
+			was = old.byName[in.name]
 		}
-		if was := old.byName[in.name]; was != nil && was.generation == in.generation && slices.Equal(was.watches, in.watches) {
+		same := was != nil && slices.Equal(was.watches, in.watches)
+		if !same || slices.ContainsFunc(in.watches, func(w *watch) bool { return m.altered[w] }) {
+			in.generation = Generation(in.targets)
+			same = same && was.generation == in.generation
+		}
+		in.targets = nil
+		if same {
 			m.next.instances[i], m.next.byName[in.name] = was, was
 		}
 	}
@@ -213,17 +244,7 @@ func (t Target) meaning() []byte {
 func (p *Prober) Reload(c Config) error {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
-	was := p.now.config
-	if c.Vantage != was.Vantage {
-		return fmt.Errorf("vantage: %s cannot become %s while it runs", quote(string(was.Vantage)), quote(string(c.Vantage)))
-	}
-	if c.OnReport == nil {
-		c.OnReport = was.OnReport
-	}
-	if c.NewProbe == nil {
-		c.NewProbe = was.NewProbe
-	}
-	o, err := muster(c, p.now)
+	o, err := p.prepare(c)
 	if err != nil {
 		return err
 	}
@@ -239,6 +260,29 @@ func (p *Prober) Reload(c Config) error {
 		p.obey(o)
 	}
 	return nil
+}
+
+// Check says what Reload would refuse, and changes nothing.
+func (p *Prober) Check(c Config) error {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	_, err := p.prepare(c)
+	return err
+}
+
+// prepare is a reload up to the point where something changes.
+func (p *Prober) prepare(c Config) (order, error) {
+	was := p.now.config
+	if c.Vantage != was.Vantage {
+		return order{}, fmt.Errorf("vantage: %s cannot become %s while it runs", quote(string(was.Vantage)), quote(string(c.Vantage)))
+	}
+	if c.OnReport == nil {
+		c.OnReport = was.OnReport
+	}
+	if c.NewProbe == nil {
+		c.NewProbe = was.NewProbe
+	}
+	return muster(c, p.now)
 }
 
 // obey puts the next crew in the place of the present one.

@@ -39,7 +39,11 @@ type Config struct {
 const maxWorkers = 256
 
 // Validate returns every fault; paths are targets[i].… and the like.
-func (c Config) Validate() []Fault {
+func (c Config) Validate() []Fault { return c.validate(nil) }
+
+// validate passes over the targets that are known to be valid, where known is
+// not nil.
+func (c Config) validate(known func(*Target) bool) []Fault {
 	var f faults
 	if !isName(string(c.Vantage)) {
 		f.add("vantage", "", "is missing or no printable name")
@@ -50,15 +54,19 @@ func (c Config) Validate() []Fault {
 	if c.Workers < 0 {
 		f.add("workers", "", "%d is negative", c.Workers)
 	}
-	seen := map[string]bool{}
-	for i, t := range c.Targets {
-		at := fmt.Sprintf("targets[%d]", i)
-		f = append(f, Under(at, t.Validate())...)
-		id := fmt.Sprintf("%q %q", t.Instance, t.Cluster)
-		if seen[id] {
-			f.add(at+".cluster", "", "%s of %s is there twice", t.Cluster, t.Instance)
+	seen := make(map[place]bool, len(c.Targets))
+	for i := range c.Targets {
+		t := &c.Targets[i]
+		at := func() string { return fmt.Sprintf("targets[%d]", i) }
+		if known == nil || !known(t) {
+			if bad := t.Validate(); len(bad) > 0 {
+				f = append(f, Under(at(), bad)...)
+			}
 		}
-		seen[id] = true
+		if seen[placeOf(t)] {
+			f.add(at()+".cluster", "", "%s of %s is there twice", t.Cluster, t.Instance)
+		}
+		seen[placeOf(t)] = true
 	}
 	for i, ctl := range c.Controls {
 		if _, err := ParseControl(ctl.String()); err != nil {

@@ -126,14 +126,22 @@ func (r *Receiver) follow(c ReceiverConfig) {
 	r.config, r.peers = c, peers
 }
 
+// Check says what Reload would refuse, and changes nothing.
+func (r *Receiver) Check(c ReceiverConfig) error {
+	if f := c.Validate(); len(f) > 0 {
+		return joinFaults(f)
+	}
+	return nil
+}
+
 // Reload takes another config: all of it, or, with an error, nothing. When it
 // returns no message counts by the old one any more. Vantages that stay keep
 // their challenge and sequence, so nothing captured before counts again, and
 // the counters go on. Deliver stays when it is nil. Not to be called from
 // Deliver.
 func (r *Receiver) Reload(c ReceiverConfig) error {
-	if f := c.Validate(); len(f) > 0 {
-		return joinFaults(f)
+	if err := r.Check(c); err != nil {
+		return err
 	}
 	r.rules.Lock()
 	defer r.rules.Unlock()

@@ -92,16 +92,37 @@ func providers(pc processConfig, cfg *config.Config, s *secrets) (map[string]con
 	return names, look, faults
 }
 
-// tryOut builds what the prober and the receiver would run with, and throws it
-// away: what they refuse is known before anything is changed.
-func (f *fitting) tryOut() error {
-	_, err := healthcheck.NewProber(f.probe)
+// tryOut asks every room whether it would take f, by the same code as when it
+// does, and changes nothing. What is true of an operation in hand can be other
+// a moment later.
+func (p *process) tryOut(f *fitting) error {
+	if p.authority != nil && f.authority != nil {
+		if _, err := p.authority.Prepare(*f.authority); err != nil {
+			return err
+		}
+	}
+	if p.prober != nil {
+		if err := p.prober.Check(f.probe); err != nil {
+			return fmt.Errorf("own vantage: %w", err)
+		}
+	}
+	if p.receiver != nil {
+		if err := p.receiver.Check(f.receive); err != nil {
+			return fmt.Errorf("reports of vantages: %w", err)
+		}
+	}
+	next, err := p.ctl.Prepare(f.setup)
 	if err != nil {
-		err = fmt.Errorf("own vantage: %w", err)
+		return inHand(err)
 	}
-	_, err2 := healthcheck.NewReceiver(f.receive)
-	if err2 != nil {
-		err2 = fmt.Errorf("reports of vantages: %w", err2)
+	next.Drop()
+	return nil
+}
+
+// inHand says what helps against a refusal of the controller.
+func inHand(err error) error {
+	if errors.Is(err, controller.ErrInHand) {
+		return failed("wait until it has ended, or abort it: the file is tried again by 'pointsman reload'", "%w", err)
 	}
-	return errors.Join(err, err2)
+	return err
 }

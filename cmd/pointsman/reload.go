@@ -10,7 +10,6 @@ import (
 	"pointsman/dnsctl/authority"
 	"pointsman/internal/api"
 	"pointsman/internal/config"
-	"pointsman/internal/controller"
 	"pointsman/internal/failover"
 )
 
@@ -18,13 +17,15 @@ import (
 // anything changes; then the diff goes into the audit; then the rooms take the
 // new configuration one after the other. The authority comes first, because the
 // controller writes records of names that it must know; the controller before
-// those who report, because a vote bears the hash of the new checks. The one
-// refusal that can only be had by trying, an operation in hand at an instance
-// that is to go, comes from the controller, and then the authority goes back.
+// those who report, because a vote bears the hash of the new checks. The
+// controller is asked once more before the authority changes: an operation can
+// have begun at an instance that is to go, and clients would be told for a
+// moment that its names are gone. From then on none begins.
 
-// reloadPoints are the failpoints of a reload: after the audit, and after the
-// authority and the controller took the new configuration.
-var reloadPoints = []string{"reload/audited", "reload/authority", "reload/controller"}
+// reloadPoints are the failpoints of a reload: after the audit, after the
+// controller agreed, and after the authority and the controller took the new
+// configuration.
+var reloadPoints = []string{"reload/audited", "reload/agreed", "reload/authority", "reload/controller"}
 
 // pass passes a failpoint. Its error is what a room would say.
 func (p *process) pass(point string) error {
@@ -123,7 +124,7 @@ func (p *process) consider(ctx context.Context, cfg *config.Config, s *secrets, 
 	if len(faults) > 0 {
 		return nil, changes, removes, joined(faults)
 	}
-	return next, changes, removes, next.tryOut()
+	return next, changes, removes, p.tryOut(next)
 }
 
 // take puts next in the place of now, or leaves everything as it was.
@@ -143,24 +144,21 @@ func (p *process) swap(ctx context.Context, now, next *fitting) error {
 	if err := p.pass("reload/audited"); err != nil {
 		return err
 	}
+	setup, err := p.ctl.Prepare(next.setup)
+	if err != nil {
+		return inHand(err)
+	}
+	defer setup.Drop()
+	if err := p.pass("reload/agreed"); err != nil {
+		return err
+	}
 	if err := p.swapAuthority(ctx, next); err != nil {
 		return err
 	}
-	err := p.pass("reload/authority")
-	if err == nil {
-		err = p.ctl.Reload(next.setup)
-	}
-	if err != nil {
-		if back := p.swapAuthority(ctx, now); back != nil {
-			err = errors.Join(err, p.degrade("authority", fmt.Errorf("go back to the old configuration: %w", back)))
-		}
-		if errors.Is(err, controller.ErrInHand) {
-			return failed("wait until it has ended, or abort it: the file is tried again by 'pointsman reload'", "%w", err)
-		}
-		return err
-	}
+	_ = p.pass("reload/authority") // nothing can refuse here any more
+	setup.Take()
 	p.now.Store(next)
-	_ = p.pass("reload/controller") // nothing can refuse here any more
+	_ = p.pass("reload/controller")
 	// What these two refuse was tried out. If they do, votes of the changed
 	// targets bear a hash that does not count: nothing moves, and people are told.
 	if p.receiver != nil {

@@ -20,16 +20,48 @@ import (
 // Zones and names that were not served before are SERVFAIL until Load or
 // Publish brings their serial and record.
 func (s *Server) Reload(cfg Config) error {
+	c, err := s.Prepare(cfg)
+	if err != nil {
+		return err
+	}
+	return c.Take()
+}
+
+// Prepared is a configuration that the server could take. Take it once, or drop
+// it: it holds nothing up.
+type Prepared struct {
+	s     *Server
+	cfg   Config
+	built *built
+}
+
+// Prepare asks everything that [Server.Reload] asks, with its errors, and
+// changes nothing.
+func (s *Server) Prepare(cfg Config) (*Prepared, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
-		return fmt.Errorf("%w: %w", ErrConfig, errors.Join(errs...))
+		return nil, fmt.Errorf("%w: %w", ErrConfig, errors.Join(errs...))
 	}
 	cfg = cfg.withDefaults()
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
 	if was := s.view.Load().cfg.Listen; !slices.Equal(was, cfg.Listen) {
-		return fmt.Errorf("%w: listen: %v instead of %v needs a restart", ErrConfig, cfg.Listen, was)
+		return nil, fmt.Errorf("%w: listen: %v instead of %v needs a restart", ErrConfig, cfg.Listen, was)
 	}
-	if err := s.swap(cfg, nil, nil); err != nil {
+	b, err := s.build(cfg, nil, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return &Prepared{s, cfg, b}, nil
+}
+
+// Take swaps to the configuration. What was published since Prepare is shown
+// too; an error, like those of [Server.Reload], can only come of that.
+func (c *Prepared) Take() error {
+	c.s.reloading.Lock()
+	defer c.s.reloading.Unlock()
+	b := c.built
+	c.built = nil
+	if err := c.s.swap(c.cfg, b, nil, nil); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return nil
@@ -53,10 +85,15 @@ func (s *Server) keepLeftOvers(records []failover.Record) []error {
 		return nil
 	}
 	var errs []error
+	skipped := make(map[failover.RecordName]bool)
 	skip := func(name failover.RecordName, err error) {
+		if skipped[name] { // a swap that begins anew comes by again
+			return
+		}
+		skipped[name] = true
 		errs = append(errs, fmt.Errorf("%w: left-over %s: %w", ErrRefused, name, err))
 	}
-	if err := s.swap(v.cfg, extra, skip); err != nil {
+	if err := s.swap(v.cfg, nil, extra, skip); err != nil {
 		errs = append(errs, err)
 	}
 	return errs
@@ -66,39 +103,51 @@ func (s *Server) keepLeftOvers(records []failover.Record) []error {
 // know was published meanwhile.
 const maxSwaps = 100
 
-// swap builds the names of cfg, lets each show what it shows now, and serves
-// them. Published names that cfg does not have, and those of extra, are left
-// over; one of extra for which there is no room goes to skip.
-//
-// The work is done beside the answers and the publishers. Only what was
+// built are the names of a configuration that show what those of old did.
+type built struct {
+	old, next *tree
+	taken     map[*node]*shown // what was carried over
+}
+
+// build makes the names of cfg, beside the answers and the publishers, and
+// lets each show what it shows now. Published names that cfg does not have,
+// and those of extra, are left over; one of extra for which there is no room
+// goes to skip.
+func (s *Server) build(cfg Config, extra []failover.RecordName, skip func(failover.RecordName, error)) (*built, error) {
+	old := s.view.Load().tree
+	next, err := newTree(cfg.Zones, old)
+	if err != nil {
+		return nil, err
+	}
+	if err := next.addLeftOvers(old); err != nil {
+		return nil, err
+	}
+	for _, name := range extra {
+		if err := next.addLeftOver(name); err != nil {
+			skip(name, err)
+		}
+	}
+	if err := next.packAll(); err != nil {
+		return nil, err
+	}
+	b := &built{old, next, make(map[*node]*shown)}
+	return b, next.carry(old, b.taken)
+}
+
+// swap builds cfg, unless b is that already, and serves it. Only what was
 // published meanwhile is done again while publishers wait.
-func (s *Server) swap(cfg Config, extra []failover.RecordName, skip func(failover.RecordName, error)) error {
+func (s *Server) swap(cfg Config, b *built, extra []failover.RecordName, skip func(failover.RecordName, error)) error {
 	for range maxSwaps {
-		old := s.view.Load().tree
-		next, err := newTree(cfg.Zones, old)
-		if err != nil {
-			return err
-		}
-		if err := next.addLeftOvers(old); err != nil {
-			return err
-		}
-		extra = slices.DeleteFunc(extra, func(name failover.RecordName) bool {
-			err := next.addLeftOver(name)
-			if err != nil {
-				skip(name, err)
+		if b == nil || b.old != s.view.Load().tree {
+			var err error
+			if b, err = s.build(cfg, extra, skip); err != nil {
+				return err
 			}
-			return err != nil
-		})
-		if err := next.packAll(); err != nil {
+		}
+		if done, err := s.install(s.newView(cfg, b.next), b.old, b.taken); done || err != nil {
 			return err
 		}
-		taken := make(map[*node]*shown)
-		if err := next.carry(old, taken); err != nil {
-			return err
-		}
-		if done, err := s.install(s.newView(cfg, next), old, taken); done || err != nil {
-			return err
-		}
+		b = nil
 	}
 	return errors.New("names were published all the time: try again")
 }

@@ -238,7 +238,11 @@ func matching(key string) string { return strings.TrimSuffix(strings.ToLower(key
 
 func (d *differ) lists(a, b reflect.Value) {
 	if d.shapes.named(a.Type().Elem()) {
-		d.namedLists(a, b)
+		if d.allNamed(a) && d.allNamed(b) {
+			d.namedLists(a, b)
+		} else {
+			d.byPlace(a, b)
+		}
 		return
 	}
 	if a.Len() == b.Len() && a.Type().Elem().Kind() == reflect.Struct && !isLeaf(a.Type().Elem()) {
@@ -270,6 +274,34 @@ func (d *differ) sameLists(a, b reflect.Value) bool {
 		}
 	}
 	return true
+}
+
+// allNamed says that names tell the items of a list apart: a check need have
+// none.
+func (d *differ) allNamed(v reflect.Value) bool {
+	seen := make(map[string]bool, v.Len())
+	for i := range v.Len() {
+		name := matching(d.shapes.nameOf(v.Index(i)))
+		if name == "" || seen[name] {
+			return false
+		}
+		seen[name] = true
+	}
+	return true
+}
+
+// byPlace compares lists whose items only their place tells apart.
+func (d *differ) byPlace(a, b reflect.Value) {
+	for i := range max(a.Len(), b.Len()) {
+		switch at := fmt.Sprintf("[%d]", i); {
+		case i >= a.Len():
+			d.only(at, wasAdded)
+		case i >= b.Len():
+			d.only(at, wasRemoved)
+		default:
+			d.into(at, a.Index(i), b.Index(i))
+		}
+	}
 }
 
 func (d *differ) namedLists(a, b reflect.Value) {

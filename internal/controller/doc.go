@@ -17,7 +17,8 @@
 //
 // [Controller.Reload] makes other instances of the running ones: it adds,
 // swaps policies between two turns, and removes those with nothing in hand. It
-// moves no name by itself and drops nothing that was seen.
+// moves no name by itself and drops nothing that was seen. [Controller.Prepare]
+// is its first half, which asks everything and changes nothing.
 //
 // The promises that the core builds on, and where they are kept:
 //

@@ -44,6 +44,7 @@ type owner struct {
 	life   life
 	rest   rest
 	ended  bool // a reload removed it: it has no more turns
+	parked bool // a reload may remove it: it has no turn until that is known
 }
 
 // rest is the pause after a fault.
@@ -119,8 +120,11 @@ func (o *owner) work() time.Time {
 func (o *owner) act(f func()) (due time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.ended {
+	switch {
+	case o.ended:
 		return time.Time{}
+	case o.parked: // no end of it: whoever parked it wakes it, or ends it
+		return o.c.now().Add(time.Second)
 	}
 	defer func() {
 		if r := recover(); r != nil {

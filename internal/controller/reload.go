@@ -86,6 +86,30 @@ type Setup struct {
 // when an instance to be removed has an operation in hand, or its record was
 // not read yet; ErrStopped.
 func (c *Controller) Reload(s Setup) error {
+	next, err := c.Prepare(s)
+	if err != nil {
+		return err
+	}
+	next.Take()
+	return nil
+}
+
+// Prepared is a setup that the controller can take. Take it or drop it, and
+// soon: until then another reload and the end of Run wait, and the instances
+// that would be removed begin nothing.
+type Prepared struct {
+	c           *Controller
+	setup       Setup
+	outside     *outside
+	will        *roster
+	added, kept []*owner
+	other       []*failover.Policy // of those that were kept
+	leaving     []*owner
+}
+
+// Prepare asks everything that [Controller.Reload] asks, with its errors, and
+// changes nothing.
+func (c *Controller) Prepare(s Setup) (_ *Prepared, err error) {
 	next := c.cfg
 	now := c.outside.Load()
 	next.Policies, next.Names, next.Verifier = s.Policies, s.Names, s.Verifier
@@ -96,74 +120,118 @@ func (c *Controller) Reload(s Setup) error {
 		next.Verifier = now.verifier
 	}
 	if err := next.Validate(); err != nil {
-		return err
+		return nil, err
 	}
 
 	c.running.mu.Lock()
-	defer c.running.mu.Unlock()
+	defer func() {
+		if err != nil {
+			c.running.mu.Unlock()
+		}
+	}()
 	if c.running.ended {
-		return ErrStopped
+		return nil, ErrStopped
 	}
 	was := c.roster.Load()
-	will := &roster{owners: make(map[failover.InstanceName]*owner, len(next.Policies))}
-	var added, kept []*owner
-	var other []*failover.Policy // of those that were kept
+	p := &Prepared{c: c, setup: s, outside: &outside{next.Names, next.Verifier}}
+	p.will = &roster{owners: make(map[failover.InstanceName]*owner, len(next.Policies))}
 	for i := range next.Policies {
-		p := own(next.Policies[i])
-		o := was.owners[p.Instance]
+		pol := own(next.Policies[i])
+		o := was.owners[pol.Instance]
 		switch {
 		case o == nil:
-			o = newOwner(c, p)
-			added = append(added, o)
-		case !reflect.DeepEqual(o.snap.Load().Policy, p):
-			kept, other = append(kept, o), append(other, p)
+			o = newOwner(c, pol)
+			p.added = append(p.added, o)
+		case !reflect.DeepEqual(o.snap.Load().Policy, pol):
+			p.kept, p.other = append(p.kept, o), append(p.other, pol)
 		}
-		will.owners[p.Instance] = o
-		will.order = append(will.order, p.Instance)
+		p.will.owners[pol.Instance] = o
+		p.will.order = append(p.will.order, pol.Instance)
 	}
-	if err := was.part(will); err != nil {
-		return err
-	}
+	p.leaving, err = was.park(p.will)
+	return p, err
+}
 
-	c.outside.Store(&outside{next.Names, next.Verifier})
-	for i, o := range kept {
-		o.obey(other[i])
+// Take makes the controller run what was prepared.
+func (p *Prepared) Take() {
+	c := p.c
+	if c == nil {
+		return
 	}
-	c.roster.Store(will)
-	c.flood.reset(s.Flood, will.policies())
+	for _, o := range p.leaving {
+		o.end()
+	}
+	c.outside.Store(p.outside)
+	for i, o := range p.kept {
+		o.obey(p.other[i])
+	}
+	c.roster.Store(p.will)
+	c.flood.reset(p.setup.Flood, p.will.policies())
 	if c.running.began {
-		for _, o := range added {
+		for _, o := range p.added {
 			c.crew.wake(o)
 		}
 	}
-	for _, o := range added {
+	for _, o := range p.added {
 		o.tell(slog.LevelInfo, Transition{Kind: KindConfig, To: "added"})
 	}
-	return nil
+	p.leaving = nil
+	p.Drop()
 }
 
-// part ends every instance that is not in will, or none of them.
-func (r *roster) part(will *roster) error {
-	var leaving []*owner
-	for _, i := range r.order {
-		if will.owners[i] == nil {
-			leaving = append(leaving, r.owners[i])
-		}
+// Drop leaves everything as it was. After Take, or a second time, it does
+// nothing.
+func (p *Prepared) Drop() {
+	c := p.c
+	if c == nil {
+		return
 	}
-	for i, o := range leaving {
-		o.mu.Lock() // no turn may begin anything between the question and the end
-		if why := o.inHand(); why != "" {
-			for _, o := range leaving[:i+1] {
-				o.mu.Unlock()
+	p.c = nil
+	for _, o := range p.leaving {
+		o.unpark()
+	}
+	c.running.mu.Unlock()
+}
+
+// park stops every instance that is not in will between two turns, or none of
+// them: what was found of them holds until they go.
+func (r *roster) park(will *roster) (leaving []*owner, err error) {
+	defer func() {
+		if err != nil {
+			for _, o := range leaving {
+				o.unpark()
 			}
-			return fmt.Errorf("instance %s: %w: %s", o.name, ErrInHand, why)
+		}
+	}()
+	for _, i := range r.order {
+		if will.owners[i] != nil {
+			continue
+		}
+		o := r.owners[i]
+		leaving = append(leaving, o)
+		if why := o.park(); why != "" {
+			return leaving, fmt.Errorf("instance %s: %w: %s", o.name, ErrInHand, why)
 		}
 	}
-	for _, o := range leaving {
-		o.end()
-		o.mu.Unlock()
+	return leaving, nil
+}
+
+// park gives the instance no more turns, and says why it cannot be left alone,
+// or nothing.
+func (o *owner) park() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.parked = true
+	return o.inHand()
+}
+
+func (o *owner) unpark() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.parked = false
+	if o.c.running.began {
+		o.c.crew.wake(o)
 	}
-	return nil
 }
 
 // inHand says why the instance cannot be left alone, or nothing.
@@ -185,6 +253,8 @@ func (o *owner) inHand() string {
 
 // end is the last that happens to an instance that was removed.
 func (o *owner) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.tell(slog.LevelInfo, Transition{Kind: KindConfig, To: "removed"})
 	o.ended = true
 	if o.life.ctx != nil {
