@@ -75,6 +75,7 @@ var described = []struct {
 	{"pointsman_dns_tcp_connections", "Open TCP connections of the embedded authority.", nil},
 	{"pointsman_dns_unpublished_names", "Managed names that answer SERVFAIL because no record came yet.", nil},
 	{"pointsman_dns_rate_limited_total", "Answers over UDP above the rate of their class, and what was sent instead.", []string{"class", "sent"}},
+	{"pointsman_dns_denied_total", "Answers NXDOMAIN, those too that the rate withheld.", []string{"zone"}},
 	{"pointsman_dns_rate_evicted_total", "Rate buckets in use that gave way to others: the table is full.", nil},
 	{"pointsman_dns_cookies_total", "Queries with a DNS cookie.", []string{"cookie"}},
 	{"pointsman_dns_left_over_names", "Names that the config dropped and did not retire: they answer their last commit.", nil},
@@ -324,6 +325,9 @@ func (r reading) authority(p *process) {
 		for sent, n := range bySent {
 			r.count("dns_rate_limited_total", n, class, sent)
 		}
+	}
+	for zone, n := range as.Denied {
+		r.count("dns_denied_total", n, zone)
 	}
 	r.count("dns_rate_evicted_total", as.Evicted)
 	for cookie, n := range as.Cookies {

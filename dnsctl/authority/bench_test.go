@@ -58,7 +58,7 @@ func BenchmarkHandler(b *testing.B) {
 func BenchmarkJudge(b *testing.B) {
 	from := netip.MustParseAddr("192.0.2.1")
 	b.Run("rate", func(b *testing.B) {
-		l, q := newLimiter(answerSets), RateLimit{PerSecond: 200, Window: 5 * time.Second, Slip: 1}.quota()
+		l, q := newLimiter(answerSets), RateLimit{Window: 5 * time.Second, Slip: 1}.quota(200)
 		var k rateKey
 		name := []byte("\x03vpc\x06orders\x03lab\x04test\x00")
 		b.ReportAllocs()

@@ -99,6 +99,7 @@ const (
 	defaultPerSrc   = 32
 	defaultTCPIdle  = 10 * time.Second
 	defaultRate     = 200
+	defaultTotal    = 5000
 	defaultWindow   = 5 * time.Second
 	maxRate         = 1_000_000
 	maxWindow       = time.Minute
@@ -124,6 +125,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.TransfersPerMinute, defaultTransfersPerMinute)
 	orDefault(&c.TransferTime, defaultTransferTime)
 	orDefault(&c.RateLimit.PerSecond, defaultRate)
+	orDefault(&c.RateLimit.Total, max(defaultTotal, c.RateLimit.PerSecond))
 	orDefault(&c.RateLimit.Window, defaultWindow)
 	orDefault(&c.RateLimit.Slip, 1)
 	c.Zones = slices.Clone(c.Zones)
@@ -202,6 +204,12 @@ func (c Config) Validate() []error {
 func (c RateLimit) validate(f *faults) {
 	if c.PerSecond > maxRate {
 		f.add("rate_limit.responses_per_second", "%d is above %d", c.PerSecond, maxRate)
+	}
+	if c.Total > maxRate {
+		f.add("rate_limit.all_responses_per_second", "%d is above %d", c.Total, maxRate)
+	}
+	if c.Total > 0 && c.PerSecond > c.Total {
+		f.add("rate_limit.responses_per_second", "%d is above all_responses_per_second %d", c.PerSecond, c.Total)
 	}
 	if c.Window < time.Second || c.Window > maxWindow {
 		f.add("rate_limit.window", "%s is not between 1s and %s", c.Window, maxWindow)

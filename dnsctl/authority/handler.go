@@ -74,7 +74,7 @@ func (h *handler) panicked(w dns.ResponseWriter, r *dns.Msg, v any) {
 // sender is who asked.
 type sender struct {
 	addr   netip.Addr
-	signed bool // by a key that is known here
+	signed bool // by a key that is known here, and for the first time
 	takes  bool // has a right to the zone and asks for it over UDP: it gets the SOA
 }
 
@@ -101,8 +101,13 @@ func (h *handler) reply(sc *scratch, r *dns.Msg, who sender, free int) (msg []by
 	if rcode == dns.RcodeSuccess && q.name != nil {
 		t, rcode = h.find(v.tree, sc, &q, asks)
 	}
+	about := sc.key[:len(q.name)]
+	if rcode == dns.RcodeNameError && t != nil && t.soa != nil {
+		t.soa.denied.Add(1)
+		about = about[len(about)-t.apexLen:] // whatever the name, it is one more denial of the zone
+	}
 	if h.over == overUDP && q.standing != cookieValid && !who.signed && v.quota.covers(who.addr) {
-		switch h.limit(v, sc, &q, classOf(t, rcode), who.addr) {
+		switch h.limit(v, sc, &q, classOf(t, rcode), who.addr, about) {
 		case withhold:
 			return nil, rcode
 		case slip:
@@ -141,9 +146,18 @@ func (h *handler) find(served *tree, sc *scratch, q *query, qtype uint16) (*temp
 	return t, t.rcode
 }
 
-// limit asks whether one more answer of a class may be sent.
-func (h *handler) limit(v *view, sc *scratch, q *query, c class, from netip.Addr) verdict {
-	what := h.s.limiter.judge(&v.quota, sc.rate.of(from, c, sc.key[:len(q.name)]), h.s.limiter.now())
+// limit asks whether one more answer of a class may be sent, and whether one
+// more of any.
+func (h *handler) limit(v *view, sc *scratch, q *query, c class, from netip.Addr, about []byte) verdict {
+	now := h.s.limiter.now()
+	what := pass
+	if !v.quota.off {
+		what = h.s.limiter.judge(&v.quota, sc.rate.of(from, c, about), now)
+	}
+	if what == pass && !v.total.off {
+		c = classNetwork
+		what = h.s.limiter.judge(&v.total, sc.rate.of(from, c, nil), now)
+	}
 	if what == slip && q.standing >= cookieClient && v.cfg.Cookies.Demand == DemandLimited {
 		what = demand
 	}

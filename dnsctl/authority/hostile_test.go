@@ -3,10 +3,12 @@ package authority
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -163,6 +165,67 @@ func TestClientsThatTakeNoAnswersMakeRoom(t *testing.T) {
 	})
 	if st := s.Stats(); st.Dropped["idle"] == 0 {
 		t.Errorf("after %s nobody had made room: %v", time.Since(began), st.Dropped)
+	}
+}
+
+// TestBusyConnectionsOfOneNetworkMakeRoom: where all places are taken by
+// connections of one network that ask all the time, another network gets in and
+// stays in.
+func TestBusyConnectionsOfOneNetworkMakeRoom(t *testing.T) {
+	s, addr := shortLab(t, func(c *Config) { c.TCPConns, c.TCPPerSource, c.TCPIdle = 8, 4, time.Minute })
+	var busy sync.WaitGroup
+	var conns []net.Conn
+	defer func() {
+		for _, c := range conns {
+			c.Close()
+		}
+		busy.Wait()
+	}()
+	wire, in := frame(t, question("orders.lab.test.", dns.TypeA)), make([]byte, 512)
+	for i := range 8 {
+		c := callFrom(t, fmt.Sprintf("127.0.9.%d", 1+i/4), addr)
+		conns = append(conns, c)
+		if _, err := c.Write(wire); err != nil { // it is there before the next one
+			t.Fatal(err)
+		}
+		if _, err := c.Read(in); err != nil {
+			t.Fatal(err)
+		}
+		busy.Go(func() {
+			for in := make([]byte, 512); ; time.Sleep(10 * time.Millisecond) {
+				if _, err := c.Write(wire); err != nil {
+					return
+				}
+				if _, err := c.Read(in); err != nil {
+					return
+				}
+			}
+		})
+	}
+	if n := s.Stats().TCPConns; n != 8 {
+		t.Fatalf("%d are open", n)
+	}
+	var others []*dns.Conn
+	for range 4 {
+		c := &dns.Conn{Conn: callFrom(t, "127.0.8.1", addr)}
+		others = append(others, c)
+		for _, c := range others { // nor do they take the place from each other
+			if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			exchange(t, c, question("orders.lab.test.", dns.TypeA))
+		}
+	}
+	// Where both have four, there is no reason for a fifth.
+	fifth := &dns.Conn{Conn: callFrom(t, "127.0.8.2", addr)}
+	if err := fifth.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := fifth.ReadMsg(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a fifth: %v, %v", m, err)
+	}
+	if st := s.Stats(); st.Dropped["idle"] != 4 || st.Dropped["connections"] != 1 || st.TCPConns != 8 {
+		t.Errorf("%d made room, %d were turned away, %d are open", st.Dropped["idle"], st.Dropped["connections"], st.TCPConns)
 	}
 }
 

@@ -11,11 +11,12 @@ import (
 
 // RateLimit bounds the answers over UDP to one network (an IPv4 /24 or IPv6
 // /56), so that a spoofed source is not drowned in them. Answers with records
-// are counted for each name, the others together by class. The zero value is
-// the defaults.
+// are counted for each name, the others together by class, and all of them
+// together once more. The zero value is the defaults.
 type RateLimit struct {
-	PerSecond int           `yaml:"responses_per_second"` // 1 to 1,000,000; 200; below zero: no limit
-	Window    time.Duration `yaml:"window"`               // so much of the rate may come at once; 1 s to 1 min; 5 s
+	PerSecond int           `yaml:"responses_per_second"`     // of one name or class; 1 to 1,000,000; 200; below zero: no limit
+	Total     int           `yaml:"all_responses_per_second"` // 1 to 1,000,000; 5,000; below zero: no limit
+	Window    time.Duration `yaml:"window"`                   // so much of the rate may come at once; 1 s to 1 min; 5 s
 	// Slip: of the answers above the limit one in so many is sent as a bare TC,
 	// so that a true client asks again over TCP. 1 (the default) to 100; below
 	// zero: none is.
@@ -33,7 +34,8 @@ const (
 	LoopbackLimited LoopbackRate = "limited"
 )
 
-// NoRateLimit as RateLimit.PerSecond is no limit, as RateLimit.Slip no TC.
+// NoRateLimit as RateLimit.PerSecond or Total is no limit, as RateLimit.Slip no
+// TC.
 const NoRateLimit = -1
 
 // class is what answers are limited together as.
@@ -44,10 +46,13 @@ const (
 	classNoData
 	classNoName
 	classError
+	classNetwork // all of them
 	classes
 )
 
-func (c class) String() string { return [classes]string{"answer", "nodata", "nxdomain", "error"}[c] }
+func (c class) String() string {
+	return [classes]string{"answer", "nodata", "nxdomain", "error", "network"}[c]
+}
 
 func classOf(t *template, rcode int) class {
 	switch {
@@ -86,10 +91,13 @@ type quota struct {
 	loopback bool // exempt
 }
 
-func (c RateLimit) quota() quota {
-	q := quota{off: c.PerSecond < 0, exempt: c.Exempt, loopback: c.Loopback != LoopbackLimited}
+// quotas are those of each name or class, and of all together.
+func (c RateLimit) quotas() (each, all quota) { return c.quota(c.PerSecond), c.quota(c.Total) }
+
+func (c RateLimit) quota(perSecond int) quota {
+	q := quota{off: perSecond <= 0, exempt: c.Exempt, loopback: c.Loopback != LoopbackLimited}
 	if !q.off {
-		q.every = uint64(time.Second) / tick / uint64(c.PerSecond)
+		q.every = uint64(time.Second) / tick / uint64(perSecond)
 		q.ahead = uint64(c.Window) / tick
 	}
 	if c.Slip > 0 {
@@ -98,9 +106,9 @@ func (c RateLimit) quota() quota {
 	return q
 }
 
-// covers says whether answers to an address are limited.
+// covers says whether answers to an address are limited, where there is a limit.
 func (q *quota) covers(a netip.Addr) bool {
-	if q.off || !a.IsValid() || q.loopback && a.IsLoopback() {
+	if !a.IsValid() || q.loopback && a.IsLoopback() {
 		return false
 	}
 	for _, p := range q.exempt {
@@ -139,7 +147,7 @@ func newLimiter(sets int) *limiter {
 }
 
 // rateKey is whom and what a bucket is for. Networks are a /24 or a /56; the
-// name counts only for answers with records.
+// name counts only for answers with records, and that of the zone for denials.
 type rateKey [8 + 1 + maxNameOctets]byte
 
 func (k *rateKey) of(from netip.Addr, c class, name []byte) []byte {
@@ -153,7 +161,7 @@ func (k *rateKey) of(from netip.Addr, c class, name []byte) []byte {
 	}
 	k[8] = byte(c)
 	n := 9
-	if c == classAnswer {
+	if c == classAnswer || c == classNoName {
 		n += copy(k[9:], name)
 	}
 	return k[:n]

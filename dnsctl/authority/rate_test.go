@@ -17,7 +17,7 @@ const second = uint64(time.Second) / tick
 
 func TestBucketGivesItsWindowAtOnceAndThenTheRate(t *testing.T) {
 	l := newLimiter(answerSets)
-	q := RateLimit{PerSecond: 10, Window: 3 * time.Second}.quota()
+	q := RateLimit{Window: 3 * time.Second}.quota(10)
 	given := func(now uint64) (n int) {
 		for l.take(&q, 42<<tagShift, now&moment) {
 			n++
@@ -49,7 +49,7 @@ func TestBucketGivesItsWindowAtOnceAndThenTheRate(t *testing.T) {
 
 func TestFullSetGivesUpTheBucketThatIsEmptyFirst(t *testing.T) {
 	l := newLimiter(answerSets)
-	q := RateLimit{PerSecond: 10, Window: 3 * time.Second}.quota()
+	q := RateLimit{Window: 3 * time.Second}.quota(10)
 	hash := func(i int) uint64 { return uint64(2*i+2) << tagShift } // all in set 0
 	for i := range ways {
 		for range 2 + i {
@@ -86,7 +86,8 @@ func TestBucketsAreOfNetworksClassesAndNames(t *testing.T) {
 		"other /56":                   !same("2001:db8:0:aa01::1", "2001:db8:0:ab01::1", classAnswer, classAnswer, "x", "x"),
 		"other name":                  !same("192.0.2.1", "192.0.2.1", classAnswer, classAnswer, "x", "y"),
 		"other class":                 !same("192.0.2.1", "192.0.2.1", classNoName, classError, "x", "x"),
-		"names that are not there":    same("192.0.2.1", "192.0.2.1", classNoName, classNoName, "x", "y"),
+		"names without data":          same("192.0.2.1", "192.0.2.1", classNoData, classNoData, "x", "y"),
+		"denials of other zones":      !same("192.0.2.1", "192.0.2.1", classNoName, classNoName, "x", "y"),
 		"a v6 that looks like the v4": !same("192.0.2.1", "4c0:2::", classNoName, classNoName, "x", "x"),
 	} {
 		if !ok {
@@ -96,20 +97,20 @@ func TestBucketsAreOfNetworksClassesAndNames(t *testing.T) {
 }
 
 func TestWhoIsCoveredByTheLimit(t *testing.T) {
-	exempt := RateLimit{PerSecond: 1, Exempt: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/25"), netip.MustParsePrefix("2001:db8::/32")}}
-	local, off := exempt, exempt
-	local.Loopback, off.PerSecond = LoopbackLimited, NoRateLimit
-	for addr, want := range map[string][3]bool{ // by default, with loopback limited, off
-		"198.51.100.1": {true, true, false},
-		"192.0.2.1":    {false, false, false},
-		"192.0.2.200":  {true, true, false},
-		"2001:db8::1":  {false, false, false},
-		"2001:db9::1":  {true, true, false},
-		"127.0.0.5":    {false, true, false},
-		"::1":          {false, true, false},
+	exempt := RateLimit{Exempt: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/25"), netip.MustParsePrefix("2001:db8::/32")}}
+	local := exempt
+	local.Loopback = LoopbackLimited
+	for addr, want := range map[string][2]bool{ // by default, with loopback limited
+		"198.51.100.1": {true, true},
+		"192.0.2.1":    {false, false},
+		"192.0.2.200":  {true, true},
+		"2001:db8::1":  {false, false},
+		"2001:db9::1":  {true, true},
+		"127.0.0.5":    {false, true},
+		"::1":          {false, true},
 	} {
-		for i, c := range []RateLimit{exempt, local, off} {
-			q := c.quota()
+		for i, c := range []RateLimit{exempt, local} {
+			q := c.quota(1)
 			if got := q.covers(netip.MustParseAddr(addr)); got != want[i] {
 				t.Errorf("%s, %d: %v", addr, i, got)
 			}
@@ -118,7 +119,7 @@ func TestWhoIsCoveredByTheLimit(t *testing.T) {
 }
 
 func TestJudgingAllocatesNothing(t *testing.T) {
-	l, q, from := newLimiter(answerSets), RateLimit{PerSecond: 10, Window: time.Second, Slip: 1}.quota(), netip.MustParseAddr("192.0.2.1")
+	l, q, from := newLimiter(answerSets), RateLimit{Window: time.Second, Slip: 1}.quota(10), netip.MustParseAddr("192.0.2.1")
 	var k rateKey
 	if n := testing.AllocsPerRun(100, func() {
 		if q.covers(from) {
@@ -284,6 +285,102 @@ func TestWhoIsNotLimited(t *testing.T) {
 	})
 }
 
+// TestANetworkHasABoundOverAllNames: who asks for each name just so often that
+// the name's bound is kept meets the one over all of them, with records, without
+// and refused.
+func TestANetworkHasABoundOverAllNames(t *testing.T) {
+	s, addr := limitedLab(t, func(r *RateLimit, _ *Cookies) {
+		*r = RateLimit{PerSecond: NoRateLimit, Total: 1, Window: time.Second, Slip: NoRateLimit, Loopback: LoopbackLimited}
+	})
+	for _, q := range []*dns.Msg{question("orders.lab.test.", dns.TypeA), question("a.lab.test.", dns.TypeA), question("none.lab.test.", dns.TypeA), question("x.example.", dns.TypeA), {MsgHdr: dns.MsgHdr{Opcode: dns.OpcodeStatus, Id: 7}, Question: question("a.lab.test.", dns.TypeA).Question}} {
+		burst(t, s, addr, q, 50)
+	}
+	st := s.Stats()
+	if n := st.Limited["network"]["dropped"]; n < 225 || n != st.Dropped["rate"] {
+		t.Errorf("%d of 250 were withheld at 1 a second: %v", n, st.Limited)
+	}
+	s, addr = limitedLab(t, func(r *RateLimit, _ *Cookies) { r.Total = NoRateLimit })
+	for _, n := range []string{"orders.lab.test.", "a.lab.test.", "b.lab.test.", "six.lab.test."} {
+		if m := ask(t, "udp", addr, question(n, dns.TypeANY)); m.Truncated {
+			t.Errorf("without that bound %s is limited", n)
+		}
+	}
+}
+
+// TestNamesThatAreNotThereAreLimitedAndCountedByZone: a flood of random names
+// in one zone takes nothing from the denials of another.
+func TestNamesThatAreNotThereAreLimitedAndCountedByZone(t *testing.T) {
+	s, addr := limitedLab(t, func(r *RateLimit, _ *Cookies) { r.Slip = NoRateLimit })
+	for i := range 20 {
+		burst(t, s, addr, question(fmt.Sprintf("random%d.lab.test.", i), dns.TypeA), 5)
+	}
+	if n := s.Stats().Limited["nxdomain"]["dropped"]; n < 90 {
+		t.Errorf("%d of 100 random names were withheld at 1 a second", n)
+	}
+	if m := ask(t, "udp", addr, question("none.second.test.", dns.TypeA)); m.Rcode != dns.RcodeNameError {
+		t.Errorf("in another zone: %v", m)
+	}
+	if n := s.Stats().Denied; n["lab.test."] != 100 || n["second.test."] != 1 {
+		t.Errorf("counted %v", n)
+	}
+	mustReload(t, s, labConfig())
+	if n := s.Stats().Denied["lab.test."]; n != 100 {
+		t.Errorf("a reload forgot what was counted: %d", n)
+	}
+}
+
+// TestASignedQuestionThatWasHeardIsLimitedLikeAnyOther: over UDP whoever heard
+// one can send it again from anywhere.
+func TestASignedQuestionThatWasHeardIsLimitedLikeAnyOther(t *testing.T) {
+	c := transferConfig(t)
+	c.RateLimit = RateLimit{PerSecond: 1, Window: time.Second, Slip: NoRateLimit, Loopback: LoopbackLimited}
+	s := newTransferLab(t, c)
+	addr := run(t, s)
+	_, b64 := secretOf(t, goodText)
+	conn, err := net.Dial("udp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	wire, _, err := dns.TsigGenerate(question("many.lab.test.", dns.TypeA).SetEdns0(1232, false).SetTsig(goodKey, dns.HmacSHA256, 300, time.Now().Unix()), b64, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if _, err := conn.Write(wire); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "all are judged", func() bool { st := s.Stats(); return st.Answers["udp"]["NOERROR"]+st.Dropped["rate"] == 100 })
+	if n := s.Stats().Dropped["rate"]; n < 90 {
+		t.Errorf("%d of 100 replays were withheld at 1 a second", n)
+	}
+	// Who signs each anew is not limited.
+	cl := &dns.Client{Net: "udp", TsigSecret: map[string]string{goodKey: b64}, UDPSize: 1232, Timeout: 5 * time.Second}
+	for i := range 10 {
+		m := question("many.lab.test.", dns.TypeA).SetTsig(goodKey, dns.HmacSHA256, 300, time.Now().Unix())
+		if _, _, err := cl.Exchange(m, addr); err != nil {
+			t.Fatalf("question %d: %v", i, err)
+		}
+	}
+}
+
+// TestUnsignedIncrementsOverUDPAreLimited: an address is no proof over UDP.
+func TestUnsignedIncrementsOverUDPAreLimited(t *testing.T) {
+	c := transferConfig(t)
+	c.Zones[0].TransferAddresses = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	c.RateLimit = RateLimit{PerSecond: 1, Window: time.Second, Slip: NoRateLimit, Loopback: LoopbackLimited}
+	s := newTransferLab(t, c)
+	addr := run(t, s)
+	q := new(dns.Msg).SetIxfr("lab.test.", 1, ".", ".")
+	if m := ask(t, "udp", addr, q); m.Rcode != dns.RcodeSuccess || len(m.Answer) != 1 || m.Answer[0].(*dns.SOA).Serial != firstSerial || m.Question[0].Qtype != dns.TypeIXFR {
+		t.Errorf("the first: %v", m)
+	}
+	if came, _, _ := burst(t, s, addr, q, 200); came > 20 {
+		t.Errorf("%d of 200 were answered at 1 a second", came)
+	}
+}
+
 func TestLimitChangesWithAReload(t *testing.T) {
 	s, addr := limitedLab(t, func(*RateLimit, *Cookies) {})
 	burst(t, s, addr, question("orders.lab.test.", dns.TypeA), 50)
@@ -296,7 +393,7 @@ func TestLimitChangesWithAReload(t *testing.T) {
 // TestTableHoldsUnderManyAtOnce: whatever races, nobody gets more than the
 // window and the few that meet on one word.
 func TestTableHoldsUnderManyAtOnce(t *testing.T) {
-	l, q := newLimiter(answerSets), RateLimit{PerSecond: 10, Window: 10 * time.Second}.quota()
+	l, q := newLimiter(answerSets), RateLimit{Window: 10 * time.Second}.quota(10)
 	var given atomic.Int64
 	var all sync.WaitGroup
 	for g := range 4 {

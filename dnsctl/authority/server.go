@@ -48,7 +48,8 @@ type view struct {
 	tree    *tree
 	targets map[failover.RecordName][]failover.Target
 	keys    keyring
-	quota   quota
+	quota   quota // of each name or class
+	total   quota // of all answers to a network
 	paces   paces
 	jar     jar
 }
@@ -91,8 +92,9 @@ func (s *Server) newView(cfg Config, t *tree) *view {
 	}
 	v := &view{
 		cfg: cfg, tree: t, targets: make(map[failover.RecordName][]failover.Target), keys: newKeyring(cfg.Keys, before),
-		quota: cfg.RateLimit.quota(), paces: pacesOf(cfg.TransfersPerMinute), jar: jar(slices.Clone(cfg.Cookies.Secrets)),
+		paces: pacesOf(cfg.TransfersPerMinute), jar: jar(slices.Clone(cfg.Cookies.Secrets)),
 	}
+	v.quota, v.total = cfg.RateLimit.quotas()
 	if len(v.jar) == 0 {
 		v.jar = jar{s.secret}
 	}

@@ -45,8 +45,14 @@ func (h *handler) serve(w dns.ResponseWriter, m *dns.Msg, sc *scratch) {
 		return
 	}
 	if len(m.Question) != 1 || !isTransfer(m.Question[0].Qtype) || !q.transfer(sc) {
-		q.ordinary(sc, sender{addr: q.from, signed: q.sig.proof == proved})
+		q.ordinary(sc, sender{addr: q.from, signed: q.fresh()})
 	}
+}
+
+// fresh says whether the signature shows that somebody who knows the key asks
+// now: over UDP one that was heard may be sent again by anybody, from anywhere.
+func (q *request) fresh() bool {
+	return q.sig.proof == proved && (q.h.over == overTCP || !q.sig.key.seen.again(q.sig.rr, q.h.s.clock()))
 }
 
 // ordinary answers what everybody is answered, signed when the question was.

@@ -97,7 +97,8 @@ type Stats struct {
 	Truncated uint64                       // answers with TC
 	Composed  uint64                       // answers that were not packed ahead
 	Panics    uint64                       // answered SERVFAIL
-	Limited   map[string]map[string]uint64 // answers above the rate, by class (answer, nodata, nxdomain, error) and what was sent (truncated, dropped, badcookie)
+	Limited   map[string]map[string]uint64 // answers above the rate, by class (answer, nodata, nxdomain, error, or network for all of them together) and what was sent (truncated, dropped, badcookie)
+	Denied    map[string]uint64            // NXDOMAIN by zone, those too that were limited
 	Evicted   uint64                       // rate buckets in use that gave way to others
 	Cookies   map[string]uint64            // queries with a cookie, by what it was (valid, stale, client, malformed)
 
@@ -170,7 +171,9 @@ func (s *Server) Stats() Stats {
 			out.Unpublished = append(out.Unpublished, n.name)
 		}
 	}
+	out.Denied = make(map[string]uint64)
 	for _, z := range served.zones {
+		out.Denied[z.name] = z.denied.Load()
 		if n, ok := z.serial.get(); ok {
 			out.Serials[z.name] = n
 		}

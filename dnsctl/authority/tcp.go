@@ -28,8 +28,9 @@ const (
 )
 
 // tcpListener caps the connections in all and of one source. A source at its
-// cap is turned away; at the cap of all, who has been idle longest goes, so that
-// nobody can keep TCP from the others by holding it.
+// cap is turned away; at the cap of all, who has been idle longest goes, and
+// where nobody is, one of the network that has the most goes for one that has
+// fewer, so that nobody can keep TCP from the others by holding it, busy or not.
 type tcpListener struct {
 	net.Listener
 	s *Server
@@ -37,12 +38,13 @@ type tcpListener struct {
 	mu       sync.Mutex
 	open     map[*tcpConn]struct{}
 	bySource map[netip.Addr]int
+	byNet    map[netip.Prefix]int
 	closing  bool
 	start    time.Time
 }
 
 func newTCPListener(s *Server, l net.Listener) *tcpListener {
-	return &tcpListener{Listener: l, s: s, open: make(map[*tcpConn]struct{}), bySource: make(map[netip.Addr]int), start: time.Now()}
+	return &tcpListener{Listener: l, s: s, open: make(map[*tcpConn]struct{}), bySource: make(map[netip.Addr]int), byNet: make(map[netip.Prefix]int), start: time.Now()}
 }
 
 // Accept returns the next connection that is under the caps.
@@ -74,7 +76,10 @@ func (l *tcpListener) admit(c net.Conn) *tcpConn {
 		return nil
 	}
 	if len(l.open) >= cfg.TCPConns {
-		idle := l.idlest(cfg.TCPIdle / crowdPart)
+		idle := l.idlest(cfg.TCPIdle/crowdPart, netip.Prefix{})
+		if idle == nil {
+			idle = l.crowded(network(src))
+		}
 		if idle == nil {
 			return nil
 		}
@@ -92,23 +97,44 @@ func (l *tcpListener) admit(c net.Conn) *tcpConn {
 	}
 	l.open[t] = struct{}{}
 	l.bySource[src]++
+	l.byNet[network(src)]++
 	l.s.stats.conns.Add(1)
 	return t
 }
 
 // idlest returns the connection whose client we have waited for longest, for
-// a query or to take an answer, if that is longer than least. Transfers have
-// their own bounds. Callers hold mu.
-func (l *tcpListener) idlest(least time.Duration) *tcpConn {
+// a query or to take an answer, if that is longer than least; of one network
+// when that is valid. Transfers have their own bounds. Callers hold mu.
+func (l *tcpListener) idlest(least time.Duration, of netip.Prefix) *tcpConn {
 	var found *tcpConn
+	var longest time.Duration
 	now := time.Since(l.start)
 	for c := range l.open {
 		since := time.Duration(c.waits.Load())
-		if since != 0 && now-since > least && (found == nil || since < time.Duration(found.waits.Load())) {
-			found = c
+		if since == 0 || now-since <= least || of.IsValid() && network(c.source) != of {
+			continue
+		}
+		if found == nil || since < longest {
+			found, longest = c, since
 		}
 	}
 	return found
+}
+
+// crowded returns the connection to close for one more from a network: the
+// idlest of the network that has the most, if that has so many more that the
+// two do not take the place from each other in turn. Callers hold mu.
+func (l *tcpListener) crowded(from netip.Prefix) *tcpConn {
+	var most netip.Prefix
+	for p, n := range l.byNet {
+		if n > l.byNet[most] {
+			most = p
+		}
+	}
+	if l.byNet[most] <= l.byNet[from]+1 {
+		return nil
+	}
+	return l.idlest(-1, most)
 }
 
 // forget gives the place of a connection back, once. Callers hold mu.
@@ -120,6 +146,10 @@ func (l *tcpListener) forget(c *tcpConn) {
 	delete(l.open, c)
 	if l.bySource[c.source]--; l.bySource[c.source] <= 0 {
 		delete(l.bySource, c.source)
+	}
+	wide := network(c.source)
+	if l.byNet[wide]--; l.byNet[wide] <= 0 {
+		delete(l.byNet, wide)
 	}
 	l.s.stats.conns.Add(-1)
 }
@@ -144,6 +174,19 @@ func payer(addr netip.Addr) netip.Addr {
 		return addr
 	}
 	return p.Addr()
+}
+
+// network is what a limit takes for one: an IPv4 /24 or an IPv6 /56.
+func network(addr netip.Addr) netip.Prefix {
+	bits := 56
+	if addr.Is4() {
+		bits = 24
+	}
+	p, err := addr.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
 }
 
 // closeConns ends every connection and admits no more.

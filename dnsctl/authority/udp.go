@@ -207,12 +207,15 @@ func (s *Server) mayReject(from netip.Addr) bool {
 		return true
 	}
 	var k rateKey
-	what := s.limiter.judge(&v.quota, k.of(from, classError, nil), s.limiter.now())
-	if what == pass {
-		return true
+	now := s.limiter.now()
+	c := classError
+	if v.quota.off || s.limiter.judge(&v.quota, k.of(from, c, nil), now) == pass {
+		if c = classNetwork; v.total.off || s.limiter.judge(&v.total, k.of(from, c, nil), now) == pass {
+			return true
+		}
 	}
 	// It has no question to which a TC would be an answer.
-	s.stats.limited[classError][withhold].Add(1)
+	s.stats.limited[c][withhold].Add(1)
 	s.stats.dropped(dropRate)
 	return false
 }

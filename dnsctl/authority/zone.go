@@ -37,12 +37,14 @@ type node struct {
 	behind   bool // with Server.publishing: the last commit of it was refused
 }
 
-// zone is the apex with its serial, which outlives the tree.
+// zone is the apex with its serial and its count of denials, which outlive the
+// tree.
 type zone struct {
 	name   string
 	soa    dns.SOA
 	serial *serial
 	absent *template // NXDOMAIN of any name
+	denied *atomic.Uint64
 	rights rights
 
 	// With Server.publishing:
@@ -160,9 +162,9 @@ func (t *tree) addZone(c *Zone, before *tree) error {
 		return err
 	}
 	t.zones[k] = z
-	z.serial, z.rights = new(serial), rightsOf(c)
+	z.serial, z.denied, z.rights = new(serial), new(atomic.Uint64), rightsOf(c)
 	if before != nil && before.zones[k] != nil {
-		z.serial = before.zones[k].serial
+		z.serial, z.denied = before.zones[k].serial, before.zones[k].denied
 	}
 	for _, name := range c.Retired {
 		k, err := keyOf(string(name))

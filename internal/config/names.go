@@ -76,8 +76,10 @@ func (c *compiler) rateLimit(doc *rateLimitDoc) authority.RateLimit {
 		}
 		return n
 	}
+	each := between(c, "responses_per_second", doc.PerSecond, 200, 0, 1_000_000)
 	return authority.RateLimit{
-		PerSecond: off(between(c, "responses_per_second", doc.PerSecond, 200, 0, 1_000_000)),
+		PerSecond: off(each),
+		Total:     off(between(c, "all_responses_per_second", doc.Total, max(5000, each), 0, 1_000_000)),
 		Window:    between(c, "window", doc.Window, 5*time.Second, time.Second, time.Minute),
 		Slip:      off(between(c, "slip", doc.Slip, 1, 0, 100)),
 		Exempt:    c.allowed(doc.Exempt),

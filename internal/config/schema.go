@@ -74,6 +74,7 @@ type authorityDoc struct {
 type rateLimitDoc struct {
 	pos
 	PerSecond val[int]           `yaml:"responses_per_second"`
+	Total     val[int]           `yaml:"all_responses_per_second"`
 	Window    val[time.Duration] `yaml:"window"`
 	Slip      val[int]           `yaml:"slip"`
 	Exempt    []val[string]      `yaml:"exempt"`
