@@ -299,7 +299,7 @@ func TestANetworkHasABoundOverAllNames(t *testing.T) {
 	if n := st.Limited["network"]["dropped"]; n < 225 || n != st.Dropped["rate"] {
 		t.Errorf("%d of 250 were withheld at 1 a second: %v", n, st.Limited)
 	}
-	s, addr = limitedLab(t, func(r *RateLimit, _ *Cookies) { r.Total = NoRateLimit })
+	_, addr = limitedLab(t, func(r *RateLimit, _ *Cookies) { r.Total = NoRateLimit })
 	for _, n := range []string{"orders.lab.test.", "a.lab.test.", "b.lab.test.", "six.lab.test."} {
 		if m := ask(t, "udp", addr, question(n, dns.TypeANY)); m.Truncated {
 			t.Errorf("without that bound %s is limited", n)
