@@ -115,8 +115,10 @@ func (a *app) waitForOp(ctx context.Context, c *api.Client, name failover.Instan
 	defer cancel()
 	var last failover.View
 	p := &progress{out: a.stderr, quiet: !a.stderrTTY}
+	gone := &absence{out: a.stderr, where: c.Where()}
 	for {
 		err := c.Watch(ctx, name, func(vs []failover.View) error {
+			gone.ended()
 			if len(vs) != 1 {
 				return fmt.Errorf("watch of %s: %d views", name, len(vs))
 			}
@@ -133,16 +135,48 @@ func (a *app) waitForOp(ctx context.Context, c *api.Client, name failover.Instan
 		switch {
 		case errors.Is(err, errEnded):
 			return last, nil
+		case errors.Is(ctx.Err(), context.DeadlineExceeded) && !gone.since.IsZero():
+			return last, failed("start the controller: what was begun waits in its ledger", "what became of operation %s is not known: the controller at %s has not been reached for %s", op, gone.where, age(time.Since(gone.since)))
 		case errors.Is(ctx.Err(), context.DeadlineExceeded):
 			return last, failed(fmt.Sprintf("it goes on: see 'pointsman status %s', or 'pointsman abort %s'", name, name), "operation %s has not ended after %s", op, timeout)
 		case !errors.Is(err, api.ErrUnreachable):
 			return last, err
 		}
+		gone.failed(err)
 		select {
 		case <-time.After(300 * time.Millisecond):
 		case <-ctx.Done():
 		}
 	}
+}
+
+// absence tells, once, that the controller cannot be reached while somebody
+// waits for it; also where there is no terminal, since silence looks like work.
+type absence struct {
+	out   io.Writer
+	where string
+	since time.Time // of the first try in a row that failed; zero: it is there
+	said  bool
+}
+
+func (g *absence) failed(err error) {
+	now := time.Now()
+	if g.since.IsZero() {
+		g.since = now // a restart is often over at the next try
+		return
+	}
+	if !g.said {
+		g.said = true
+		text, _ := splitHint(err)
+		fmt.Fprintf(g.out, "not reached since %s: %s; waiting for it, what was begun stands in its ledger\n", stamp(g.since), clean(text))
+	}
+}
+
+func (g *absence) ended() {
+	if g.said {
+		fmt.Fprintf(g.out, "reached again after %s\n", age(time.Since(g.since)))
+	}
+	g.since, g.said = time.Time{}, false
 }
 
 // progress prints each step of an operation once.

@@ -306,3 +306,26 @@ func TestAnOperationThatTheReplyDoesNotNameIsFoundOrAnError(t *testing.T) {
 		t.Errorf("in hand: %q, %v", id, err)
 	}
 }
+
+func TestWaitingForAControllerThatIsGoneSaysSo(t *testing.T) {
+	d := newDesk(t)
+	shut := d.open(t)
+	d.show(func(v *failover.View) { v.Phase, v.Op = failover.PhaseOp, opAt(failover.StepMove) })
+	var out, errs safeBuffer
+	a := &app{stdin: strings.NewReader(""), stdout: &out, stderr: &errs, env: func(string) string { return "" }} // no terminal
+	status := make(chan int, 1)
+	go func() {
+		status <- a.run(t.Context(), []string{"switchover", "orders", "--yes", "--timeout", "4s", "--socket", d.socket})
+	}()
+	time.AfterFunc(500*time.Millisecond, shut)
+	if got := <-status; got == exitOK {
+		t.Errorf("status %d", got)
+	}
+	text := errs.String()
+	if n := strings.Count(text, "not reached since"); n != 1 {
+		t.Errorf("said %d times that it is gone:\n%s", n, text)
+	}
+	if strings.Contains(text, "it goes on") || !strings.Contains(text, "is not known: the controller at "+d.socket) {
+		t.Errorf("the end does not say that nothing is known:\n%s", text)
+	}
+}
