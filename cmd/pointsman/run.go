@@ -67,7 +67,7 @@ func startError(err error, file string) error {
 	case errors.Is(err, ledger.ErrNewer):
 		hint = "start the newer version again, or restore the data directory from before it"
 	case errors.Is(err, ledger.ErrCorrupt):
-		hint = "move the data directory away and keep it; an empty one starts anew, names elsewhere are then taken over by 'pointsman adopt'"
+		hint = "keep the data directory; before an empty one takes its place, set primary of each instance to the cluster that serves it now: names of the embedded authority begin there, names elsewhere are taken over by 'pointsman adopt'"
 	case errors.Is(err, api.ErrSocketTaken):
 		hint = "end that process first, or choose another controller.socket"
 	case errors.Is(err, api.ErrSocketDir):

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -72,6 +74,7 @@ func newProcess(ctx context.Context, pc processConfig) (_ *process, err error) {
 	if p.store, err = ledger.Open(ctx, cfg.Controller.Ledger()); err != nil {
 		return nil, err
 	}
+	p.tellOfANewLedger(cfg)
 	if err := p.openAuthority(ctx, pc); err != nil {
 		return nil, err
 	}
@@ -113,6 +116,27 @@ func newProcess(ctx context.Context, pc processConfig) (_ *process, err error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// tellOfANewLedger says what a ledger without a past means for names that only
+// it knew: after a lost one they may go back to a cluster that was left.
+func (p *process) tellOfANewLedger(cfg *config.Config) {
+	term, err := p.store.Term()
+	if err != nil || term != 1 || p.store.Stats().Audit > 0 {
+		return
+	}
+	var begin []string
+	for _, i := range cfg.Instances {
+		if slices.ContainsFunc(i.Policy.Names, func(n failover.NamePolicy) bool { return n.Embedded }) {
+			begin = append(begin, fmt.Sprintf("%s at %s", i.Policy.Instance, i.Policy.Primary))
+		}
+	}
+	if len(begin) == 0 {
+		return
+	}
+	most := begin[:min(len(begin), 5)]
+	p.log.Warn("the ledger is new: names of the embedded authority begin at the primary of their instance",
+		"instances", len(begin), "such_as", strings.Join(most, ", "), "hint", "where another cluster serves now, end this process and set primary to it first")
 }
 
 // openHistory says what became of a file that could not be used: the history

@@ -207,7 +207,7 @@ func (s *Store) migrate() error {
 
 // damaged says what to do about a file that cannot be trusted.
 func damaged(path string, why error) error {
-	return fmt.Errorf("%w: %s: %w: keep a copy of the folder, then restore a backup of %s, or move %[4]s and %[4]s%s away and adopt every instance anew",
+	return fmt.Errorf("%w: %s: %w: keep a copy of the folder, then restore a backup of %s, or move %[4]s and %[4]s%s away; a new ledger begins every name of the embedded authority at the primary of its instance, so write first, as primary, the cluster that each is served by now (a secondary still tells: dig NAME CNAME), then adopt the names elsewhere",
 		ErrCorrupt, path, why, filepath.Base(path), walSuffix)
 }
 
