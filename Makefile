@@ -8,6 +8,8 @@ SEED     ?= 20261123
 # Simulated hours of bursts that all vantages see.
 HOURS    ?= 10000
 FUZZTIME ?= 20s
+# More flags of go test for make test.
+TESTFLAGS ?=
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 
@@ -64,7 +66,7 @@ test: deps ## all tests; names what it had to leave out
 	if [ -n "$$lacks" ]; then skip="$${skip:+$$skip|}^TestSecondaries"; \
 		echo "left out: tests of real secondaries (TestSecondaries...): install $$lacks"; fi; \
 	if [ -n "$$skip" ]; then set -- -skip "$$skip"; fi; \
-	echo "$(GO) test ./... $$*"; $(GO) test -timeout 15m "$$@" ./...; \
+	echo "$(GO) test $(TESTFLAGS) ./... $$*"; $(GO) test $(TESTFLAGS) -timeout 15m "$$@" ./...; \
 	echo "6 x $(LIVES) random lives of an instance"; \
 	$(GO) test -timeout 40m ./internal/failover -run 'TestHistories|TestQuorum|TestMeta' -rapid.checks=$(LIVES) -rapid.seed=$(SEED) -rapid.nofailfile; \
 	echo "$(HOURS) simulated hours of bursts around ride_out, one vantage lying"; \
