@@ -195,7 +195,7 @@ func (c Config) Validate() []error {
 	c.Cookies.validate(&f)
 	apexes := make(map[key]failover.RecordName)
 	for i := range c.Zones {
-		c.Zones[i].validateTransfers(fmt.Sprintf("zones[%d]", i), keys, &f)
+		c.Zones[i].validateTransfers(fmt.Sprintf("zones[%d]", i), c.Listen, keys, &f)
 		c.Zones[i].validate(fmt.Sprintf("zones[%d]", i), apexes, &f)
 	}
 	return f
@@ -223,6 +223,8 @@ func (c RateLimit) validate(f *faults) {
 	for i, p := range c.Exempt {
 		if !p.IsValid() || p != p.Masked() {
 			f.add(fmt.Sprintf("rate_limit.exempt[%d]", i), "%s is no network", p)
+		} else if p != unmapped(p) {
+			f.add(fmt.Sprintf("rate_limit.exempt[%d]", i), "%s is an IPv4 network in IPv6 form: write it as IPv4", p)
 		}
 	}
 	if l := c.Loopback; l != "" && l != LoopbackExempt && l != LoopbackLimited {

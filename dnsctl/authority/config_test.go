@@ -52,6 +52,17 @@ func TestEveryFaultOfTheConfigurationIsNamedWithItsKey(t *testing.T) {
 		{"address twice", zone(func(z *Zone) { z.Hosts["a.lab.test."] = append(z.Hosts["a.lab.test."], z.Hosts["a.lab.test."]...) }), "zones[0].hosts.a.lab.test.[1]: 127.0.1.1 is listed twice"},
 		{"no address", zone(func(z *Zone) { z.Hosts["a.lab.test."][0] = netip.Addr{} }), "zones[0].hosts.a.lab.test.[0]: is no IP address"},
 		{"interface", zone(func(z *Zone) { z.Hosts["a.lab.test."][0] = netip.MustParseAddr("fe80::1%eth0") }), "zones[0].hosts.a.lab.test.[0]: fe80::1%eth0 has an interface zone, which DNS cannot carry"},
+		{"an exempt IPv4 network in IPv6 form", func(c *Config) { c.RateLimit.Exempt = []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104")} }, "rate_limit.exempt[0]: ::ffff:10.0.0.0/104 is an IPv4 network in IPv6 form: write it as IPv4"},
+		{"a bound of all below that of one", func(c *Config) { c.RateLimit.PerSecond, c.RateLimit.Total = 300, 200 }, "rate_limit.responses_per_second: 300 is above all_responses_per_second 200"},
+		{"a pace out of range", func(c *Config) { c.TransfersPerMinute = 6001 }, "transfers_per_minute: 6001 is not between 1 and 6000"},
+		{"a transfer to half of everybody", zone(func(z *Zone) { z.TransferAddresses = []netip.Prefix{netip.MustParsePrefix("128.0.0.0/1")} }), "zones[0].transfer.addresses[0]: 128.0.0.0/1 is nearly everybody: name networks, or use a key"},
+		{"a secondary twice, once in IPv6 form", zone(func(z *Zone) {
+			z.Secondaries = []Secondary{{Address: netip.MustParseAddrPort("192.0.2.1:53")}, {Address: netip.MustParseAddrPort("[::ffff:192.0.2.1]:53")}}
+		}), "zones[0].secondaries[1].address: [::ffff:192.0.2.1]:53 is listed twice"},
+		{"ourselves as a secondary", func(c *Config) {
+			c.Listen[0] = "127.0.0.1:5353"
+			c.Zones[0].Secondaries = []Secondary{{Address: netip.MustParseAddrPort("127.0.0.1:5353")}}
+		}, "zones[0].secondaries[0].address: 127.0.0.1:5353 is where this server itself listens"},
 	} {
 		t.Run(tc.what, func(t *testing.T) {
 			c := labConfig()

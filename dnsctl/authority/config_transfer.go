@@ -36,7 +36,7 @@ func (c *Config) validateKeys(f *faults) map[string]bool {
 }
 
 // validateTransfers checks who may have the zone and who is told of it.
-func (z *Zone) validateTransfers(path string, keys map[string]bool, f *faults) {
+func (z *Zone) validateTransfers(path string, listen []string, keys map[string]bool, f *faults) {
 	key := func(at string, name failover.RecordName) {
 		if !keys[dns.CanonicalName(string(name))] {
 			f.add(at, "%q is none of the keys: add it under keys", name)
@@ -47,12 +47,17 @@ func (z *Zone) validateTransfers(path string, keys map[string]bool, f *faults) {
 	}
 	for i, s := range z.Secondaries {
 		at := fmt.Sprintf("%s.secondaries[%d]", path, i)
-		same := func(o Secondary) bool { return o.Address == s.Address }
+		same := func(o Secondary) bool { return unmappedPort(o.Address) == unmappedPort(s.Address) }
 		switch a := s.Address.Addr(); {
 		case !a.IsValid() || s.Address.Port() == 0 || a.IsUnspecified() || a.IsMulticast() || a.Zone() != "":
 			f.add(at+".address", "%s is not an address with a port, such as 192.0.2.53:53", s.Address)
 		case slices.IndexFunc(z.Secondaries, same) < i:
 			f.add(at+".address", "%s is listed twice", s.Address)
+		case slices.ContainsFunc(listen, func(l string) bool {
+			ours, err := parseListen(l)
+			return err == nil && unmappedPort(ours) == unmappedPort(s.Address)
+		}):
+			f.add(at+".address", "%s is where this server itself listens", s.Address)
 		}
 		if s.Key != "" {
 			key(at+".key", s.Key)
@@ -68,12 +73,16 @@ func (z *Zone) validateTransfers(path string, keys map[string]bool, f *faults) {
 			f.add(at, "is no address or network")
 		case p != p.Masked():
 			f.add(at, "%s has bits set beyond its length: write %s", p, p.Masked())
-		case p.Bits() == 0:
-			f.add(at, "%s is everybody: name networks, or use a key", p)
 		case p != unmapped(p):
 			f.add(at, "%s is an IPv4 address in IPv6 form: write it as IPv4", p)
+		case p.Bits() < 8:
+			f.add(at, "%s is nearly everybody: name networks, or use a key", p)
 		}
 	}
+}
+
+func unmappedPort(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
 func unmapped(p netip.Prefix) netip.Prefix {

@@ -52,7 +52,7 @@ func (h *handler) serve(w dns.ResponseWriter, m *dns.Msg, sc *scratch) {
 // fresh says whether the signature shows that somebody who knows the key asks
 // now: over UDP one that was heard may be sent again by anybody, from anywhere.
 func (q *request) fresh() bool {
-	return q.sig.proof == proved && (q.h.over == overTCP || !q.sig.key.seen.again(q.sig.rr, q.h.s.clock()))
+	return q.sig.proof == proved && (q.h.over == overTCP || !q.sig.key.heard.again(q.sig.rr, q.h.s.clock()))
 }
 
 // ordinary answers what everybody is answered, signed when the question was.

@@ -8,7 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"hash"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -57,7 +57,8 @@ type signature struct {
 type tsigKey struct {
 	name, algorithm string
 	raw             func() []byte // nil without a secret
-	seen            replays
+	seen            replays       // of transfers
+	heard           replays       // of questions over UDP
 }
 
 // keyring holds the keys by canonical name.
@@ -219,48 +220,58 @@ func (sig signature) room() int {
 // replays remembers signatures for as long as they could be sent again.
 type replays struct {
 	mu    sync.Mutex
-	seen  map[string]int64 // MAC to the time it was signed at, seconds
-	floor int64            // what was signed at or before it is refused: it may have been forgotten
+	seen  map[macID]int64 // to the time it was signed at, seconds
+	floor int64           // what was signed at or before it is refused: it may have been forgotten
 }
 
-// maxReplays bounds the memory of one key: some thirteen transfers a second
-// all the time.
-const maxReplays = 8192
+// macID is the beginning of a MAC, which nobody can choose without the secret.
+type macID [16]byte
+
+// maxReplays bounds the memory of one key: 218 transfers a second all the time,
+// in some four megabytes.
+const maxReplays = 65_536
 
 // again notes a signature and says whether it came before.
 func (r *replays) again(t *dns.TSIG, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	at, mac := int64(t.TimeSigned), strings.ToLower(t.MAC)
-	if _, ok := r.seen[mac]; ok || at <= r.floor {
+	var id macID
+	mac, _ := hex.DecodeString(t.MAC) // as the library made it
+	copy(id[:], mac)
+	at := int64(t.TimeSigned)
+	if _, ok := r.seen[id]; ok || at <= r.floor {
 		return true
 	}
 	if r.seen == nil {
-		r.seen = make(map[string]int64)
+		r.seen = make(map[macID]int64)
 	}
 	if len(r.seen) >= maxReplays {
 		r.forget(now)
 	}
-	r.seen[mac] = at
+	r.seen[id] = at
 	return false
 }
 
 // forget makes room: first of what is too old to be accepted anyhow, then of
 // the older half, which is refused from then on.
 func (r *replays) forget(now time.Time) {
-	oldest, newest := now.Unix()-maxFudge, now.Unix()+maxFudge
-	for mac, at := range r.seen {
+	oldest := now.Unix() - maxFudge
+	times := make([]int64, 0, len(r.seen))
+	for id, at := range r.seen {
 		if at < oldest {
-			delete(r.seen, mac)
+			delete(r.seen, id)
+		} else {
+			times = append(times, at)
 		}
 	}
-	for len(r.seen) >= maxReplays {
-		low := max(r.floor, oldest)
-		r.floor = low + (newest-low+1)/2
-		for mac, at := range r.seen {
-			if at <= r.floor {
-				delete(r.seen, mac)
-			}
+	if len(times) < maxReplays {
+		return
+	}
+	slices.Sort(times)
+	r.floor = times[len(times)/2]
+	for id, at := range r.seen {
+		if at <= r.floor {
+			delete(r.seen, id)
 		}
 	}
 }

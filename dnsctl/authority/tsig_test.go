@@ -149,12 +149,35 @@ func TestAReplayedTransferIsRefused(t *testing.T) {
 	}
 }
 
+func macOf(i int) string {
+	return hex.EncodeToString([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i), 15, 16, 17})
+}
+
+// TestAnHonestRequestAfterManyIsNoReplay: where the memory was filled in the
+// time for which it must hold, room is made of the oldest, so what is signed
+// now, and by a clock that is somewhat behind, is taken.
+func TestAnHonestRequestAfterManyIsNoReplay(t *testing.T) {
+	var r replays
+	now := time.Unix(1_700_000_000, 0)
+	for i := range maxReplays + 10 {
+		at := now.Add(min(0, -maxFudge*time.Second+time.Duration(i)*maxFudge*time.Second/maxReplays))
+		if r.again(&dns.TSIG{TimeSigned: uint64(at.Unix()), MAC: macOf(i)}, at) {
+			t.Fatalf("request %d is taken for a replay", i)
+		}
+	}
+	for behind := range int64(maxFudge / 3) {
+		if r.again(&dns.TSIG{TimeSigned: uint64(now.Unix() - behind), MAC: macOf(maxReplays + 100 + int(behind))}, now) {
+			t.Fatalf("a request of a clock %d s behind is taken for a replay", behind)
+		}
+	}
+}
+
 func TestTheMemoryOfReplaysIsBoundedAndForgetsNothingItAccepts(t *testing.T) {
 	var r replays
 	now := time.Unix(1_700_000_000, 0)
 	accepted := map[string]*dns.TSIG{}
 	for i := range 3 * maxReplays {
-		x := &dns.TSIG{TimeSigned: uint64(now.Unix() - 300 + int64(i%600)), MAC: hex.EncodeToString([]byte{byte(i >> 16), byte(i >> 8), byte(i)})}
+		x := &dns.TSIG{TimeSigned: uint64(now.Unix() - 300 + int64(i%600)), MAC: macOf(i)}
 		if !r.again(x, now) {
 			accepted[x.MAC] = x
 		}
