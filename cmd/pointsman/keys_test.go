@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the golden key sets anew")
 // key that comes, goes or changes its name must be seen by whoever does it.
 func TestJSONHasTheKeysThatScriptsKnow(t *testing.T) {
 	for name, v := range map[string]any{
-		"status": statusView{}, "summary": api.Summary{}, "plan": failover.Plan{}, "audit": []api.AuditLine{}, "explain": failover.Explanation{},
+		"status": statusView{}, "summary": summaryView{}, "plan": failover.Plan{}, "audit": []api.AuditLine{}, "explain": failover.Explanation{},
 		"order": moveResult{}, "history": []api.Sample{}, "probes": []api.ProbeLine{}, "version": api.Version{},
 	} {
 		keys := make(map[string]bool)

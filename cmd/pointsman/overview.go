@@ -59,7 +59,36 @@ func (a *app) summary(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.print(s, func(w io.Writer) { writeSummary(w, &s) })
+	secondaries, err := c.Secondaries(ctx)
+	if err != nil {
+		return err
+	}
+	sv := summaryView{Summary: s}
+	for _, x := range secondaries {
+		if x.OK {
+			sv.Secondaries.Well++
+		} else {
+			sv.Secondaries.Look++
+		}
+	}
+	return a.print(sv, func(w io.Writer) {
+		if line := configBanner(ctx, c); line != "" {
+			fmt.Fprintln(w, clean(line))
+		}
+		writeSummary(w, &s)
+		if len(secondaries) > 0 {
+			fmt.Fprintf(w, "%d secondaries: %d well, %d need a look\n", len(secondaries), sv.Secondaries.Well, sv.Secondaries.Look)
+		}
+	})
+}
+
+// summaryView is what status --summary prints.
+type summaryView struct {
+	api.Summary
+	Secondaries struct {
+		Well int `json:"well"`
+		Look int `json:"look"`
+	} `json:"secondaries"`
 }
 
 func writeSummary(w io.Writer, s *api.Summary) {

@@ -139,7 +139,7 @@ func (a *app) watchStatus(ctx context.Context, name string, interval time.Durati
 		if err != nil {
 			return err
 		}
-		if err := a.picture(vs, s, secondaries, name != ""); err != nil {
+		if err := a.picture(vs, s, secondaries, name != "", configBanner(ctx, c)); err != nil {
 			return err
 		}
 		// Not reading holds back the stream: the next picture is the newest.
@@ -157,7 +157,7 @@ func (a *app) watchStatus(ctx context.Context, name string, interval time.Durati
 }
 
 // picture shows the views; a summary of more than they are goes before them.
-func (a *app) picture(vs []failover.View, s *api.Summary, secondaries []api.Secondary, detail bool) error {
+func (a *app) picture(vs []failover.View, s *api.Summary, secondaries []api.Secondary, detail bool, banner string) error {
 	whole := statusViews(vs, secondaries)
 	if a.output == outputJSON {
 		data, err := json.Marshal(utc(whole))
@@ -177,6 +177,9 @@ func (a *app) picture(vs []failover.View, s *api.Summary, secondaries []api.Seco
 		}
 	}
 	return a.print(whole, func(w io.Writer) {
+		if banner != "" {
+			fmt.Fprintln(w, clean(banner))
+		}
 		if s.Instances > 0 {
 			writeSummary(w, s)
 			a.statusRows(w, vs[:min(len(vs), statusMost)])

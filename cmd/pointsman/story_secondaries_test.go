@@ -106,6 +106,7 @@ func TestSecondaries(t *testing.T) {
 	})
 	// It knows what a secondary serves when it has asked once more.
 	w.says(t, []string{"status"}, "does not acknowledge NOTIFY since ", fmt.Sprintf("served %d when it was heard last: connection refused, over UDP and TCP", before))
+	w.says(t, []string{"status", "--summary"}, "4 secondaries: 3 well, 1 need a look")
 	w.says(t, []string{"explain", "orders"}, "orders.lab.test. a.lab.test. is shown by 3 of 4 secondaries that clients ask", "not known: "+lost.addr)
 	lost.up(t)
 	w.follow(t, secondA, serial-1, lost)
