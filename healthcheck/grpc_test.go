@@ -213,7 +213,10 @@ func TestGRPCServersOfAnotherKindAreNamed(t *testing.T) {
 			tg.Check.CA = ca.pem
 		}
 		_, err := probe(t, tg)
-		if err == nil || isOwn(err) || tc.says != "" && !strings.Contains(err.Error(), tc.says) || tc.says == "" && !closedEarly(err) {
+		// A server that answers and hangs up with our bytes unread resets the
+		// connection, and that may come before its words.
+		hungUp := tc.says == "" || tc.kind == GRPC
+		if err == nil || isOwn(err) || !(tc.says != "" && strings.Contains(err.Error(), tc.says)) && !(hungUp && closedEarly(err)) {
 			t.Errorf("%s: got %v, want %q", name, err, tc.says)
 		}
 	}

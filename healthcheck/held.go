@@ -79,10 +79,13 @@ type held struct {
 	invited chan struct{} // a probe has succeeded
 	slot    slot
 	end     context.CancelFunc
-	word    atomic.Pointer[string] // for people; nil: nothing to say
+	word    atomic.Pointer[string]   // for people; nil: nothing to say
+	became  atomic.Pointer[NudgeEnd] // of the newest nudge; nil when that was heard
 
 	// Of its own goroutine.
 	pace     pace
+	before   pace          // as it was before the newest loss
+	silent   bool          // the newest loss was a missing answer
 	patience time.Duration // with an answer
 }
 
@@ -198,6 +201,7 @@ func (h *held) run(ctx context.Context) {
 		case <-h.invited:
 		}
 		now := time.Now()
+		h.learn()
 		if h.slot.blamed() {
 			h.pace.blame(now, life)
 		}
@@ -239,8 +243,7 @@ func (h *held) after(ctx context.Context, err error, life time.Duration) {
 			}
 			s.Lost[loss.why]++
 		})
-		if loss.why == LossSilent {
-			h.patience = min(2*h.patience, askEvery)
+		if h.before, h.silent = h.pace, loss.why == LossSilent; h.silent {
 			h.pace.strike(now, life, "does not answer every request on a held connection in time")
 		} else {
 			h.pace.strike(now, life, "ends held connections "+about(life))
@@ -263,6 +266,19 @@ func (h *held) after(ctx context.Context, err error, life time.Duration) {
 		h.pace.strike(now, 0, "takes no connection beside those of the probes")
 	}
 	h.tell(now)
+}
+
+// learn takes what became of the newest nudge. A loss that a down vote
+// confirmed was no whim of the other side and is held against nobody; a missing
+// answer that came after all was waited for too hastily.
+func (h *held) learn() {
+	switch end := h.became.Swap(nil); {
+	case end == nil:
+	case *end == NudgeConfirmed:
+		h.pace = h.before
+	case *end == NudgePassed && h.silent:
+		h.patience = min(2*h.patience, askEvery)
+	}
 }
 
 // about says how long a connection lived, in words that do not change with

@@ -79,3 +79,27 @@ func TestThePaceOfTheWatch(t *testing.T) {
 	p.strike(now, calmRounds*time.Second, "ends it")
 	check(t, "after a long life", []any{p.until.Sub(now), p.why == ""}, "[0s true]")
 }
+
+// Only what was no fault of the cluster makes a watch more patient and rarer.
+func TestAWatchLearnsFromWhatBecameOfItsNudges(t *testing.T) {
+	for end, want := range map[NudgeEnd]struct {
+		patience time.Duration
+		strikes  int
+	}{
+		NudgePassed:    {2 * askLeast, 1},
+		NudgeConfirmed: {askLeast, 0},
+		NudgeOwn:       {askLeast, 1},
+	} {
+		h := &held{pace: pace{round: time.Second}, patience: askLeast, count: func(f func(*HeldStats)) { f(&HeldStats{}) }, nudge: func(context.Context, Loss) {}}
+		h.after(t.Context(), lossError{LossSilent, errDead}, time.Millisecond)
+		h.became.Store(&end)
+		h.learn()
+		if h.patience != want.patience || h.pace.strikes != want.strikes {
+			t.Errorf("%s: patience %s after %d strikes", end, h.patience, h.pace.strikes)
+		}
+		h.learn() // once
+		if h.patience != want.patience {
+			t.Errorf("%s: patience %s after it was learnt twice", end, h.patience)
+		}
+	}
+}

@@ -124,24 +124,24 @@ func (p *Prober) endNudge(how NudgeEnd) {
 
 // answerNudge ends the nudge of a target by a probe that was sent after it.
 func (p *Prober) answerNudge(w *watch, o outcome) {
+	end := NudgeOwn
 	switch {
 	case w.nudge == nil:
 		return
 	case w.count.Vote() == failover.Down:
-		p.endNudge(NudgeConfirmed)
-		w.nearMisses, w.hurried = 0, w.nudge.why
+		end, w.nearMisses, w.hurried = NudgeConfirmed, 0, w.nudge.why
 	case o.sent.Before(w.nudge.at):
 		return // says nothing of what came after it
 	case o.kind == Success:
-		p.endNudge(NudgePassed)
+		end, w.nearMiss = NudgePassed, w.nudge.why
 		w.nearMisses++
-		w.nearMiss = w.nudge.why
-	case o.kind == OwnFault:
-		p.endNudge(NudgeOwn)
-	default:
+	case o.kind != OwnFault || w.hasty():
 		return
 	}
-	w.nudge = nil
+	p.endNudge(end)
+	if w.nudge = nil; w.held != nil {
+		w.held.became.Store(&end)
+	}
 }
 
 // unanswered says that no probe was handed out since the nudge.

@@ -168,6 +168,52 @@ func TestADownVoteTellsWhichNudgeBeganIt(t *testing.T) {
 	})
 }
 
+// A process that stood still for a moment makes up for a probe of a burst, or
+// one that confirms, at once. When it stands still again and again it waits for
+// its turn, and nothing of that is ever a miss.
+func TestALateProbeOfABurstIsMadeUpForAtOnce(t *testing.T) {
+	late := Own(fmt.Errorf("%w: stood still", ErrLate))
+	for name, c := range map[string]struct {
+		late  map[int]bool // of the probes since the fault
+		err   error
+		sent  []time.Duration // after the first
+		after time.Duration   // the vote turned down
+	}{
+		"never":               {nil, late, []time.Duration{100, 200}, 200},
+		"once":                {map[int]bool{1: true}, late, []time.Duration{100, 200, 300}, 300},
+		"the first":           {map[int]bool{0: true}, late, []time.Duration{100, 200, 300}, 300},
+		"twice":               {map[int]bool{1: true, 2: true}, late, []time.Duration{100, 200, 300, 400}, 400},
+		"again and again":     {map[int]bool{1: true, 2: true, 3: true}, late, []time.Duration{100, 200, 300, 700, 800}, 800},
+		"a fault of our kind": {map[int]bool{1: true}, Own(errors.New("too many open files")), []time.Duration{100, 700, 800}, 800},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ts, first := single()
+				killed := first + 4300*time.Millisecond
+				n := -1
+				w := world{answer: func(_ context.Context, _ Target, at time.Duration) error {
+					if at < killed {
+						return nil
+					}
+					if n++; c.late[n] {
+						return c.err
+					}
+					return errDead
+				}}
+				w.nudgeAt(killed)
+				w.run(t, Config{Targets: ts}, killed+950*time.Millisecond)
+				var want []time.Duration
+				for _, d := range c.sent {
+					want = append(want, killed+d*time.Millisecond)
+				}
+				check(t, "probes", w.times("a")[6:6+len(want)], want)
+				votes := w.votes("a")
+				check(t, "vote", votes[len(votes)-1], "down at "+(killed+c.after*time.Millisecond).String())
+			})
+		})
+	}
+}
+
 // However often connections are lost, extra probes are bounded per target.
 func TestNudgesOfATargetAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -50,6 +51,7 @@ type watch struct {
 	turned      time.Time      // when the vote became down or its first miss changed
 	lastError   string         // of the newest probe, empty for a success
 	own         bool           // the newest probe met a fault of our own
+	late        int            // probes in a row that were too late, by our own fault
 	lastMiss    string         // of the newest miss
 	reached     bool           // there was a success
 	lastSuccess time.Time      // when the newest success was sent
@@ -172,6 +174,9 @@ func (w *watch) add(o outcome) {
 	if o.err != nil {
 		w.lastError = clean(o.err.Error(), maxText)
 	}
+	if w.late++; !errors.Is(o.err, ErrLate) {
+		w.late = 0
+	}
 	if w.own {
 		return
 	}
@@ -230,7 +235,7 @@ func (w *watch) plan(now time.Time) time.Time {
 		w.grid = w.grid.Add((late/t.Round + 1) * t.Round)
 	}
 	due := w.grid
-	if w.own {
+	if w.own && !w.hasty() {
 		return due
 	}
 	s := w.count.Sighting(t.Count)
@@ -238,6 +243,8 @@ func (w *watch) plan(now time.Time) time.Time {
 	switch {
 	case w.unanswered():
 		due = now
+	case w.nudge != nil && w.own:
+		due = earlier(due, again)
 	case w.count.Missing(), len(w.doubtful) > 0:
 		again = w.again()
 		due = earlier(due, again)
@@ -249,6 +256,15 @@ func (w *watch) plan(now time.Time) time.Time {
 	}
 	return later(due, now)
 }
+
+// lateTries is how many probes in a row may be hurried after one that was too
+// late.
+const lateTries = 2
+
+// hasty says that a probe, too late by our own fault, may be made up for at
+// once: a process that stood still for a moment goes on after it. One that
+// stands still again and again has too much to do already.
+func (w *watch) hasty() bool { return w.late > 0 && w.late <= lateTries }
 
 // confirmFrom is when confirming probes begin.
 func (w *watch) confirmFrom(s failover.Sighting) time.Time {

@@ -83,7 +83,7 @@ func declare(cfg BenchConfig) Figures {
 		{Name: figureFastMemory, What: "controller after the stories, memory", Unit: "MB", Goal: "< 40"},
 		{Name: figureAnswers, What: "authority, answers per second of its CPU", Unit: "1/s", Goal: "≥ 85000"},
 	}}
-	f.Figures = append(f.Figures, declareWatch()...)
+	f.Figures = append(f.Figures, declareWatch(cfg.RideOut)...)
 	f.Figures = append(f.Figures, declareMany(cfg.Many, cfg.ManyRound)...)
 	return f
 }
@@ -156,12 +156,8 @@ func (b *bench) in(ctx context.Context, t Tune, body func(context.Context, *Lab)
 
 // fast measures everything that needs the lab as it usually is.
 func (b *bench) fast(ctx context.Context, l *Lab) error {
-	for range 20 {
-		took, err := syncTime(l.World.Dir)
-		if err != nil {
-			return err
-		}
-		b.figures.add(figureSync, milliseconds(took))
+	if err := b.syncs(l.World.Dir, 20); err != nil {
+		return err
 	}
 	if b.wants(partStories) {
 		stories, err := pick("kill", "stall", "controller-killed")
@@ -214,8 +210,8 @@ func pick(names ...string) ([]Story, error) {
 func (b *bench) stories(ctx context.Context, l *Lab, stories []Story, figure map[string]string) error {
 	report, err := Demo(ctx, l, DemoConfig{Stories: stories, Rounds: b.cfg.Rounds, Begin: b.cfg.Begin, End: b.cfg.End})
 	b.figures.OK = b.figures.OK && report.OK
-	b.figures.Stories = append(b.figures.Stories, report.Stories...)
-	for _, r := range report.Stories {
+	for i, r := range report.Stories {
+		report.Stories[i].In = l.World.Tune.words()
 		if name := figure[r.Name]; name != "" && r.AnsweredMS != nil {
 			b.figures.add(name, *r.AnsweredMS-milliseconds(l.World.Tune.RideOut))
 		}
@@ -223,6 +219,7 @@ func (b *bench) stories(ctx context.Context, l *Lab, stories []Story, figure map
 			b.figures.add(name, v)
 		}
 	}
+	b.figures.Stories = append(b.figures.Stories, report.Stories...)
 	return err
 }
 

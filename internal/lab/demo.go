@@ -24,6 +24,7 @@ const Bound = 30 * time.Second
 // null where nothing of that kind happened.
 type Result struct {
 	Name       string   `json:"name"`
+	In         string   `json:"in,omitempty"` // how the instances of a benchmark were tuned
 	OK         bool     `json:"ok"`
 	From       string   `json:"from"`
 	To         string   `json:"to"` // empty where nothing moved

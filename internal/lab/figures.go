@@ -95,6 +95,9 @@ func (f Figures) WriteTable(w io.Writer) {
 	}
 	t.SetColumnConfigs(columns)
 	t.Render()
+	if i := slices.IndexFunc(f.Figures, func(x Figure) bool { return x.Name == figureSync && x.Median != nil }); i >= 0 {
+		fmt.Fprintf(w, "A durable write took %s ms in this run, at most %s.\n", number(f.Figures[i].Median), number(f.Figures[i].Max))
+	}
 	fmt.Fprintf(w, "%d CPUs, load %s before and %s after. Goals are printed, never judged.\n", f.CPUs, f.Load[0], f.Load[1])
 	for _, s := range f.Stories {
 		for _, why := range s.Why {

@@ -36,7 +36,7 @@ func (l *Lab) Rewatch(ctx context.Context, mode string) error {
 			return fmt.Errorf("make %s take its file anew: %w", v, err)
 		}
 	}
-	return nil
+	return pause(ctx, 5*fastRound) // a connection is held after a probe has succeeded
 }
 
 // renew writes the file of a vantage as the controller would have it now, and

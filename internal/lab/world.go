@@ -69,6 +69,18 @@ type Tune struct {
 	Watch    string        `json:"watch,omitempty"`       // off, hold or request; empty: as the preset says
 }
 
+// words says how instances are tuned, for people.
+func (t Tune) words() string {
+	s := t.Preset
+	if t.RideOut > 0 {
+		s += ", ride_out " + t.RideOut.String()
+	}
+	if t.Watch != "" {
+		s += ", watch " + t.Watch
+	}
+	return s
+}
+
 const usualPreset = "fast-lab"
 
 // Ports are the ports that a lab takes where they are free; 0 is any. They,
