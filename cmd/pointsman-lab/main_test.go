@@ -51,7 +51,7 @@ func benchEndToEnd(t *testing.T, bin string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "pointsman-lab"), "bench", "-o", "json",
-		"--only", "ride-out", "--only", "watch", "--only", "idle", "--rounds", "1", "--ride-out", "1s", "--idle", "1s")
+		"--only", "ride-out", "--only", "idle", "--rounds", "1", "--ride-out", "1s", "--idle", "1s")
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 15 * time.Second
 	cmd.Env = append(os.Environ(), "TMPDIR="+shortTemp(t))
@@ -81,7 +81,7 @@ func benchEndToEnd(t *testing.T, bin string) {
 		}
 		measured[f.Name] = measured[f.Name] || f.Missing != "" // where there is no /proc
 	}
-	for _, name := range []string{"sync_ms", "ride_out_kill_beyond_ms", "ride_out_stall_beyond_ms", "watch_off_kill_ms", "watch_request_stall_beyond_ms", "idle_cpu_percent", "idle_memory_mb", "idle_fast_cpu_percent"} {
+	for _, name := range []string{"sync_ms", "ride_out_kill_beyond_ms", "ride_out_stall_beyond_ms", "idle_cpu_percent", "idle_memory_mb", "idle_fast_cpu_percent"} {
 		if !measured[name] {
 			t.Errorf("no %s in\n%s", name, out.Bytes())
 		}
