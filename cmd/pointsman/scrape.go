@@ -66,6 +66,9 @@ var described = []struct {
 	{"pointsman_audit_entries", "Entries in the audit.", nil},
 	{"pointsman_history_dropped_total", "Samples of the measured history that were dropped.", nil},
 	{"pointsman_tilts_total", "Stalls of the process and jumps of its clock.", nil},
+	{"pointsman_turns_total", "Turns that instances were given to decide.", nil},
+	{"pointsman_turn_wait_seconds_total", "How long instances waited for their turns, in sum: beside pointsman_turns_total it says how late decisions are.", nil},
+	{"pointsman_instances_ready", "Instances that wait for a turn at this moment.", nil},
 	{"pointsman_faults_total", "Faults of this program that cost an instance its memory.", nil},
 	{"pointsman_dropped_total", "Things dropped so that nothing waits for them.", []string{"what"}},
 	{"pointsman_dns_answers_total", "Answers of the embedded authority.", []string{"transport", "rcode"}},
@@ -129,6 +132,10 @@ func (r reading) gauge(name string, value float64, labels ...string) {
 
 func (r reading) count(name string, value uint64, labels ...string) {
 	r.out <- prometheus.MustNewConstMetric(r.descs["pointsman_"+name], prometheus.CounterValue, float64(value), labels...)
+}
+
+func (r reading) seconds(name string, sum time.Duration) {
+	r.out <- prometheus.MustNewConstMetric(r.descs["pointsman_"+name], prometheus.CounterValue, sum.Seconds())
 }
 
 func one(yes bool) float64 {
@@ -279,6 +286,9 @@ func (r reading) rooms(p *process) {
 	cs := p.ctl.Stats()
 	r.count("tilts_total", cs.Tilts)
 	r.count("faults_total", cs.Faults)
+	r.count("turns_total", cs.Turns)
+	r.seconds("turn_wait_seconds_total", cs.TurnWait)
+	r.gauge("instances_ready", float64(cs.Ready))
 	for what, n := range map[string]uint64{
 		"report": cs.ReportsDropped, "strange-report": cs.ReportsStrange, "late-answer": cs.LateAnswers,
 		"subscriber": cs.SubscribersDropped, "log": cs.LogDropped, "page": cs.PagesDropped, "history": cs.HistoryDropped,

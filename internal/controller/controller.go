@@ -30,7 +30,8 @@ type Snapshot struct {
 	Again    time.Time                      // when it tries to lead again; zero: not before the term rises
 }
 
-// Stats counts what was dropped or went wrong since the start.
+// Stats counts what was dropped or went wrong since the start, and how the
+// turns came on.
 type Stats struct {
 	ReportsDropped     uint64 // an older report of a vantage, for a newer one, because the inbox was full
 	ReportsStrange     uint64 // from a vantage that may not vote
@@ -44,6 +45,10 @@ type Stats struct {
 	LogDropped         uint64
 	PagesDropped       uint64
 	HistoryDropped     uint64
+
+	Turns    uint64        // that instances were given
+	TurnWait time.Duration // from being ready to the turn, in sum
+	Ready    int           // instances that wait for a turn at this moment
 }
 
 type counters struct {
@@ -272,7 +277,10 @@ func (c *Controller) poison(why error) {
 
 // Stats returns the counters.
 func (c *Controller) Stats() Stats {
+	turns, wait, ready := c.crew.load()
 	return Stats{
+		Turns: turns, TurnWait: wait, Ready: ready,
+
 		ReportsDropped:     c.count.reportsDropped.Load(),
 		ReportsStrange:     c.count.reportsStrange.Load(),
 		LateAnswers:        c.count.lateAnswers.Load(),

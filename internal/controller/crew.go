@@ -30,11 +30,14 @@ type crew struct {
 	ready queue
 	later agenda
 	over  bool
+	turns uint64        // that were given
+	wait  time.Duration // for them, in sum
 }
 
 // seat is an owner's place in the crew, guarded by the crew's lock.
 type seat struct {
 	queued  bool
+	since   time.Time // while queued: when it became ready
 	running bool
 	again   bool      // while running: it is ready again
 	sooner  time.Time // while running: not to be woken after this; zero: no wish
@@ -70,7 +73,7 @@ func (c *crew) wakeLocked(o *owner) {
 	case s.running:
 		s.again = true
 	case !s.queued:
-		s.queued = true
+		s.queued, s.since = true, c.now()
 		c.ready.push(o)
 		c.call.Signal()
 	}
@@ -90,6 +93,14 @@ func (c *crew) wakeBy(o *owner, at time.Time) {
 	case s.place == 0 || at.Before(s.due):
 		c.planLocked(o, at)
 	}
+}
+
+// load says how many turns were given, how long instances waited for them in
+// sum, and how many wait now.
+func (c *crew) load() (turns uint64, wait time.Duration, ready int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.turns, c.wait, c.ready.size
 }
 
 // planLocked sets when o is woken without anything in its inbox.
@@ -131,6 +142,8 @@ func (c *crew) work() {
 		}
 		o := c.ready.pop()
 		s := &o.seat
+		c.turns++
+		c.wait += c.now().Sub(s.since)
 		*s = seat{running: true, due: s.due, place: s.place}
 		c.mu.Unlock()
 		next := o.work()

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -281,6 +282,47 @@ func TestTheAgendaKeepsTheOrder(t *testing.T) {
 		}
 		if len(due) > 0 {
 			t.Fatalf("%d were not woken", len(due))
+		}
+	})
+}
+
+func TestHowLongInstancesWaitForATurnIsCounted(t *testing.T) {
+	const slow = time.Second
+	synctest.Test(t, func(t *testing.T) {
+		var block atomic.Bool
+		hands := max(leastHands, runtime.GOMAXPROCS(0))
+		w := build(t, func(c *Config, w *world) {
+			c.Policies = fleet(t, 3*hands, 0)
+			step := c.Core.Step
+			c.Core.Step = func(s failover.State, p *failover.Policy, e failover.Event, now time.Time) (failover.State, []failover.Action) {
+				if _, ok := e.(failover.Report); ok && block.Load() {
+					time.Sleep(slow)
+				}
+				return step(s, p, e, now)
+			}
+		})
+		w.run()
+		defer w.end()
+		before := w.Stats()
+		block.Store(true)
+		for _, i := range w.Instances() {
+			if err := w.Deliver(i, failover.Report{Vantage: "van-1"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if n := w.Stats().Ready; n != 2*hands {
+			t.Errorf("%d instances wait, want %d", n, 2*hands)
+		}
+		time.Sleep(4 * slow)
+		synctest.Wait()
+		after := w.Stats()
+		// A third waits for nothing, one for a slow turn, one for two.
+		if got, want := after.TurnWait-before.TurnWait, time.Duration(3*hands)*slow; got < want || got > 3*want {
+			t.Errorf("they waited %s in sum, want %s and little more", got, want)
+		}
+		if after.Turns-before.Turns < uint64(3*hands) || after.Ready != 0 {
+			t.Errorf("%d turns, %d wait", after.Turns-before.Turns, after.Ready)
 		}
 	})
 }
