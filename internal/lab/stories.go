@@ -33,6 +33,7 @@ func Stories() []Story {
 		}},
 		{Name: "switchover", Says: "a person moves the name, both clusters are alive", Moves: true, play: playSwitchover},
 		{Name: "switch-back", Says: "and back again", Moves: true, play: playSwitchover},
+		{Name: "controller-stalled", Says: "the controller is stopped with SIGSTOP for 5 s: meanwhile the active cluster dies and comes back", Moves: false, play: playControllerStalled},
 		{Name: "controller-killed", Says: "the controller is killed with SIGKILL in the middle of a failover, and started again", Moves: true, play: playControllerKilled},
 		{Name: "controller-dead", Says: "the controller is dead for 3 s: its secondaries answer throughout, and follow its next move", Moves: true, play: playControllerDead, lacks: noSecondary},
 	}
@@ -131,6 +132,30 @@ func playBothDown(ctx context.Context, st *stage) error {
 	}
 	st.fault = time.Now()
 	if err := st.lab.Kill(st.from); err != nil {
+		return err
+	}
+	return st.hold(ctx, 3*time.Second)
+}
+
+// playControllerStalled lets reports of an outage queue up in front of a
+// controller that stands still. When it goes on they are old news.
+func playControllerStalled(ctx context.Context, st *stage) error {
+	if err := st.lab.Stall(Controller); err != nil {
+		return err
+	}
+	for _, do := range []func() error{
+		func() error { return pause(ctx, 500*time.Millisecond) },
+		func() error { return st.lab.Kill(st.from) },
+		func() error { return pause(ctx, 2500*time.Millisecond) },
+		func() error { return st.lab.Heal(ctx, st.from) },
+		func() error { return pause(ctx, 2*time.Second) },
+	} {
+		if err := do(); err != nil {
+			return errors.Join(err, st.lab.family.Resume(Controller))
+		}
+	}
+	st.fault = time.Now()
+	if err := st.lab.family.Resume(Controller); err != nil {
 		return err
 	}
 	return st.hold(ctx, 3*time.Second)
