@@ -279,7 +279,7 @@ func (p *Prober) vote(w *watch, now time.Time) ClusterReport {
 	c := ClusterReport{
 		Cluster: w.target.Cluster, Vote: s.Vote, Reason: w.words(s),
 		Misses: s.Misses, Fall: s.Fall, Hits: s.Hits, Rise: s.Rise, Failed: s.Failed, Window: s.Window,
-		LastProbe: age(now, s.LastProbe), FirstMiss: age(now, s.FirstMiss), LastMiss: age(now, s.LastMiss),
+		LastProbe: age(now, s.LastProbe), FirstMiss: age(now, s.FirstMiss), LastMiss: age(now, s.LastMiss), LastSuccess: age(now, s.LastSuccess),
 		Latency: w.latency, Identity: w.identity, Warnings: w.warnings,
 		CertificateEndsIn: endsIn(now, w.certificateEnds),
 	}

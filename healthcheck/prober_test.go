@@ -505,8 +505,8 @@ func TestMissesOnBothSidesOfABlindTimeAreNoRun(t *testing.T) {
 		w.run(t, Config{Targets: ts}, first+22*time.Second)
 		last := w.reports[len(w.reports)-1]
 		c := last.Clusters[0]
-		if c.Vote != failover.Down || last.at-*c.FirstMiss != over {
-			t.Errorf("%s since %s, want down since %s", c.Vote, last.at-*c.FirstMiss, over)
+		if c.Vote != failover.Down || last.at-*c.FirstMiss != over || last.at-*c.LastSuccess != first+4*time.Second {
+			t.Errorf("%s since %s after an answer at %s, want down since %s", c.Vote, last.at-*c.FirstMiss, last.at-*c.LastSuccess, over)
 		}
 	})
 }

@@ -49,6 +49,9 @@ type ClusterReport struct {
 	FirstMiss *time.Duration `json:"first_miss_age_ns,omitempty"`
 	LastMiss  *time.Duration `json:"last_miss_age_ns,omitempty"`
 	UpFor     *time.Duration `json:"up_for_ns,omitempty"`
+	// LastSuccess tells that an outage ended, also where no report came
+	// through meanwhile.
+	LastSuccess *time.Duration `json:"last_success_age_ns,omitempty"`
 
 	Latency  time.Duration `json:"latency_ns,omitempty"` // of the newest success
 	Identity bool          `json:"identity,omitempty"`   // the newest success proved which cluster answered
@@ -62,7 +65,7 @@ type ClusterReport struct {
 
 // ages lists the places of all moments of the vote.
 func (c *ClusterReport) ages() []**time.Duration {
-	return []**time.Duration{&c.LastProbe, &c.FirstMiss, &c.LastMiss, &c.UpFor}
+	return []**time.Duration{&c.LastProbe, &c.FirstMiss, &c.LastMiss, &c.UpFor, &c.LastSuccess}
 }
 
 // Event turns the report into what the core takes, on the clock of the one
@@ -82,7 +85,7 @@ func (r InstanceReport) Event(received time.Time, want string) failover.Report {
 		e.Clusters[c.Cluster] = failover.Sighting{
 			Vote: c.Vote, Reason: c.Reason,
 			Misses: c.Misses, Fall: c.Fall, Hits: c.Hits, Rise: c.Rise, Failed: c.Failed, Window: c.Window,
-			Received: received, LastProbe: at(c.LastProbe), FirstMiss: at(c.FirstMiss), LastMiss: at(c.LastMiss), UpSince: at(c.UpFor),
+			Received: received, LastProbe: at(c.LastProbe), FirstMiss: at(c.FirstMiss), LastMiss: at(c.LastMiss), UpSince: at(c.UpFor), LastSuccess: at(c.LastSuccess),
 			Identity: c.Identity, Warnings: slices.Clone(c.Warnings), Latency: c.Latency,
 			CertificateEnds: ends(received, c.CertificateEndsIn),
 		}
@@ -264,6 +267,8 @@ func (c *ClusterReport) check() error {
 		return errors.New("a last miss needs a first miss and a probe")
 	case c.LastMiss != nil && (*c.LastMiss < *c.LastProbe || *c.FirstMiss < *c.LastMiss):
 		return errors.New("first miss, last miss and last probe are out of order")
+	case c.LastSuccess != nil && (c.LastProbe == nil || *c.LastSuccess < *c.LastProbe):
+		return errors.New("a last success needs a probe, and is not younger than the last one")
 	case c.Vote != failover.Unknown && c.LastProbe == nil:
 		return errors.New("a vote without a probe")
 	case c.Vote == failover.Down && c.FirstMiss == nil:

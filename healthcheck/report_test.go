@@ -22,11 +22,11 @@ func twoVotes() InstanceReport {
 				Cluster: "a", Vote: failover.Down, Reason: "connect 192.0.2.1:80: connection refused",
 				Misses: 3, Fall: 3, Rise: 5, Failed: 3, Window: 30,
 				LastProbe: ptr(100 * time.Millisecond), FirstMiss: ptr(400 * time.Millisecond), LastMiss: ptr(100 * time.Millisecond),
-				Latency: 3 * time.Millisecond, Identity: true,
+				LastSuccess: ptr(time.Second), Latency: 3 * time.Millisecond, Identity: true,
 			},
 			{
 				Cluster: "b", Vote: failover.Up, Reason: "answers in 2ms", Fall: 3, Hits: 99, Rise: 5, Window: 30,
-				LastProbe: ptr(200 * time.Millisecond), UpFor: ptr(time.Hour), Latency: 2 * time.Millisecond,
+				LastProbe: ptr(200 * time.Millisecond), LastSuccess: ptr(200 * time.Millisecond), UpFor: ptr(time.Hour), Latency: 2 * time.Millisecond,
 				Identity: true, Warnings: []string{"certificate ends in 5 days"},
 			},
 		},
@@ -77,7 +77,7 @@ func TestAgesBecomeMomentsOfTheReceiversClock(t *testing.T) {
 	if e.Vantage != "van-1" || e.Generation != "0123456789abcdef" || e.Want != "want" || e.Sick != "" {
 		t.Errorf("event is %+v", e)
 	}
-	if !a.Received.Equal(now) || !a.LastMiss.Equal(now.Add(-100*time.Millisecond)) || !a.FirstMiss.Equal(now.Add(-400*time.Millisecond)) || !a.UpSince.IsZero() {
+	if !a.Received.Equal(now) || !a.LastMiss.Equal(now.Add(-100*time.Millisecond)) || !a.FirstMiss.Equal(now.Add(-400*time.Millisecond)) || !a.UpSince.IsZero() || !a.LastSuccess.Equal(now.Add(-time.Second)) {
 		t.Errorf("a is %+v", a)
 	}
 	if !b.UpSince.Equal(now.Add(-time.Hour)) || !b.FirstMiss.IsZero() || !b.LastMiss.IsZero() || b.Warnings[0] != "certificate ends in 5 days" || !b.Identity {
@@ -107,7 +107,7 @@ func TestAReportThatWaitsGrowsOlder(t *testing.T) {
 	r := twoVotes()
 	r.made = time.Now()
 	older := r.Aged(r.made.Add(time.Second))
-	if *older.Clusters[0].FirstMiss != 1400*time.Millisecond || *older.Clusters[1].UpFor != time.Hour+time.Second || older.Clusters[1].LastMiss != nil {
+	if *older.Clusters[0].FirstMiss != 1400*time.Millisecond || *older.Clusters[1].UpFor != time.Hour+time.Second || *older.Clusters[0].LastSuccess != 2*time.Second || older.Clusters[1].LastMiss != nil {
 		t.Errorf("a second later: %+v", older.Clusters)
 	}
 	if *r.Clusters[0].FirstMiss != 400*time.Millisecond {
@@ -124,29 +124,30 @@ func TestAReportThatWaitsGrowsOlder(t *testing.T) {
 
 // impossible lists changes to a good message that no honest vantage makes.
 var impossible = map[string]func(m *message, r *InstanceReport, a *ClusterReport){
-	"another version":             func(m *message, _ *InstanceReport, _ *ClusterReport) { m.Version = 2 },
-	"no boot":                     func(m *message, _ *InstanceReport, _ *ClusterReport) { m.Boot = "" },
-	"a boot of another length":    func(m *message, _ *InstanceReport, _ *ClusterReport) { m.Boot = "0a0a" },
-	"no sequence":                 func(m *message, _ *InstanceReport, _ *ClusterReport) { m.Seq = 0 },
-	"a negative uptime":           func(m *message, _ *InstanceReport, _ *ClusterReport) { m.Uptime = -1 },
-	"no reports":                  func(m *message, _ *InstanceReport, _ *ClusterReport) { m.Reports = nil },
-	"a report of another vantage": func(_ *message, r *InstanceReport, _ *ClusterReport) { r.Vantage = "van-2" },
-	"no instance":                 func(_ *message, r *InstanceReport, _ *ClusterReport) { r.Instance = "" },
-	"an instance of two lines":    func(_ *message, r *InstanceReport, _ *ClusterReport) { r.Instance = "a\nb" },
-	"a negative age":              func(_ *message, _ *InstanceReport, a *ClusterReport) { a.LastProbe = ptr(-1) },
-	"an age of centuries":         func(_ *message, _ *InstanceReport, a *ClusterReport) { a.FirstMiss = ptr(maxAge + 1) },
-	"a certificate of centuries":  func(_ *message, _ *InstanceReport, a *ClusterReport) { a.CertificateEndsIn = ptr(maxAge + 1) },
-	"one that ended long ago":     func(_ *message, _ *InstanceReport, a *ClusterReport) { a.CertificateEndsIn = ptr(-maxAge - 1) },
-	"a negative counter":          func(_ *message, _ *InstanceReport, a *ClusterReport) { a.Misses = -1 },
-	"a miss newer than its probe": func(_ *message, _ *InstanceReport, a *ClusterReport) { a.LastMiss = ptr(0) },
-	"a first miss after the last": func(_ *message, _ *InstanceReport, a *ClusterReport) { a.FirstMiss = ptr(0) },
-	"a vote without a probe":      func(_ *message, _ *InstanceReport, a *ClusterReport) { a.LastProbe, a.LastMiss = nil, nil },
-	"a down vote without a miss":  func(_ *message, _ *InstanceReport, a *ClusterReport) { a.FirstMiss, a.LastMiss = nil, nil },
-	"down, but up for an hour":    func(_ *message, _ *InstanceReport, a *ClusterReport) { a.UpFor = ptr(time.Hour) },
-	"a negative latency":          func(_ *message, _ *InstanceReport, a *ClusterReport) { a.Latency = -1 },
-	"a flood of warnings":         func(_ *message, _ *InstanceReport, a *ClusterReport) { a.Warnings = make([]string, maxWarnings+1) },
-	"two votes for one cluster":   func(_ *message, r *InstanceReport, _ *ClusterReport) { r.Clusters[1].Cluster = "a" },
-	"two reports of one instance": func(m *message, r *InstanceReport, _ *ClusterReport) { m.Reports = append(m.Reports, *r) },
+	"another version":                func(m *message, _ *InstanceReport, _ *ClusterReport) { m.Version = 2 },
+	"no boot":                        func(m *message, _ *InstanceReport, _ *ClusterReport) { m.Boot = "" },
+	"a boot of another length":       func(m *message, _ *InstanceReport, _ *ClusterReport) { m.Boot = "0a0a" },
+	"no sequence":                    func(m *message, _ *InstanceReport, _ *ClusterReport) { m.Seq = 0 },
+	"a negative uptime":              func(m *message, _ *InstanceReport, _ *ClusterReport) { m.Uptime = -1 },
+	"no reports":                     func(m *message, _ *InstanceReport, _ *ClusterReport) { m.Reports = nil },
+	"a report of another vantage":    func(_ *message, r *InstanceReport, _ *ClusterReport) { r.Vantage = "van-2" },
+	"no instance":                    func(_ *message, r *InstanceReport, _ *ClusterReport) { r.Instance = "" },
+	"an instance of two lines":       func(_ *message, r *InstanceReport, _ *ClusterReport) { r.Instance = "a\nb" },
+	"a negative age":                 func(_ *message, _ *InstanceReport, a *ClusterReport) { a.LastProbe = ptr(-1) },
+	"an age of centuries":            func(_ *message, _ *InstanceReport, a *ClusterReport) { a.FirstMiss = ptr(maxAge + 1) },
+	"a certificate of centuries":     func(_ *message, _ *InstanceReport, a *ClusterReport) { a.CertificateEndsIn = ptr(maxAge + 1) },
+	"one that ended long ago":        func(_ *message, _ *InstanceReport, a *ClusterReport) { a.CertificateEndsIn = ptr(-maxAge - 1) },
+	"a negative counter":             func(_ *message, _ *InstanceReport, a *ClusterReport) { a.Misses = -1 },
+	"a miss newer than its probe":    func(_ *message, _ *InstanceReport, a *ClusterReport) { a.LastMiss = ptr(0) },
+	"a first miss after the last":    func(_ *message, _ *InstanceReport, a *ClusterReport) { a.FirstMiss = ptr(0) },
+	"a success newer than its probe": func(_ *message, _ *InstanceReport, a *ClusterReport) { a.LastSuccess = ptr(0) },
+	"a vote without a probe":         func(_ *message, _ *InstanceReport, a *ClusterReport) { a.LastProbe, a.LastMiss = nil, nil },
+	"a down vote without a miss":     func(_ *message, _ *InstanceReport, a *ClusterReport) { a.FirstMiss, a.LastMiss = nil, nil },
+	"down, but up for an hour":       func(_ *message, _ *InstanceReport, a *ClusterReport) { a.UpFor = ptr(time.Hour) },
+	"a negative latency":             func(_ *message, _ *InstanceReport, a *ClusterReport) { a.Latency = -1 },
+	"a flood of warnings":            func(_ *message, _ *InstanceReport, a *ClusterReport) { a.Warnings = make([]string, maxWarnings+1) },
+	"two votes for one cluster":      func(_ *message, r *InstanceReport, _ *ClusterReport) { r.Clusters[1].Cluster = "a" },
+	"two reports of one instance":    func(m *message, r *InstanceReport, _ *ClusterReport) { m.Reports = append(m.Reports, *r) },
 	"more clusters than there are": func(_ *message, r *InstanceReport, _ *ClusterReport) {
 		r.Clusters = make([]ClusterReport, maxClusters+1)
 	},

@@ -6,15 +6,33 @@ import (
 	"time"
 )
 
-// TestASilenceJoinsNoTwoBlips: a vantage that may not vote goes on counting, and
-// what it tells of an answer ends the outage, though its domain is silent.
+// TestASilenceJoinsNoTwoBlips: a vantage that may not vote, or whose reports are
+// lost, goes on counting; what it tells of an answer ends the outage, though its
+// domain was silent.
 func TestASilenceJoinsNoTwoBlips(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		then func(s *Sighting, now time.Time)
+		name     string
+		silent   func(w *world)
+		answered bool
+		moves    bool
 	}{
-		{"it tells of the answer", func(s *Sighting, _ time.Time) { s.Misses, s.Hits, s.LastMiss = 0, 1, time.Time{} }},
-		{"it tells of misses that began later", func(s *Sighting, now time.Time) { s.Misses, s.FirstMiss, s.LastMiss = 2, now, now }},
+		{"they abstain", func(w *world) {
+			for v := range w.said {
+				w.sick[v] = "late on our own schedule"
+				w.report(v)
+			}
+		}, true, false},
+		{"their reports are lost", func(w *world) {
+			for v := range w.said {
+				w.fault["mute "+string(v)] = "1"
+			}
+		}, true, false},
+		{"they were started again and know of no answer", func(w *world) {
+			for v := range w.said {
+				w.sick[v] = "late on our own schedule"
+				w.report(v)
+			}
+		}, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := testPolicy()
@@ -26,29 +44,28 @@ func TestASilenceJoinsNoTwoBlips(t *testing.T) {
 			w.after(time.Minute)
 			w.all("a", "down", "refused")
 			w.after(5 * time.Second)
-			for _, v := range p.Vantages {
-				r := w.reportOf(v.Name)
-				s := r.Clusters["a"]
-				c.then(&s, w.now)
-				r.Clusters["a"], r.Sick = s, "late on our own schedule"
-				w.feed(r)
-			}
-			w.now = w.now.Add(time.Second)
+			c.silent(w)
+			w.now = w.now.Add(2 * p.Round)
 			w.feed(Tick{})
-			for _, v := range p.Vantages {
-				s := w.said[v.Name]["a"]
+			clear(w.sick)
+			clear(w.fault)
+			for v := range w.said {
+				s := w.said[v]["a"]
 				s.FirstMiss, s.LastMiss = w.now, w.now
-				w.said[v.Name]["a"] = s
-				w.report(v.Name)
+				if c.answered {
+					s.LastSuccess = w.now.Add(-p.Round)
+				}
+				w.said[v]["a"] = s
+				w.report(v)
 			}
 			second := w.now
-			w.after(9 * time.Second)
-			if w.ledger.Active != "a" || w.ledger.Op != nil {
-				t.Fatalf("two blips of 5 s and 9 s passed for an outage of %s", p.RideOut)
+			w.after(p.RideOut - time.Second)
+			if moved := w.ledger.Active != "a"; moved != c.moves {
+				t.Fatalf("moved: %v, want %v, %s after the second run of misses began", moved, c.moves, w.now.Sub(second))
 			}
-			w.after(4 * time.Second)
+			w.after(5 * time.Second)
 			if w.ledger.Active != "b" {
-				t.Fatalf("it did not move %s after the second blip began", w.now.Sub(second))
+				t.Fatalf("it did not move %s after the second run of misses began", w.now.Sub(second))
 			}
 		})
 	}

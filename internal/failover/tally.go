@@ -28,9 +28,9 @@ type vantageVote struct {
 	has     bool // it said something of the cluster; the rest is of that
 	canary  bool // a fresh write with the service identity went well
 
-	sick                 bool // it abstains from everything
-	misses, hits, fall   int
+	misses, fall         int
 	first, last, upSince time.Time
+	answered             time.Time // its newest success
 	identity             bool
 	client               ClientResult
 	clientAt             time.Time
@@ -46,6 +46,7 @@ type domainVote struct {
 	first    time.Time // sending of the first miss of the vantage that completes its majority
 	last     time.Time // a majority of its vantages missed at or after this
 	upSince  time.Time
+	answered time.Time // the newest success of its vantages, whether they may vote or not
 	identity bool
 	canary   bool
 	lost     time.Time // since when it has said down, through short silences
@@ -62,12 +63,12 @@ func (s *State) effective(p *Policy, v VantagePolicy, c ClusterName, now time.Ti
 	}
 	seen, has := r.Clusters[c]
 	if has {
-		out.has, out.misses, out.hits, out.fall, out.identity = true, seen.Misses, seen.Hits, seen.Fall, seen.Identity
+		out.has, out.misses, out.fall, out.identity = true, seen.Misses, seen.Fall, seen.Identity
+		out.answered = seen.LastSuccess
 		out.first, out.last, out.upSince = seen.FirstMiss, seen.LastMiss, seen.UpSince
 		out.client, out.clientAt = seen.Client, seen.ClientAt
 		out.canary = seen.Canary == CanaryOK && now.Sub(seen.CanaryAt) <= p.Stale()
 	}
-	out.sick = r.Sick != ""
 	switch age := now.Sub(r.at); {
 	case !s.tiltAt.IsZero() && !r.at.After(s.tiltAt):
 		out.reason = "dropped: the clock jumped or the loop stalled"
@@ -99,6 +100,9 @@ func domainOf(d DomainName, votes []vantageVote) domainVote {
 		v := &votes[i]
 		if v.domain != d {
 			continue
+		}
+		if v.answered.After(out.answered) {
+			out.answered = v.answered
 		}
 		switch v.vote {
 		case Up:
@@ -192,7 +196,7 @@ func (s *State) count(p *Policy, c ClusterName, now time.Time) tally {
 		dv := domainOf(d, t.votes)
 		switch dv.vote {
 		case Down:
-			dv.lost = s.clocks[clockKey{c, d}].since(p, dv.first, now)
+			dv.lost = s.clocks[clockKey{c, d}].since(p, &dv, now)
 			dv.down = dv.lost
 			p.maintained(&dv.down, c, now)
 			downs = append(downs, dv.down)
@@ -254,12 +258,12 @@ func (s *State) refreshClocks(p *Policy, now time.Time) {
 			k := s.clocks[key]
 			switch d.vote {
 			case Down:
-				since := k.since(p, d.first, now)
+				since := k.since(p, &d, now)
 				s.clocks[key] = clock{downSince: since, first: d.first, lastDown: now, bridged: since.Before(d.first)}
 			case Up:
 				delete(s.clocks, key)
 			default:
-				if k.lastDown.IsZero() || now.Sub(k.lastDown) > p.Stale() || answeredSince(t.votes, d.domain, k, p) {
+				if k.lastDown.IsZero() || now.Sub(k.lastDown) > p.Stale() {
 					delete(s.clocks, key)
 					continue
 				}
@@ -285,25 +289,17 @@ type kept struct {
 // since is when the domain turned down, given the first miss that its vantages
 // count now. Reports give ages, so the same miss moves by the jitter of their
 // way: a bridged silence is recognised within half a round.
-func (k clock) since(p *Policy, first, now time.Time) time.Time {
-	sameRun := k.bridged && first.Sub(k.first).Abs() <= p.Round/2
-	acrossGap := k.gap && now.Sub(k.lastDown) <= p.Stale()
-	if (sameRun || acrossGap) && k.downSince.Before(first) {
+//
+// No silence joins two outages: a vantage that went on looking tells of the
+// answers between them, though it could not vote or its reports were lost; one
+// that was started again has seen none.
+func (k clock) since(p *Policy, d *domainVote, now time.Time) time.Time {
+	sameRun := k.bridged && d.first.Sub(k.first).Abs() <= p.Round/2
+	acrossGap := k.gap && now.Sub(k.lastDown) <= p.Stale() && !d.answered.After(k.first)
+	if (sameRun || acrossGap) && k.downSince.Before(d.first) {
 		return k.downSince
 	}
-	return first
-}
-
-// answeredSince says that a vantage of a domain that has fallen silent tells of
-// an answer, though it may not vote: the outage that the clock k counts has
-// ended, and the silence must not join the next one to it. A vantage that
-// abstains goes on counting; one that was started again and has met only
-// misses knows of no answer.
-func answeredSince(votes []vantageVote, d DomainName, k clock, p *Policy) bool {
-	return slices.ContainsFunc(votes, func(v vantageVote) bool {
-		return v.domain == d && v.has && v.vote == Unknown &&
-			(v.hits > 0 && v.misses == 0 || v.sick && v.misses > 0 && v.first.Sub(k.first) > p.Round/2)
-	})
+	return d.first
 }
 
 // lostBoth says that a domain lost both clusters within one blip: probably

@@ -83,6 +83,8 @@ type Sighting struct {
 	LastMiss  time.Time // when the newest miss was sent; zero when the newest probe was a success
 	UpSince   time.Time // since when the vote has been up; zero unless Up
 
+	LastSuccess time.Time // when the newest success that was counted was sent; zero: none
+
 	Identity bool          // the last success proved which cluster answered
 	Warnings []string      // slow, certificate near expiry, throttled: never down
 	Client   ClientResult  // last write with the client identity, and when it was sent
@@ -125,6 +127,7 @@ type Count struct {
 	lastMiss     time.Time
 	lastProbe    time.Time
 	upSince      time.Time
+	lastSuccess  time.Time
 }
 
 // Add counts one probe that was sent at the given time and returns the new
@@ -159,13 +162,13 @@ func (c Count) Lapse(sent time.Time, gap time.Duration) Count {
 		c.misses, c.firstMiss, c.lastMiss = 0, time.Time{}, time.Time{}
 		return c
 	}
-	return Count{}
+	return Count{lastSuccess: c.lastSuccess}
 }
 
 func (c Count) add(ok bool, sent time.Time, p CountPolicy) Count {
 	c.lastProbe = sent
 	if ok {
-		c.misses, c.hits = 0, c.hits+1
+		c.misses, c.hits, c.lastSuccess = 0, c.hits+1, sent
 		c.lastMiss = time.Time{}
 	} else {
 		// A success between two runs of misses ends a blip, so the clock of
@@ -230,5 +233,6 @@ func (c Count) Sighting(p CountPolicy) Sighting {
 		Hits: c.hits, Rise: max(p.Rise, 1),
 		Failed: c.failed(p), Window: p.Window,
 		LastProbe: c.lastProbe, FirstMiss: c.firstMiss, LastMiss: c.lastMiss, UpSince: c.upSince,
+		LastSuccess: c.lastSuccess,
 	}
 }
