@@ -86,6 +86,8 @@ type Controller struct {
 	running running
 	crew    *crew
 
+	inspection inspection
+
 	logs    *outbox[logNote]
 	pages   *outbox[pageNote]
 	history *outbox[historyNote]
@@ -111,13 +113,14 @@ func New(cfg Config) (*Controller, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	c := &Controller{
-		cfg:     cfg,
-		crew:    newCrew(cfg.Now),
-		watch:   &watch{now: cfg.Now, wall: cfg.Wall},
-		logs:    newOutbox[logNote](1024),
-		pages:   newOutbox[pageNote](256),
-		history: newOutbox[historyNote](256),
-		stopped: make(chan struct{}),
+		cfg:        cfg,
+		crew:       newCrew(cfg.Now),
+		inspection: newInspection(),
+		watch:      &watch{now: cfg.Now, wall: cfg.Wall},
+		logs:       newOutbox[logNote](1024),
+		pages:      newOutbox[pageNote](256),
+		history:    newOutbox[historyNote](256),
+		stopped:    make(chan struct{}),
 	}
 	c.watch.reset()
 	c.lead.Store(&cfg.Lead)

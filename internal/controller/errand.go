@@ -158,21 +158,6 @@ func (o *owner) writeErrand(a failover.WriteName) errand {
 	}
 }
 
-func (o *owner) verifyErrand(a failover.Verify) errand {
-	return simple(errand{
-		name: errandVerify, limit: o.c.cfg.Limits.Verify,
-		call: func(ctx context.Context) answer {
-			return answer{event: failover.Verified{Names: o.c.outside.Load().verifier.Verify(ctx, a.Names)}}
-		},
-	}, func(err string) failover.Event {
-		got := make(map[failover.RecordName]failover.NameAgreement)
-		for _, n := range a.Names {
-			got[n.Name] = failover.NameAgreement{Wanted: n.Value, Dissent: []string{err}, AskedAt: o.c.now()}
-		}
-		return failover.Verified{Names: got}
-	})
-}
-
 func (o *owner) gateErrand(a failover.SetGate) errand {
 	done := func(err string) failover.Event {
 		return failover.GateDone{Cluster: a.Cluster, Want: a.Want, Err: err}
