@@ -5,13 +5,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"pointsman/internal/failover"
 )
 
 // line is the way to one controller.
@@ -27,8 +24,7 @@ type line struct {
 	challenge string // that the controller asked for in its newest answer
 
 	mu      sync.Mutex
-	pending map[failover.InstanceName]InstanceReport
-	order   []failover.InstanceName
+	backlog backlog
 	stats   LineStats
 	news    news
 }
@@ -52,7 +48,7 @@ type LineStats struct {
 func newLine(controller string, c SenderConfig) *line {
 	l := &line{
 		url:  strings.TrimSuffix(controller, "/") + ReportPath,
-		wake: make(chan struct{}, 1), pending: map[failover.InstanceName]InstanceReport{},
+		wake: make(chan struct{}, 1), backlog: newBacklog(),
 		news:  news{rush: make(chan struct{}, 1)},
 		stats: LineStats{Controller: controller}, last: look(time.Now()),
 	}
@@ -77,10 +73,7 @@ func newClient(c SenderConfig) *http.Client {
 
 func (l *line) put(r InstanceReport) {
 	l.mu.Lock()
-	if _, waits := l.pending[r.Instance]; !waits {
-		l.order = append(l.order, r.Instance)
-	}
-	l.pending[r.Instance] = r
+	l.backlog.put(r)
 	l.mu.Unlock()
 	l.knock()
 }
@@ -107,30 +100,17 @@ func sameRoots(a, b *x509.CertPool) bool {
 	return a == b || a != nil && b != nil && a.Equal(b)
 }
 
-// take removes the longest waiting reports, at most a message full.
-func (l *line) take() []InstanceReport {
+func (l *line) take() []parcel {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := min(len(l.order), maxBatch)
-	batch := make([]InstanceReport, n)
-	for i, name := range l.order[:n] {
-		batch[i] = l.pending[name]
-		delete(l.pending, name)
-	}
-	l.order = slices.Delete(l.order, 0, n)
-	return batch
+	return l.backlog.take()
 }
 
 // putBack returns what could not be sent, unless a newer report waits.
-func (l *line) putBack(batch []InstanceReport) {
+func (l *line) putBack(batch []parcel) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, r := range batch {
-		if _, newer := l.pending[r.Instance]; !newer {
-			l.pending[r.Instance] = r
-			l.order = append(l.order, r.Instance)
-		}
-	}
+	l.backlog.putBack(batch)
 }
 
 func (l *line) account(err error) {

@@ -262,7 +262,7 @@ func slept(before, after clocks) time.Duration {
 
 // post sends a batch, once more at once when the controller asks for another
 // challenge: at first contact, and after either side was started again.
-func (s *Sender) post(ctx context.Context, l *line, batch []InstanceReport) error {
+func (s *Sender) post(ctx context.Context, l *line, batch []parcel) error {
 	now := time.Now()
 	asleep := slept(l.last, look(now)) > 0
 	l.last = look(now)
@@ -280,12 +280,12 @@ func (s *Sender) post(ctx context.Context, l *line, batch []InstanceReport) erro
 
 // try sends one message. Whether an unanswered one arrived does not matter:
 // the next bears a higher number and says it all again.
-func (s *Sender) try(ctx context.Context, l *line, batch []InstanceReport) error {
+func (s *Sender) try(ctx context.Context, l *line, batch []parcel) error {
 	now, way := time.Now(), l.way.Load()
 	m := message{Version: wireVersion, Vantage: s.vantage, Challenge: l.challenge, Reports: make([]InstanceReport, len(batch))}
 	s.life.stamp(&m, now)
-	for i, r := range batch {
-		m.Reports[i] = r.Aged(now)
+	for i, p := range batch {
+		m.Reports[i] = p.report.Aged(now)
 	}
 	body, err := m.encode()
 	if err != nil {
@@ -320,7 +320,7 @@ func (s *Sender) Stats() []LineStats {
 	for i, l := range lines {
 		l.mu.Lock()
 		out[i] = l.stats
-		out[i].Waiting = len(l.order)
+		out[i].Waiting = len(l.backlog.places)
 		l.mu.Unlock()
 	}
 	return out

@@ -3,7 +3,6 @@ package healthcheck
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -60,16 +59,14 @@ type news struct {
 	gaveUp time.Time               // when that was done last
 }
 
-// hurry puts an instance before all others that wait. A POST under way gets a
+// hurry puts an instance before all others that wait without news. A POST under way gets a
 // moment to end; then its connection is taken for dead and the news goes out
 // on another one, with what was in that POST. Whether it arrived all the same
 // does not matter.
 func (l *line) hurry(i failover.InstanceName) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if at := slices.Index(l.order, i); at > 0 {
-		l.order = slices.Insert(slices.Delete(l.order, at, at+1), 0, i)
-	}
+	l.backlog.hurry(i)
 	n := &l.news
 	select {
 	case n.rush <- struct{}{}:

@@ -212,16 +212,16 @@ func TestASuspendStartsANewBoot(t *testing.T) {
 	l := (*s.lines.Load())[0]
 	defer l.way.Load().client.CloseIdleConnections()
 	boot := s.life.boot
-	if err := s.post(t.Context(), l, []InstanceReport{made(1)}); err != nil {
+	if err := s.post(t.Context(), l, []parcel{{report: made(1)}}); err != nil {
 		t.Fatal(err)
 	}
 	// An hour passed by the wall clock, nothing by the other one.
 	l.last.wall = l.last.wall.Add(-time.Hour)
 	s.life.last.wall = s.life.last.wall.Add(-time.Hour)
-	if err := s.post(t.Context(), l, []InstanceReport{made(9)}); err != nil {
+	if err := s.post(t.Context(), l, []parcel{{report: made(9)}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.post(t.Context(), l, []InstanceReport{made(2)}); err != nil {
+	if err := s.post(t.Context(), l, []parcel{{report: made(2)}}); err != nil {
 		t.Fatal(err)
 	}
 	if s.life.boot == boot {
