@@ -214,6 +214,7 @@ type witness struct {
 	answers, missing int
 	values           []string    // "target TTL", each time that it changed
 	at               []time.Time // when each was first seen
+	last             []time.Time // when the last question was sent that had this answer
 	bad              map[string]int
 }
 
@@ -254,7 +255,8 @@ func (w *witness) end() {
 
 func (w *witness) look(conn *dns.Conn, name string) {
 	m := new(dns.Msg).SetQuestion(name, dns.TypeCNAME)
-	_ = conn.SetDeadline(time.Now().Add(w.patience))
+	asked := time.Now()
+	_ = conn.SetDeadline(asked.Add(w.patience))
 	err := conn.WriteMsg(m)
 	var r *dns.Msg
 	for err == nil && (r == nil || r.Id != m.Id) {
@@ -275,7 +277,9 @@ func (w *witness) look(conn *dns.Conn, name string) {
 		v := fmt.Sprintf("%s %d", strings.ToLower(cname.Target), cname.Hdr.Ttl)
 		if len(w.values) == 0 || w.values[len(w.values)-1] != v {
 			w.values, w.at = append(w.values, v), append(w.at, time.Now())
+			w.last = append(w.last, asked)
 		}
+		w.last[len(w.last)-1] = asked
 	}
 }
 

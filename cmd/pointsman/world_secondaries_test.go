@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -156,6 +157,17 @@ func (s *secondary) kill() {
 	<-s.ended
 }
 
+// hang makes it stand still as a machine does that swaps; wake lets it go on.
+func (s *secondary) hang(t *testing.T) { s.signal(t, syscall.SIGSTOP) }
+func (s *secondary) wake(t *testing.T) { s.signal(t, syscall.SIGCONT) }
+
+func (s *secondary) signal(t *testing.T, sig syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(-s.cmd.Process.Pid, sig); err != nil {
+		t.Fatalf("%s: %v", s.kind, err)
+	}
+}
+
 // soa asks a server for the serial of the zone; ok says that it has the zone.
 func soa(addr string) (serial uint32, ok bool) {
 	c := dns.Client{Timeout: 500 * time.Millisecond}
@@ -187,12 +199,17 @@ func shows(addr string) string {
 // eventually polls until ok, within the patience of a story.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+	within(t, patience, what, ok)
+}
+
+func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
 		if ok() {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%s did not come within %s", what, patience)
+			t.Fatalf("%s did not come within %s", what, limit)
 		}
 	}
 }
@@ -344,4 +361,41 @@ func (w *secondaryWorld) follow(t *testing.T, target string, above uint32, serve
 	}
 	t.Logf("serial %d, %s: seen after %v", serial, target, took)
 	return serial
+}
+
+// host adds an address to the zone, by the config.
+func (w *secondaryWorld) host(t *testing.T, name, addr string) {
+	t.Helper()
+	w.edit(t, "ns1.lab.test.: [127.0.0.1]", "ns1.lab.test.: [127.0.0.1]\n        "+name+".lab.test.: ["+addr+"]")
+}
+
+// resolves waits until every server knows the address of a host.
+func (w *secondaryWorld) resolves(t *testing.T, host, addr string, servers ...*secondary) {
+	t.Helper()
+	for _, s := range servers {
+		eventually(t, host+" at "+s.kind, func() bool {
+			return tool(t, "", "kdig", "@"+strings.Replace(s.addr, ":", "#", 1), "+short", "+norecurse", host, "A") == addr
+		})
+	}
+}
+
+func transfersOf(kind string) string { return `pointsman_dns_transfers_total{kind="` + kind + `"}` }
+
+// counted reads a metric of the program; one that is not there is 0.
+func (w *secondaryWorld) counted(t *testing.T, series string) int {
+	t.Helper()
+	_, body, err := fetch("http://" + w.replace.Replace("$LISTEN") + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(body, "\n"+series+" ")
+	if !ok {
+		return 0
+	}
+	number, _, _ := strings.Cut(rest, "\n")
+	n, err := strconv.ParseFloat(number, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", series, err)
+	}
+	return int(n)
 }
