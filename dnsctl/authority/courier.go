@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"sync"
 	"time"
-
-	"github.com/miekg/dns"
 )
 
 // pace is how a courier goes about it.
@@ -14,13 +12,14 @@ type pace struct {
 	answer   time.Duration // how long a secondary may take to answer, over each transport
 	gap      time.Duration // least time between two NOTIFY; what changes meanwhile goes in one
 	first    time.Duration // wait after the first failure; it doubles
+	patience time.Duration // least time between two NOTIFY to one that failed, whatever changes
 	longest  time.Duration // the longest wait after a failure
 	lookSoon time.Duration // wait before the first look at what a secondary serves; it doubles
 	lookLate time.Duration // between two looks while it serves something old
 }
 
 var usualPace = pace{
-	answer: 2 * time.Second, gap: 200 * time.Millisecond, first: time.Second, longest: time.Minute,
+	answer: 2 * time.Second, gap: 200 * time.Millisecond, first: time.Second, patience: 5 * time.Second, longest: time.Minute,
 	lookSoon: 50 * time.Millisecond, lookLate: 10 * time.Second,
 }
 
@@ -41,6 +40,8 @@ type courier struct {
 
 	mu    sync.Mutex
 	conf  Secondary
+	key   *tsigKey // nil without one
+	anew  bool     // conf or key is another than run knows
 	state SecondaryStats
 	since time.Time // when our serial became one that the secondary does not serve; zero while it serves ours
 }
@@ -51,10 +52,14 @@ func (c *courier) run(ctx context.Context) {
 	var told, asked uint32 // our serials at the last NOTIFY and the last look
 	wait, look := c.pace.first, c.pace.lookSoon
 	var nextTell, nextLook time.Time
-	again := false // nextTell is for one that acknowledged, and did not fetch
+	again := false  // nextTell is for one that acknowledged, and did not fetch
+	failed := false // the last NOTIFY got no acknowledgement
 	for {
 		sn, err := c.ours()
 		now := time.Now()
+		if c.renewed() { // what failed may have failed for what was changed
+			told, asked, failed = 0, 0, false
+		}
 		switch {
 		case err != nil:
 			c.note(func(st *SecondaryStats) { st.Serial, st.OwnErr = 0, err.Error() })
@@ -63,6 +68,11 @@ func (c *courier) run(ctx context.Context) {
 				return
 			}
 			continue
+		case sn.serial != told && failed:
+			// A change is no reason to believe that it would answer now.
+			if soon := later(now, lastTold.Add(c.pace.patience)); nextTell.IsZero() || soon.Before(nextTell) {
+				nextTell, again = soon, false
+			}
 		case sn.serial != told:
 			wait, nextTell, again = c.pace.first, later(now, lastTold.Add(c.pace.gap)), false
 		}
@@ -79,10 +89,13 @@ func (c *courier) run(ctx context.Context) {
 		case !nextTell.IsZero() && !now.Before(nextTell):
 			lastTold = now
 			if c.tell(ctx, sn) {
+				if failed {
+					wait, failed = c.pace.first, false
+				}
 				nextTell = time.Time{}
 				nextLook = time.Now().Add(c.pace.lookSoon)
 			} else {
-				nextTell = time.Now().Add(wait)
+				nextTell, failed = time.Now().Add(wait), true
 				wait = min(2*wait, c.pace.longest)
 			}
 		case !now.Before(nextLook):
@@ -158,6 +171,15 @@ func (c *courier) refresh(sn *snapshot) time.Duration {
 	return max(time.Duration(sn.soa.Refresh)*time.Second, c.pace.lookSoon)
 }
 
+// renewed says, once, that the configuration of the secondary is another.
+func (c *courier) renewed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := c.anew
+	c.anew = false
+	return was
+}
+
 func (c *courier) tells() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -186,14 +208,7 @@ func (c *courier) note(f func(*SecondaryStats)) {
 func (c *courier) caller() *caller {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	k := &caller{zone: c.zone, to: c.to, now: c.s.clock, from: c.s.callFrom(c.to.Addr())}
-	if c.conf.Key != "" {
-		k.key = c.s.view.Load().keys[dns.CanonicalName(string(c.conf.Key))]
-		if k.key == nil {
-			k.key = &tsigKey{name: string(c.conf.Key)}
-		}
-	}
-	return k
+	return &caller{zone: c.zone, to: c.to, now: c.s.clock, from: c.s.callFrom(c.to.Addr()), key: c.key}
 }
 
 // tell sends NOTIFY and says whether it was acknowledged.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/miekg/dns"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -34,9 +35,7 @@ func (cs *couriers) set(s *Server, v *view) {
 					k.pace = *v.cfg.pace
 				}
 			}
-			k.mu.Lock()
-			k.conf = sec
-			k.mu.Unlock()
+			k.take(sec, v.keys)
 			if next[e] == nil {
 				byZone[e.zone] = append(byZone[e.zone], k)
 			}
@@ -48,6 +47,26 @@ func (cs *couriers) set(s *Server, v *view) {
 	}
 	cs.all, cs.byZone = next, byZone
 	cs.poke(cs.changes())
+}
+
+// take takes over what the configuration says of the secondary.
+func (c *courier) take(conf Secondary, keys keyring) {
+	var key *tsigKey
+	if conf.Key != "" {
+		if key = keys[dns.CanonicalName(string(conf.Key))]; key == nil {
+			key = &tsigKey{name: string(conf.Key)}
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conf == conf && c.key == key {
+		return
+	}
+	c.conf, c.key, c.anew = conf, key, true
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
 }
 
 // changes is made on first use; callers hold mu.
