@@ -52,7 +52,7 @@ func (p *process) renew(ctx context.Context, a attempt) outcome {
 	if p.asItRuns(now.cfg) {
 		return outcome{result: api.ReloadUnchanged, hash: now.cfg.Hash}
 	}
-	cfg, err := config.Load(now.cfg.File)
+	cfg, err := config.LoadAfter(now.cfg)
 	if err != nil {
 		return outcome{result: api.ReloadRefused, err: configError(err), names: pathsOf(config.Names(now.cfg.File))}
 	}

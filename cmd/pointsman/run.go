@@ -40,12 +40,14 @@ decided and nothing is done. No credential that could write is read.`,
 			if err != nil {
 				return err
 			}
+			file := cfg.File
 			p, err := newProcess(cmd.Context(), processConfig{Config: cfg, Shadow: shadow, Log: log, Fail: fail, Hup: hup, Version: buildVersion()})
+			cfg = nil // a reload puts another in its place
 			if err != nil {
-				return startError(err, cfg.File)
+				return startError(err, file)
 			}
 			if err := p.Run(cmd.Context()); err != nil {
-				return startError(err, cfg.File)
+				return startError(err, file)
 			}
 			return nil
 		},

@@ -40,7 +40,7 @@ func (l *lookout) unchanged() bool { return l.now.Same(l.now.File) }
 // nothing, so it refuses less than a controller does: what it probes no more,
 // the controllers soon call unknown.
 func (l *lookout) renew(_ context.Context, _ attempt) outcome {
-	f, err := config.LoadVantage(l.now.File)
+	f, err := config.LoadVantageAfter(l.now)
 	if err != nil {
 		return outcome{result: api.ReloadRefused, err: configError(err), names: pathsOf(config.Names(l.now.File))}
 	}

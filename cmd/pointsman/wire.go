@@ -112,6 +112,7 @@ func newProcess(ctx context.Context, pc processConfig) (_ *process, err error) {
 	p.reloads = newReloader(cfg.File, p, pc.Hup, p.log)
 	p.reloads.tell = p.news.tell
 	m.watch(p)
+	p.pc.Config = nil // a reload lets go of it
 	if err := p.degrade("api", p.openAPI(f, m)); err != nil {
 		return nil, err
 	}

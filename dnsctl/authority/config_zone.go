@@ -124,9 +124,13 @@ func (z *Zone) validateNames(path string, apex key, owners map[key]string, f *fa
 			owners[mark] = "the mark of a managed name"
 		}
 	}
+	managed := make(map[failover.RecordName]bool, len(z.Names))
+	for _, name := range z.Names {
+		managed[name] = true
+	}
 	for _, name := range slices.Sorted(maps.Keys(z.Targets)) {
 		at := path + ".targets." + string(name)
-		if !slices.Contains(z.Names, name) {
+		if !managed[name] {
 			f.add(at, "is not a managed name of this zone")
 		}
 		for i, t := range z.Targets[name] {

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"reflect"
 
+	"github.com/goccy/go-yaml/ast"
+
 	"pointsman/dnsctl"
 	"pointsman/dnsctl/authority"
 	"pointsman/healthcheck"
@@ -34,7 +36,8 @@ type Config struct {
 	Rights           Faults // those of the Warnings that say who else may change the file
 	Contents                // what it was made of
 
-	doc *fileDoc
+	doc   *fileDoc
+	items *items // nil: it could not be cut
 }
 
 // Controller is the process itself and where it can be spoken to.
@@ -83,10 +86,19 @@ type Instance struct {
 	Policy   failover.Policy
 	Targets  []healthcheck.Target // one for each cluster, in the order of Policy.Clusters
 	Settings []Setting            // what it runs with and where that came from
+
+	generation string // empty: not worked out yet
+	warnings   Faults // its part of Config.Warnings
+	bound      bool   // to this machine or to another file
 }
 
 // Generation is the hash that a vote on this instance must bear.
-func (i Instance) Generation() string { return healthcheck.Generation(i.Targets) }
+func (i Instance) Generation() string {
+	if i.generation == "" {
+		return healthcheck.Generation(i.Targets)
+	}
+	return i.generation
+}
 
 // targets lists the targets of all instances.
 func (cfg *Config) targets() []healthcheck.Target {
@@ -113,18 +125,26 @@ type VantageFile struct {
 	WatchTargets int // that may have a held-open connection beside their probes
 	Contents
 
-	doc *vantageFileDoc
+	doc   *vantageFileDoc
+	items *items // nil: it could not be cut
 }
 
 // Load reads and checks pointsman.yaml. It opens the file and the CA files
 // that checks name, and nothing else: secrets are read by [ReadSecretFile].
 // A file with mistakes gives [Faults].
-func Load(path string) (*Config, error) {
+func Load(path string) (*Config, error) { return loadFile(path, nil) }
+
+// LoadAfter is Load for the file of old, and gives the same. What stands in it
+// as old had it is taken over: of ten thousand instances one of which has
+// changed, one is parsed. Nothing of either config may be changed after that.
+func LoadAfter(old *Config) (*Config, error) { return loadFile(old.File, old) }
+
+func loadFile(path string, old *Config) (*Config, error) {
 	data, loose, err := readConfig(path)
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := compileFile(path, data, readFile)
+	cfg, err := compileFile(path, data, readFile, old)
 	if err == nil {
 		if err := guardCommands(loose, cfg.targets()); err != nil {
 			return nil, err
@@ -137,15 +157,20 @@ func Load(path string) (*Config, error) {
 // Parse checks the text of a pointsman.yaml and opens no file: a CA that a
 // check takes from a file stays unread. The name stands before every mistake
 // and its folder is where relative paths start.
-func Parse(name string, data []byte) (*Config, error) { return compileFile(name, data, nil) }
+func Parse(name string, data []byte) (*Config, error) { return compileFile(name, data, nil, nil) }
 
 // LoadVantage reads and checks vantage.yaml, as Load does for pointsman.yaml.
-func LoadVantage(path string) (*VantageFile, error) {
+func LoadVantage(path string) (*VantageFile, error) { return loadVantage(path, nil) }
+
+// LoadVantageAfter is LoadVantage for the file of old, as LoadAfter does it.
+func LoadVantageAfter(old *VantageFile) (*VantageFile, error) { return loadVantage(old.File, old) }
+
+func loadVantage(path string, old *VantageFile) (*VantageFile, error) {
 	data, loose, err := readConfig(path)
 	if err != nil {
 		return nil, err
 	}
-	v, err := compileVantageFile(path, data, readFile)
+	v, err := compileVantageFile(path, data, readFile, old)
 	if err == nil {
 		if err := guardCommands(loose, v.Targets); err != nil {
 			return nil, err
@@ -157,7 +182,7 @@ func LoadVantage(path string) (*VantageFile, error) {
 
 // ParseVantage checks the text of a vantage.yaml and opens no file.
 func ParseVantage(name string, data []byte) (*VantageFile, error) {
-	return compileVantageFile(name, data, nil)
+	return compileVantageFile(name, data, nil, nil)
 }
 
 // readFile reads at most one byte more than a config may have, so that a
@@ -211,6 +236,14 @@ type owner struct {
 	at       pos
 }
 
+// cut finds the items of a text that may be parsed.
+func (c *compiler) cut(data []byte) (*items, bool) {
+	if !c.src.check(c.notes, data) {
+		return nil, false
+	}
+	return cutItems(c.src.lines)
+}
+
 func newCompiler(name string, data []byte, read func(string) ([]byte, error)) *compiler {
 	return &compiler{
 		notes: &notes{src: newSource(name, data)}, dir: filepath.Dir(name), made: contentsOf(data), read: read,
@@ -222,10 +255,14 @@ func newCompiler(name string, data []byte, read func(string) ([]byte, error)) *c
 // got so far.
 func (c *compiler) decode(data []byte, doc any, wanted fileKind) bool {
 	d := &decoder{c.notes}
-	root := d.parse(data)
+	return c.decodeNode(d.parse(data), doc, wanted)
+}
+
+func (c *compiler) decodeNode(root ast.Node, doc any, wanted fileKind) bool {
 	if root == nil || c.otherKind(root, wanted) {
 		return false
 	}
+	d := &decoder{c.notes}
 	d.value(root, place(root), reflect.ValueOf(doc).Elem())
 	return true
 }
@@ -247,22 +284,48 @@ func (c *compiler) version(v val[int]) {
 	}
 }
 
-func compileFile(name string, data []byte, read func(string) ([]byte, error)) (*Config, error) {
-	c, doc := newCompiler(name, data, read), &fileDoc{}
-	if !c.decode(data, doc, controllerKind) {
-		return nil, c.err()
+// compileFile makes a config. What stands in it as in old, which may be nil, is
+// taken over.
+func compileFile(name string, data []byte, read func(string) ([]byte, error), old *Config) (*Config, error) {
+	var was before[instanceDoc]
+	if old != nil && old.items != nil && old.File == name {
+		was = before[instanceDoc]{old.items, old.doc.Instances}
 	}
-	cfg := &Config{File: name, Contents: c.made, doc: doc}
-	c.version(doc.Version)
-	cfg.Controller = c.controller(&doc.Controller)
+	c, doc := newCompiler(name, data, read), &fileDoc{}
+	it, ok := c.cut(data)
+	var known []int
+	if ok {
+		known, ok = decodeItems(c, doc, func(d *fileDoc) *[]instanceDoc { return &d.Instances }, func(i *instanceDoc) pos { return i.pos }, it, was, controllerKind)
+	}
+	if !ok {
+		c, doc, it = newCompiler(name, data, read), &fileDoc{}, nil
+		if !c.decode(data, doc, controllerKind) {
+			return nil, c.err()
+		}
+	}
+	if it == nil || was.items == nil || it.frame != was.items.frame {
+		known = nil // what they mean may be other
+	}
+	cfg := &Config{File: name, Contents: c.made, doc: doc, items: it}
+	switch err := c.compile(cfg, old, known); {
+	case err != nil && known != nil:
+		return compileFile(name, data, read, nil)
+	case err != nil:
+		return nil, err
+	}
+	return cfg, nil
+}
+
+// compile makes a config of its doc. known says which of its instances old has
+// too; nil: none.
+func (c *compiler) compile(cfg, old *Config, known []int) error {
+	c.version(cfg.doc.Version)
+	cfg.Controller = c.controller(&cfg.doc.Controller)
 	c.vantages(cfg)
 	c.authority(cfg)
 	c.providers(cfg)
-	c.instances(cfg)
+	c.instances(cfg, old, known)
 	c.finish(cfg)
-	if err := c.err(); err != nil {
-		return nil, err
-	}
 	cfg.Warnings = sorted(c.warnings)
-	return cfg, nil
+	return c.err()
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 )
 
 // decoder fills the structs of schema.go from the tree and notes every
@@ -23,8 +24,15 @@ type nodeDecoder interface {
 }
 
 // parse returns the root mapping of the one document, or nil with a fault.
-func (d *decoder) parse(data []byte) (root ast.Node) {
-	tokens, ok := d.src.check(d.notes, data)
+func (d *decoder) parse(data []byte) ast.Node {
+	if !d.src.check(d.notes, data) {
+		return nil
+	}
+	return d.tree(d.src.tokenize(d.notes, strings.Join(d.src.lines, "\n"), nil))
+}
+
+// tree is parse for a text that was taken apart already; ok: it may be parsed.
+func (d *decoder) tree(tokens token.Tokens, ok bool) (root ast.Node) {
 	if !ok {
 		return nil
 	}
@@ -198,34 +206,53 @@ func (d *decoder) entries(n ast.Node, at pos, f func(key string, at pos, value a
 
 // field is one key that a struct knows.
 type field struct {
-	value    reflect.Value
+	index    []int // for reflect.Value.FieldByIndex
 	required bool
 	or       string // the key that may stand in its place
 }
 
-// fields lists the keys of a struct, those of embedded structs included.
-func fields(v reflect.Value) (map[string]field, []string) {
-	byKey := map[string]field{}
-	var order []string
-	for i := range v.NumField() {
-		tag, ok := v.Type().Field(i).Tag.Lookup("yaml")
+// knownKeys are the keys of a struct, those of embedded structs included.
+type knownKeys struct {
+	byKey map[string]field
+	order []string
+}
+
+// fields remembers them: a file has the same structs ten thousand times.
+func (n *notes) fields(t reflect.Type) *knownKeys {
+	k, ok := n.known[t]
+	if !ok {
+		if n.known == nil {
+			n.known = map[reflect.Type]*knownKeys{}
+		}
+		k = fields(t)
+		n.known[t] = k
+	}
+	return k
+}
+
+func fields(t reflect.Type) *knownKeys {
+	k := &knownKeys{byKey: map[string]field{}}
+	for i := range t.NumField() {
+		tag, ok := t.Field(i).Tag.Lookup("yaml")
 		if !ok {
 			continue
 		}
 		name, opts, _ := strings.Cut(tag, ",")
 		if opts == "inline" {
-			inner, names := fields(v.Field(i))
-			for _, k := range names {
-				byKey[k] = inner[k]
+			inner := fields(t.Field(i).Type)
+			for _, key := range inner.order {
+				f := inner.byKey[key]
+				f.index = append([]int{i}, f.index...)
+				k.byKey[key] = f
 			}
-			order = append(order, names...)
+			k.order = append(k.order, inner.order...)
 			continue
 		}
 		or, _ := strings.CutPrefix(opts, "or=")
-		byKey[name] = field{v.Field(i), opts != "", or}
-		order = append(order, name)
+		k.byKey[name] = field{[]int{i}, opts != "", or}
+		k.order = append(k.order, name)
 	}
-	return byKey, order
+	return k
 }
 
 // placed is a struct that remembers where it began.
@@ -237,12 +264,12 @@ func (d *decoder) structure(n ast.Node, at pos, v reflect.Value) {
 	if p, ok := v.Addr().Interface().(placed); ok {
 		p.setPos(at)
 	}
-	known, order := fields(v)
+	known := d.fields(v.Type())
 	given := map[string]bool{} // keys that are there, or were meant
 	isMap := d.entries(n, at, func(key string, keyAt pos, value ast.Node, valueAt pos) {
-		f, ok := known[key]
+		f, ok := known.byKey[key]
 		if !ok {
-			meant, hint := unknown(key, order)
+			meant, hint := unknown(key, known.order)
 			given[meant] = true
 			d.fault(keyAt, hint, "unknown key %q", key)
 			return
@@ -252,13 +279,13 @@ func (d *decoder) structure(n ast.Node, at pos, v reflect.Value) {
 			d.fault(keyAt, "give a value, or remove the key to take the default", "key %q has no value", key)
 			return
 		}
-		d.value(value, valueAt, f.value)
+		d.value(value, valueAt, v.FieldByIndex(f.index))
 	})
 	if !isMap {
 		return
 	}
-	for _, key := range order {
-		if f := known[key]; f.required && !given[key] && !given[f.or] {
+	for _, key := range known.order {
+		if f := known.byKey[key]; f.required && !given[key] && !given[f.or] {
 			d.fault(at, cmp.Or(missingHints[key], "write "+key+": and its value"), "key %q is missing", key)
 		}
 	}

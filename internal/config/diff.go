@@ -48,16 +48,31 @@ func (c Change) String() string {
 // Items of a list that have names are compared by name, not by place; one that
 // came or went is a single change. Of a secret it says only that it changed.
 func Diff(old, new *Config) []Change {
-	return diff(old.doc, new.doc, filepath.Dir(old.File), filepath.Dir(new.File), &old.Contents, &new.Contents)
+	d := newDiffer(old.File, new.File, &old.Contents, &new.Contents)
+	if old.items != nil && new.items != nil && d.oldDir == d.newDir {
+		d.same = func(i, j int) bool {
+			return old.items.hashes[i] == new.items.hashes[j] && !new.Instances[j].bound
+		}
+	}
+	return d.diff(old.doc, new.doc)
 }
 
 // DiffVantage is Diff for two vantage.yaml.
 func DiffVantage(old, new *VantageFile) []Change {
-	return diff(old.doc, new.doc, filepath.Dir(old.File), filepath.Dir(new.File), &old.Contents, &new.Contents)
+	d := newDiffer(old.File, new.File, &old.Contents, &new.Contents)
+	if old.items != nil && new.items != nil && d.oldDir == d.newDir {
+		d.same = func(i, j int) bool {
+			return old.items.hashes[i] == new.items.hashes[j] && !new.doc.Instances[j].bound()
+		}
+	}
+	return d.diff(old.doc, new.doc)
 }
 
-func diff(old, new any, oldDir, newDir string, was, is *Contents) []Change {
-	d := &differ{shapes: shapes{}, oldDir: oldDir, newDir: newDir, was: was, is: is}
+func newDiffer(old, new string, was, is *Contents) *differ {
+	return &differ{shapes: shapes{}, oldDir: filepath.Dir(old), newDir: filepath.Dir(new), was: was, is: is}
+}
+
+func (d *differ) diff(old, new any) []Change {
 	d.compare(reflect.ValueOf(old).Elem(), reflect.ValueOf(new).Elem())
 	return d.out
 }
@@ -89,6 +104,7 @@ type differ struct {
 	instance       failover.InstanceName
 	oldDir, newDir string
 	was, is        *Contents
+	same           func(old, new int) bool // of instances, by place: they have the same text; may be nil
 	out            []Change
 }
 
@@ -325,7 +341,9 @@ func (d *differ) namedLists(a, b reflect.Value) {
 		name := d.shapes.nameOf(a.Index(i))
 		done := mine(name)
 		if j, ok := new[matching(name)]; ok {
-			d.sameName(name, a.Index(i), b.Index(j))
+			if !instances || d.same == nil || !d.same(i, j) {
+				d.sameName(name, a.Index(i), b.Index(j))
+			}
 		} else {
 			d.only(name, wasRemoved)
 		}

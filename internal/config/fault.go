@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -98,6 +99,7 @@ type notes struct {
 	faults   Faults
 	warnings Faults
 	doubled  []string // keys that were written twice
+	known    map[reflect.Type]*knownKeys
 }
 
 // fault notes a mistake. The hint may be empty.

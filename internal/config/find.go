@@ -60,9 +60,8 @@ func findIn(v reflect.Value, path string, at pos) pos {
 		if i := strings.IndexAny(path, ".["); i >= 0 {
 			name = path[:i]
 		}
-		known, _ := fields(v)
-		if f, ok := known[name]; ok {
-			return findIn(f.value, path[len(name):], at)
+		if f, ok := fields(v.Type()).byKey[name]; ok {
+			return findIn(v.FieldByIndex(f.index), path[len(name):], at)
 		}
 	}
 	return at

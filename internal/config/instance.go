@@ -6,15 +6,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"pointsman/healthcheck"
 	"pointsman/internal/failover"
 )
 
 const maxAge = 366 * 24 * time.Hour
 
-func (c *compiler) instances(cfg *Config) {
+// instances makes them all. known says which of them old has too, under the
+// same circumstances; nil: none.
+func (c *compiler) instances(cfg *Config, old *Config, known []int) {
 	doc := cfg.doc
 	if doc.Instances != nil && len(doc.Instances) == 0 {
 		c.fault(doc.pos, missingHints["instances"], "instances is empty")
@@ -29,15 +33,63 @@ func (c *compiler) instances(cfg *Config) {
 			}
 		}
 	}
+	cfg.Instances = make([]Instance, 0, len(doc.Instances))
 	for i := range doc.Instances {
 		d := &doc.Instances[i]
 		if d.Name.set {
-			c.word("an instance", d.Name.v, d.Name.at)
 			c.twice(names, "instance", d.Name)
 		}
-		cfg.Instances = append(cfg.Instances, c.instance(cfg, d))
+		if known != nil && known[i] >= 0 {
+			was, line := &old.Instances[known[i]], old.doc.Instances[known[i]].line
+			if inst, ok := c.again(cfg, d, was, d.line-line); ok {
+				cfg.Instances = append(cfg.Instances, inst)
+				continue
+			}
+		}
+		if d.Name.set {
+			c.word("an instance", d.Name.v, d.Name.at)
+		}
+		warned := len(c.warnings)
+		inst := c.instance(cfg, d)
+		inst.warnings = append(inst.warnings, c.warnings[warned:]...)
+		cfg.Instances = append(cfg.Instances, inst)
 	}
 	c.domains(cfg)
+}
+
+// again takes an instance over from the config before, where it stood lines
+// further up: with the same text under the same circumstances it comes to the
+// same. What it says of its names to the zones and providers is said anew.
+func (c *compiler) again(cfg *Config, doc *instanceDoc, was *Instance, lines int) (Instance, bool) {
+	if was.bound || len(doc.Names) != len(was.Policy.Names) {
+		return Instance{}, false
+	}
+	for _, n := range was.Policy.Names {
+		for _, t := range n.Targets {
+			if _, managed := c.names[failover.RecordName(t)]; managed {
+				return Instance{}, false // it may be so only now
+			}
+		}
+	}
+	for i := range doc.Names {
+		np := was.Policy.Names[i]
+		c.nameZone(cfg, &doc.Names[i], &np)
+	}
+	again := *was
+	again.warnings = nil
+	for _, w := range was.warnings {
+		w.Line += lines
+		again.warnings = append(again.warnings, w)
+	}
+	c.warnings = append(c.warnings, again.warnings...)
+	return again, true
+}
+
+// bound says that what a check comes to depends on more than the file.
+func (d *checksDoc) bound() bool {
+	return slices.ContainsFunc(d.all(), func(k *checkDoc) bool {
+		return k.CAFile.set || k.Type.v == string(healthcheck.ICMP) || k.Type.v == string(healthcheck.Exec)
+	})
 }
 
 // claim notes a name that is managed twice.
@@ -101,6 +153,7 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 		}
 	}
 	p.Generation = Instance{Targets: inst.Targets}.Generation()
+	inst.generation, inst.bound = healthcheck.Generation(inst.Targets), doc.bound()
 	p.Expected = fingerprint(p)
 	inst.Policy = p
 	inst.Settings = settings(doc, given, p, inst.Targets)

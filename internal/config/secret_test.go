@@ -129,7 +129,8 @@ func TestMaskLeavesWhatIsNoSecret(t *testing.T) {
 		"  token_file: ../run/token", "key: {name: ctl., secret_file: tsig.key}", "    key:", "  key_file: van-2.key",
 		"listen: 127.0.0.1:8053 # no key here", "secret_file: /run/credentials/pointsman/tsig", "controllers: [http://127.0.0.1:8053]",
 	} {
-		if s := newSource("x", []byte(line+"\n      name: x\n")); s.masked[0] != line {
+		s := newSource("x", []byte(line+"\n      name: x\n"))
+		if s.mask(); s.masked[0] != line {
 			t.Errorf("%q became %q", line, s.masked[0])
 		}
 	}

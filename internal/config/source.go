@@ -26,7 +26,7 @@ const (
 type source struct {
 	name   string
 	lines  []string // without line ends
-	masked []string // the same, secrets masked
+	masked []string // the same, secrets masked; nil until something is to be shown
 	hidden []string // what was masked
 }
 
@@ -36,7 +36,6 @@ func newSource(name string, data []byte) *source {
 		return s // refused by its size, nothing of it is shown
 	}
 	s.lines = strings.Split(strings.ReplaceAll(string(data), "\r\n", "\n"), "\n")
-	s.mask()
 	return s
 }
 
@@ -47,6 +46,7 @@ const maxExcerpt = 120
 // cursor of a terminal; of a long line the part around a column. It returns
 // the column within the excerpt too.
 func (s *source) excerpt(at pos) (string, int) {
+	s.mask()
 	if at.line < 1 || at.line > len(s.masked) {
 		return "", 0
 	}
@@ -69,6 +69,7 @@ func (s *source) excerpt(at pos) (string, int) {
 
 // hide takes every masked value out of a message.
 func (s *source) hide(message string) string {
+	s.mask()
 	for _, h := range s.hidden {
 		message = strings.ReplaceAll(message, h, "***")
 	}
@@ -82,6 +83,9 @@ var secretKey = regexp.MustCompile(`(?i)(?:^|[\s{,"'-])([\w.-]*(?:secret|passw|t
 // mask hides what stands behind a key that names a secret, to the end of the
 // line and on the deeper lines below it: too much rather than too little.
 func (s *source) mask() {
+	if s.masked != nil {
+		return
+	}
 	s.masked = make([]string, len(s.lines))
 	depth := -1 // indentation of the secret key whose value may go on below
 	for i, line := range s.lines {
@@ -172,24 +176,27 @@ func (s *source) stars(v string) string {
 
 // check notes everything for which the text must not reach the parser, and
 // says whether it may.
-func (s *source) check(n *notes, data []byte) (token.Tokens, bool) {
+func (s *source) check(n *notes, data []byte) bool {
 	switch {
 	case len(data) > maxFile:
 		n.fault(pos{1, 1}, "split it, or look whether it is a config at all", "the file is larger than %d MiB", maxFile>>20)
-		return nil, false
+		return false
 	case !utf8.Valid(data):
 		n.fault(s.firstInvalid(), "save the file as UTF-8", "the text is not UTF-8")
-		return nil, false
+		return false
 	}
 	for i, line := range s.lines {
 		if len(line) > maxLine {
 			n.fault(pos{i + 1, 1}, "break it", "the line is longer than %d KiB", maxLine>>10)
-			return nil, false
+			return false
+		}
+		if printable(line) {
+			continue
 		}
 		for j, r := range []rune(line) {
 			if r != '\t' && unicode.IsControl(r) {
 				n.fault(pos{i + 1, j + 1}, "remove it", "the control character %U does not belong here", r)
-				return nil, false
+				return false
 			}
 		}
 	}
@@ -199,9 +206,32 @@ func (s *source) check(n *notes, data []byte) (token.Tokens, bool) {
 	}
 	if signs > maxSigns {
 		n.fault(pos{1, 1}, "split it, or look whether it is a config at all", "the file holds more than %d values", maxSigns)
-		return nil, false
+		return false
 	}
-	tokens := joinAddresses(lexer.Tokenize(strings.Join(s.lines, "\n")))
+	return true
+}
+
+// printable says that a line holds nothing but printable ASCII.
+func printable(line string) bool {
+	for i := range len(line) {
+		if line[i] < ' ' || line[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// tokenize takes a text that was checked apart. False: the parser must not see
+// it, and why was noted. Where it is some lines of the file, lines says which.
+func (s *source) tokenize(n *notes, text string, lines []int) (token.Tokens, bool) {
+	tokens := joinAddresses(lexer.Tokenize(text))
+	if lines != nil {
+		for _, t := range tokens {
+			at := *t.Position
+			at.Line = lines[min(max(at.Line, 1), len(lines))-1]
+			t.Position = &at
+		}
+	}
 	return tokens, checkTokens(n, tokens)
 }
 

@@ -8,10 +8,21 @@ import (
 	"pointsman/internal/failover"
 )
 
-func compileVantageFile(name string, data []byte, read func(string) ([]byte, error)) (*VantageFile, error) {
+func compileVantageFile(name string, data []byte, read func(string) ([]byte, error), old *VantageFile) (*VantageFile, error) {
+	var was before[vantageInstanceDoc]
+	if old != nil && old.items != nil && old.File == name {
+		was = before[vantageInstanceDoc]{old.items, old.doc.Instances}
+	}
 	c, doc := newCompiler(name, data, read), &vantageFileDoc{}
-	if !c.decode(data, doc, vantageKind) {
-		return nil, c.err()
+	it, ok := c.cut(data)
+	if ok {
+		_, ok = decodeItems(c, doc, func(d *vantageFileDoc) *[]vantageInstanceDoc { return &d.Instances }, func(i *vantageInstanceDoc) pos { return i.pos }, it, was, vantageKind)
+	}
+	if !ok {
+		c, doc, it = newCompiler(name, data, read), &vantageFileDoc{}, nil
+		if !c.decode(data, doc, vantageKind) {
+			return nil, c.err()
+		}
 	}
 	c.version(doc.Version)
 	if doc.Name.set {
@@ -20,7 +31,7 @@ func compileVantageFile(name string, data []byte, read func(string) ([]byte, err
 	c.secretPath("key_file", doc.KeyFile)
 	allow := c.allowed(doc.Allow)
 	v := &VantageFile{
-		File: name, Contents: c.made, doc: doc, Name: failover.VantageName(doc.Name.v), KeyFile: c.path(doc.KeyFile.v), Controls: c.controls(doc.Controls, allow), Allow: allow,
+		File: name, Contents: c.made, doc: doc, items: it, Name: failover.VantageName(doc.Name.v), KeyFile: c.path(doc.KeyFile.v), Controls: c.controls(doc.Controls, allow), Allow: allow,
 		WatchTargets: c.watchTargets(doc.WatchTargets, healthcheck.DefaultWatchTargets),
 	}
 	c.eyes = []eye{{v.Name, allow}}

@@ -55,7 +55,7 @@ func VantageYAML(cfg *Config, name string) ([]byte, error) {
 	}
 	// What cannot be read back as it was meant would make votes that do not
 	// count, and nobody would see why.
-	back, err := compileVantageFile("vantage.yaml", body, nil)
+	back, err := compileVantageFile("vantage.yaml", body, nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("write vantage.yaml: what was written is refused: %w", err)
 	}
