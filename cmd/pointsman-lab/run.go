@@ -57,6 +57,9 @@ func (a *app) live(ctx context.Context, l *lab.Lab) error {
 	a.banner(l.World)
 	in := l.World.Instances[0]
 	client := lab.Client{Server: l.World.Asked(), Name: in.Names[0], Sites: l.World.Clusters, Timeout: time.Second}
+	if l.World.Resolver.IsValid() {
+		client.Patience = lab.ResolverPatience
+	}
 	line := &liveLine{out: a.out, terminal: isTerminal(a.out) && !a.verbose}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {

@@ -283,6 +283,10 @@ func (w *witness) look(conn *dns.Conn, name string) {
 	}
 }
 
+// apart is the longest that can lie between two changes: the earlier one came
+// after the last question that was answered as before.
+func (w *witness) apart(earlier, later int) time.Duration { return w.at[later].Sub(w.last[earlier-1]) }
+
 // saw ends the witness and checks that the name showed exactly these values,
 // in this order, and never nothing.
 func (w *witness) saw(t *testing.T, want ...string) {

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,8 +28,15 @@ type Client struct {
 	Server  netip.AddrPort // the authority
 	Name    string         // fully qualified
 	Sites   []ClusterSite  // where each target serves; the address must agree with what DNS says
-	Timeout time.Duration  // of a whole call
+	Timeout time.Duration  // of a whole call, or of what follows the look-up where that has a patience of its own
+	// Patience is for a look-up: a resolver may ask a dead server before it asks
+	// another, and resolv.conf(5) lets clients wait for 5 s. 0: it counts as a
+	// part of the call.
+	Patience time.Duration
 }
+
+// ResolverPatience is how long clients of a resolver wait (resolv.conf(5)).
+const ResolverPatience = 5 * time.Second
 
 // Call is what became of one call.
 type Call struct {
@@ -54,15 +62,15 @@ func (c Call) Outcome() string {
 // Once makes one call.
 func (c Client) Once(ctx context.Context) Call {
 	call := Call{At: time.Now()}
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
 	call.Err = c.fill(ctx, &call)
 	call.Took = time.Since(call.At)
 	return call
 }
 
 func (c Client) fill(ctx context.Context, call *Call) error {
-	target, addr, err := c.Resolve(ctx)
+	look, cancel := context.WithTimeout(ctx, cmp.Or(c.Patience, c.Timeout))
+	defer cancel()
+	target, addr, err := c.Resolve(look)
 	call.Target = target
 	if err != nil {
 		return err
@@ -81,6 +89,12 @@ func (c Client) fill(ctx context.Context, call *Call) error {
 	}
 	defer tr.CloseIdleConnections()
 	host := fmt.Sprintf("%s:%d", strings.TrimSuffix(c.Name, "."), site.Addr.Port())
+	if c.Patience == 0 {
+		ctx = look // what is left of it
+	} else {
+		ctx, cancel = context.WithTimeout(ctx, c.Timeout)
+		defer cancel()
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+"/", nil)
 	if err != nil {
 		return err
@@ -103,7 +117,7 @@ func (c Client) Resolve(ctx context.Context) (target string, addr netip.Addr, er
 	for range 2 {
 		m := new(dns.Msg)
 		m.SetQuestion(name, dns.TypeA)
-		r, _, err := new(dns.Client).ExchangeContext(ctx, m, c.Server.String())
+		r, _, err := (&dns.Client{Timeout: cmp.Or(c.Patience, c.Timeout)}).ExchangeContext(ctx, m, c.Server.String())
 		if err != nil {
 			return target, addr, fmt.Errorf("the authority %w", plain(err))
 		}

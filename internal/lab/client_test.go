@@ -81,3 +81,19 @@ func TestWatchCallsUntilItIsEnded(t *testing.T) {
 		t.Errorf("%d calls, want 5", calls)
 	}
 }
+
+func TestALookUpMayHaveAPatienceOfItsOwn(t *testing.T) {
+	w := newWorld(t, Orders)
+	slow := authority(t, func(q *dns.Msg) *dns.Msg {
+		time.Sleep(300 * time.Millisecond)
+		return answersWith("a.lab.test.")(q)
+	})
+	c := Client{Server: slow, Name: testName, Sites: w.Clusters, Timeout: 100 * time.Millisecond}
+	if got := c.Once(t.Context()); got.Err == nil || got.Target != "" {
+		t.Errorf("without: %q, %v", got.Target, got.Err)
+	}
+	c.Patience = ResolverPatience
+	if got := c.Once(t.Context()); got.Target != "a.lab.test." { // nobody serves there, but it was found
+		t.Errorf("with: %q, %v", got.Target, got.Err)
+	}
+}
