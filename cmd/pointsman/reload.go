@@ -176,6 +176,7 @@ func (p *process) swap(ctx context.Context, now, next *fitting) error {
 			_ = p.degrade("api", err)
 		}
 	}
+	p.settle(next)
 	return nil
 }
 

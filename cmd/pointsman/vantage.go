@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -74,6 +75,7 @@ func runVantage(ctx context.Context, f *config.VantageFile, hup <-chan os.Signal
 		}
 	}
 	log.Info("vantage starts", "vantage", f.Name, "targets", len(f.Targets), "controllers", len(f.Controllers))
+	debug.FreeOSMemory() // reading the file took several times what is needed now
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return sender.Run(ctx) })
 	g.Go(func() error { return prober.Run(ctx) })

@@ -116,6 +116,7 @@ func newProcess(ctx context.Context, pc processConfig) (_ *process, err error) {
 	if err := p.degrade("api", p.openAPI(f, m)); err != nil {
 		return nil, err
 	}
+	p.settle(f)
 	return p, nil
 }
 
