@@ -9,7 +9,8 @@
 //
 // A command ([ExecCheck]) is the exception: it makes its own connections. It
 // runs with our rights, so it comes from the config alone, in a clean
-// environment and a process group that is killed as a whole.
+// environment, under a launcher that sets its limits and leaves nothing of it
+// behind: see launcherName. Its init runs before that of the program.
 //
 // Several checks of a target make one probe, by the rule [All] or [Any]. They
 // run at the same time, each over its own connection, within one deadline.

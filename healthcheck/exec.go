@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -56,8 +54,7 @@ const (
 	maxFiles = 256
 	maxData  = 1 << 30
 
-	// holdOn is how long the output may stay open after the command has ended
-	// and its group was killed.
+	// holdOn is how long the output may stay open after everything was killed.
 	holdOn = 50 * time.Millisecond
 )
 
@@ -79,7 +76,10 @@ type ended struct {
 	code   int            // of its exit, -1 when a signal ended it
 	signal syscall.Signal // that ended it, ours included
 	output *firstBytes
-	stray  int // processes that left the group and held on to the output; they were killed
+	stray  int // processes that had left the group; they were killed
+	left   int // that could not be
+
+	startedAfter time.Duration // of the launcher's start; 0: it never did
 }
 
 func execProbe(t Target) Probe {
@@ -111,7 +111,13 @@ func (x *command) probe(ctx context.Context) error {
 	if how.stray > 0 {
 		tr.warn("the command left %d processes behind that had gone out of its group; they were killed", how.stray)
 	}
+	if how.left > 0 {
+		tr.warn("the command left %d processes behind that could not be killed", how.left)
+	}
 	if err := how.judge(ctx, limit); err != nil {
+		if isTimeout(err) && how.startedAfter > limit/4 {
+			return Own(fmt.Errorf("%w (its start took %s)", err, how.startedAfter.Round(time.Millisecond)))
+		}
 		return err
 	}
 	tr.Phase = PhaseDone
@@ -134,30 +140,6 @@ func (e ended) judge(ctx context.Context, limit time.Duration) error {
 	default:
 		return fmt.Errorf("exec: exit %d%s", e.code, e.output.said())
 	}
-}
-
-// CommandFile refuses a file that somebody else than root or the user of this
-// process could change, as secret files are refused: what stands in it runs
-// with our rights.
-func CommandFile(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		if pe, ok := errors.AsType[*fs.PathError](err); ok {
-			err = pe.Err
-		}
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	mode := info.Mode()
-	switch {
-	case !mode.IsRegular() || mode.Perm()&0o111 == 0:
-		return fmt.Errorf("%s: is no program", path)
-	case mode.Perm()&0o022 != 0:
-		return fmt.Errorf("%s: %w (mode %04o; try: chmod go-w %s)", path, ErrCommandFile, mode.Perm(), path)
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 && int64(st.Uid) != int64(os.Geteuid()) {
-		return fmt.Errorf("%s: %w (it belongs to uid %d)", path, ErrCommandFile, st.Uid)
-	}
-	return nil
 }
 
 // firstBytes keeps the beginning of what is written and refuses to take more

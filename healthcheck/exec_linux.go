@@ -1,181 +1,114 @@
 package healthcheck
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// markName is a variable of the environment whose value is drawn anew for each
-// run. Whatever a command starts inherits it, so strays can be told from all
-// other processes.
-const markName = "POINTSMAN_PROBE"
-
-// run starts the command as the leader of a group of its own and returns after
-// it has ended and the whole group is dead. The error is that of a start.
+// run starts the command through a launcher, and returns after both and
+// whatever the command has started are gone. The error is that of a start.
 //
-// What is caught: children in the group, also those that ignore SIGTERM or
-// outlive the command (SIGKILL to the group); children that left the group and
-// hold on to the output, or were there when the time was over (found by the
-// mark); the command itself when this process dies (PR_SET_PDEATHSIG). Not
-// caught: a process that left the group and let go of the output before the
-// command ended in time, one that threw its environment away, and what the
-// command does in the moment before its limits are set.
+// What is caught: every process that comes of the command, also one that
+// ignores SIGTERM, left the group, let go of the output, cleared its
+// environment or outlives the command, at its end, when the time is over and
+// when this process dies (the launcher sees the end of a pipe; the command
+// itself has PR_SET_PDEATHSIG besides). Not caught: what kills the launcher
+// first, what has rights that we have not, and what another program was asked
+// to start.
 func (x *command) run(ctx context.Context) (ended, error) {
-	// PR_SET_PDEATHSIG is about the thread that started the child (prctl(2)):
-	// it must not end before the child.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	mark := markName + "=" + rand.Text()
 	how := ended{output: &firstBytes{}}
-	cmd := &exec.Cmd{
-		Path: x.args[0], Args: x.args, Dir: "/", Env: append(x.env[:len(x.env):len(x.env)], mark),
-		Stdout: how.output, Stderr: how.output, // the same: one pipe, and one goroutine that reads it
-		WaitDelay:   holdOn,
-		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
-	}
-	g := &group{}
-	how.output.full = g.kill
 	if err := ctx.Err(); err != nil {
 		return how, fmt.Errorf("not started: %w", err)
 	}
+	leash, err := newPipe()
+	if err != nil {
+		return how, err
+	}
+	defer leash.close()
+	told, err := newPipe()
+	if err != nil {
+		return how, err
+	}
+	defer told.close()
+	how.output.full = leash.letGo
+	cpu := uint64(x.limit.Seconds()) + 2 // whole seconds; the timeout comes first unless many processes work
+	cmd := &exec.Cmd{
+		Path: "/proc/self/exe", Args: append([]string{launcherName, strconv.FormatUint(cpu, 10)}, x.args...), Dir: "/", Env: x.env,
+		Stdout: how.output, Stderr: how.output, // the same: one pipe, and one goroutine that reads it
+		ExtraFiles: []*os.File{leash.r, told.w}, // fdLeash, fdTold
+		WaitDelay:  holdOn,
+		// A group of its own, so that nothing that is meant for ours ends it.
+		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
+	}
 	if err := cmd.Start(); err != nil {
-		if pe, ok := errors.AsType[*os.PathError](err); ok {
-			err = pe.Err
-		}
-		return how, fmt.Errorf("start %s: %w", x.args[0], err)
+		return how, fmt.Errorf("start the launcher: %w", err)
 	}
-	g.lead(cmd.Process.Pid)
-	killed := make(chan struct{})
+	begun := time.Now()
+	leash.r.Close()
+	told.w.Close()
+	// The launcher has its own bound, cleanUpFor. One that was stopped is killed.
+	late := time.AfterFunc(time.Hour, func() { _ = cmd.Process.Kill() })
+	late.Stop()
+	defer late.Stop()
 	stop := context.AfterFunc(ctx, func() {
-		defer close(killed)
-		g.kill()
+		leash.letGo()
+		late.Reset(2 * cleanUpFor)
 	})
-	limited := x.setLimits(cmd.Process.Pid)
-	if limited != nil {
-		g.kill()
+	defer stop()
+	end, err := heed(told.r, func() { how.startedAfter = time.Since(begun) })
+	_ = cmd.Process.Kill() // its last word was said, or there will be none
+	werr := cmd.Wait()
+	switch {
+	case err == nil && end.Error != "" && end.Errno != 0:
+		return how, fmt.Errorf("start %s: %w", x.args[0], end.Errno)
+	case err == nil && end.Error != "":
+		return how, errors.New(end.Error)
+	case err != nil:
+		return how, fmt.Errorf("the launcher of %s ended without a word: %w", x.args[0], errors.Join(err, werr))
 	}
-	// The leader is waited for without taking its status, so that its number,
-	// which is that of the group, cannot be somebody else's when we kill.
-	awaitExit(cmd.Process.Pid)
-	g.end()
-	if !stop() {
-		<-killed
-	}
-	ending := time.Now()
-	if err := cmd.Wait(); errors.Is(err, exec.ErrWaitDelay) || time.Since(ending) >= holdOn || ctx.Err() != nil {
-		how.stray = killMarked(mark)
-	}
-	if limited != nil {
-		return how, fmt.Errorf("set limits of %s: %w", x.args[0], limited)
-	}
-	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
-	how.code = status.ExitStatus()
-	if status.Signaled() {
-		how.signal = status.Signal()
-	}
+	how.code, how.signal, how.stray, how.left = end.Code, syscall.Signal(end.Signal), end.Stray, end.Left
 	return how, nil
 }
 
-// group is the process group of a command.
-type group struct {
-	mu     sync.Mutex
-	leader int  // 0 before it has started and after it may be reaped
-	early  bool // it was to be killed before we knew its number
-}
-
-func (g *group) lead(pid int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.leader = pid
-	if g.early {
-		syscall.Kill(-pid, syscall.SIGKILL)
+// heed reads what the launcher says, to its last word.
+func heed(r *os.File, started func()) (last launched, err error) {
+	for d := json.NewDecoder(r); ; {
+		var l launched
+		if err := d.Decode(&l); err != nil {
+			return last, err
+		}
+		if !l.Started {
+			return l, nil
+		}
+		started()
 	}
 }
 
-func (g *group) kill() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.leader == 0 {
-		g.early = true
-		return
-	}
-	syscall.Kill(-g.leader, syscall.SIGKILL)
+// pipe is a pipe whose writing end may be let go of from anywhere.
+type pipe struct {
+	r, w *os.File
+	once sync.Once
 }
 
-// end kills for the last time: afterwards the number may be somebody else's.
-func (g *group) end() {
-	g.kill()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.leader = 0
+func newPipe() (*pipe, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make a pipe: %w", err)
+	}
+	return &pipe{r: r, w: w}, nil
 }
 
-// setLimits bounds what the command may use. What has ended already needs no
-// limits.
-func (x *command) setLimits(pid int) error {
-	cpu := uint64(x.limit.Seconds()) + 2 // whole seconds; the timeout comes first unless many processes work
-	for _, l := range []struct {
-		what int
-		most uint64
-	}{{unix.RLIMIT_CORE, 0}, {unix.RLIMIT_NOFILE, maxFiles}, {unix.RLIMIT_DATA, maxData}, {unix.RLIMIT_CPU, cpu}} {
-		if err := unix.Prlimit(pid, l.what, &unix.Rlimit{Cur: l.most, Max: l.most}, nil); err != nil && !errors.Is(err, unix.ESRCH) {
-			return err
-		}
-	}
-	return nil
-}
+func (p *pipe) letGo() { p.once.Do(func() { p.w.Close() }) }
 
-func awaitExit(pid int) {
-	for {
-		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if !errors.Is(err, unix.EINTR) {
-			return
-		}
-	}
-}
-
-// killMarked kills every process that bears the mark and returns how many.
-func killMarked(mark string) int {
-	n := 0
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		// The handle first: a number that is used again is then not mistaken
-		// for the process whose environment is read.
-		p, err := os.FindProcess(pid)
-		if err != nil {
-			continue
-		}
-		env, err := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
-		if err == nil && marked(env, mark) && p.Kill() == nil {
-			n++
-		}
-		p.Release()
-	}
-	return n
-}
-
-func marked(env []byte, mark string) bool {
-	for v := range bytes.SplitSeq(env, []byte{0}) {
-		if string(v) == mark {
-			return true
-		}
-	}
-	return false
+func (p *pipe) close() {
+	p.letGo()
+	p.r.Close()
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -73,15 +75,12 @@ func TestExecGetsACleanEnvironmentAndNothingElse(t *testing.T) {
 	var got []string
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSpace(line)
-		if name, _, _ := strings.Cut(line, "="); name == markName {
-			line = name + "=…"
-		}
 		got = append(got, line)
 	}
 	want := []string{
 		"HOME=/", "LANG=C", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"POINTSMAN_ADDRESS=192.0.2.1:5432", "POINTSMAN_CLUSTER=a", "POINTSMAN_IDENTITY=blue", "POINTSMAN_INSTANCE=orders", "POINTSMAN_NAME=orders.lab.test",
-		"POINTSMAN_PROBE=…", "PWD=/", "/",
+		"PWD=/", "/",
 		"0", "0", "3 a b $HOME;*",
 		"0", "256", strconv.Itoa(maxData >> 10), "7", // the timeout of 5 s and 2
 	}
@@ -134,11 +133,16 @@ func TestExecIsKilledWithAllThatItStarted(t *testing.T) {
 		"the same with the output in its hand":      {`(sleep 60; echo late) & echo $! >$1; exit 0`, 1, "", false},
 		"a child of another group holds the output": {`setsid sh -c 'echo $$ >'$1'; exec sleep 60' & while ! test -s $1; do sleep 0.01; done; exit 0`, 1, "", true},
 		"the same until it is too late":             {`setsid sh -c 'echo $$ >'$1'; exec sleep 60' & while ! test -s $1; do sleep 0.01; done; sleep 60`, 1, "exec: killed with its group: no answer within ", true},
+		"a daemon that keeps nothing of ours":       {`(setsid env -i sh -c 'echo $$ >'$1'; exec sleep 60' </dev/null >/dev/null 2>&1 &) ; while ! test -s $1; do sleep 0.01; done; exit 0`, 1, "", true},
+		"daemons of daemons":                        {`for i in 1 2 3; do (setsid sh -c 'echo $$ >>'$1'; (setsid sh -c "echo \$\$ >>'$1'; exec sleep 60" >/dev/null 2>&1 &); exec sleep 60' >/dev/null 2>&1 &); done; while test $(wc -l <$1) -lt 6; do sleep 0.01; done; exit 0`, 6, "", true},
+		"its leader goes to another group":          {`setsid -w sh -c 'echo $$ >'$1'; sleep 60'`, 1, "exec: killed with its group: no answer within ", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "pids")
 			tg := runs(script(t, tc.text), file)
-			tg.Timeout = 700 * time.Millisecond
+			if tc.says != "" {
+				tg.Timeout = 700 * time.Millisecond
+			}
 			start := time.Now()
 			tr, err := probe(t, tg)
 			took := time.Since(start)
@@ -148,13 +152,103 @@ func TestExecIsKilledWithAllThatItStarted(t *testing.T) {
 			if took > 5*time.Second {
 				t.Errorf("took %s", took)
 			}
-			if (len(tr.Warnings) == 1) != tc.warns {
+			if strings.Contains(strings.Join(tr.Warnings, "\n"), "out of its group") != tc.warns {
 				t.Errorf("warnings %q", tr.Warnings)
 			}
 			for _, pid := range pidsIn(t, file, tc.pids) {
 				eventually(t, "the end of process "+strconv.Itoa(pid), func() bool { return !alive(pid) })
 			}
 		})
+	}
+}
+
+// execPart names the file into which a vantage that is to be killed has its
+// command write process numbers.
+const execPart = "HEALTHCHECK_EXEC_PART"
+
+func init() {
+	file := os.Getenv(execPart)
+	if file == "" {
+		return
+	}
+	p, err := NewProbe(runs(file+".sh", file), ProbeConfig{})
+	if err == nil {
+		err = p(context.Background())
+	}
+	fmt.Println(err) // it was to be killed
+	os.Exit(1)
+}
+
+// kill -9 of the vantage: nothing of its command lives on.
+func TestExecDiesWithTheVantage(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, dead := range map[string]func(vantage, launcher int) error{
+		"the vantage is killed": func(v, _ int) error { return syscall.Kill(v, syscall.SIGKILL) },
+		// Its launcher has no word in it: that is PR_SET_PDEATHSIG of the command.
+		"so is the launcher": func(v, l int) error {
+			return errors.Join(syscall.Kill(l, syscall.SIGKILL), syscall.Kill(v, syscall.SIGKILL))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "pids")
+			text := "#!/bin/sh\n" + `setsid sh -c 'echo $$ >>'$1'; exec sleep 60' >/dev/null 2>&1 & while ! test -s $1; do sleep 0.01; done; echo $$ >>$1; echo $PPID >>$1; while :; do sleep 60; done` + "\n"
+			if err := os.WriteFile(file+".sh", []byte(text), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			vantage := exec.Command(self)
+			vantage.Env = append(os.Environ(), execPart+"="+file)
+			if err := vantage.Start(); err != nil {
+				t.Fatal(err)
+			}
+			pids := pidsIn(t, file, 3)
+			stray, command, launcher := pids[0], pids[1], pids[2]
+			if err := dead(vantage.Process.Pid, launcher); err != nil {
+				t.Error(err)
+			}
+			_ = vantage.Wait()
+			eventually(t, "the end of the command", func() bool { return !alive(command) })
+			eventually(t, "the end of the launcher", func() bool { return !alive(launcher) })
+			if name == "so is the launcher" {
+				_ = syscall.Kill(-command, syscall.SIGKILL)
+				_ = syscall.Kill(stray, syscall.SIGKILL) // who kills the launcher sets it free: that is not promised
+			}
+			eventually(t, "the end of the stray", func() bool { return !alive(stray) })
+		})
+	}
+}
+
+// Whatever is open in this process, and with a way to a child, is not open in
+// a command.
+func TestExecInheritsNoDescriptors(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	open, err := syscall.Dup(int(f.Fd())) // without FD_CLOEXEC, as somebody may have left one before we were started
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(open)
+	out := filepath.Join(t.TempDir(), "out")
+	if _, err := probe(t, runs(script(t, `ls -l /proc/self/fd >$1`), out)); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(string(text)) {
+		if _, fd, ok := strings.Cut(strings.TrimSpace(line), " -> "); ok && !strings.HasPrefix(fd, "/proc/") { // that is ls looking
+			got = append(got, strings.SplitN(fd, ":", 2)[0])
+		}
+	}
+	if want := []string{"/dev/null", out, "pipe"}; !slices.Equal(got, want) {
+		t.Errorf("open are %q, want %q\n%s", got, want, text)
 	}
 }
 
@@ -236,6 +330,59 @@ func TestExecThatCannotStartIsOurOwnFault(t *testing.T) {
 	} {
 		if _, err := NewProbe(runs(path), ProbeConfig{}); err == nil || err.Error() != says {
 			t.Errorf("got %v, want %s", err, says)
+		}
+	}
+}
+
+// Who may write a folder on the way may put another program there.
+func TestExecInAFolderThatOthersMayWriteIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	mkdir := func(name string, mode os.FileMode, uid int) string {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(path, 0o755), os.Chmod(path, mode), os.Chown(path, uid, uid)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	put := func(dir string) string {
+		path := filepath.Join(dir, "check")
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	link := func(to, from string) string {
+		if err := os.Symlink(to, from); err != nil {
+			t.Fatal(err)
+		}
+		return from
+	}
+	good, open, sticky, foreign := mkdir("good", 0o755, 0), mkdir("open", 0o777, 0), mkdir("sticky", 0o777|os.ModeSticky, 0), mkdir("foreign", 0o755, 12345)
+	theirs := put(mkdir("theirs", 0o777|os.ModeSticky, 0))
+	if err := os.Chown(theirs, 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	program := put(good)
+	under := mkdir("open/below", 0o755, 0)
+	for path, says := range map[string]string{
+		program:                                 "",
+		put(sticky):                             "",
+		link(program, good+"/link"):             "",
+		link("../good/link", good+"/far"):       "",
+		link(program, sticky+"/link"):           "",
+		put(open):                               open + ": others could change what is run (mode 0777 of the folder; try: chmod go-w ",
+		put(under):                              open + ": others could change what is run (mode 0777",
+		link(program, open+"/link"):             open + ": others could change what is run (mode 0777",
+		link(open+"/check", good+"/out"):        open + ": others could change what is run (mode 0777",
+		link("../open/below/check", good+"/up"): open + ": others could change what is run (mode 0777",
+		put(foreign):                            foreign + ": others could change what is run (the folder belongs to uid 12345)",
+		theirs:                                  "others could change what is run (mode 0777 of the folder",
+		link("loop", good+"/loop"):              "too many levels of symbolic links",
+		good + "/gone/check":                    "no such file or directory",
+	} {
+		err := CommandFile(path)
+		if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+			t.Errorf("%s: got %v, want %q", path, err, says)
 		}
 	}
 }
