@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"math/big"
 	"net/netip"
 	"slices"
 	"strings"
@@ -92,6 +93,12 @@ func TestATransferNeedsASignatureThatHolds(t *testing.T) {
 		{"too new", signed(axfr("lab.test."), goodKey, dns.HmacSHA256, good, now.Add(400*time.Second), 300), dns.RcodeNotAuth, dns.RcodeBadTime, "bad-time"},
 		{"too old, with a fudge of its own", signed(axfr("lab.test."), goodKey, dns.HmacSHA256, good, now.Add(-time.Hour), 65000), dns.RcodeNotAuth, dns.RcodeBadTime, "bad-time"},
 		{"a truncated MAC", forged(func(x *dns.TSIG) { x.MAC, x.MACSize = x.MAC[:40], 20 }), dns.RcodeNotAuth, badTrunc, "bad-signature"},
+		{"exactly as old as may be", signed(axfr("lab.test."), goodKey, dns.HmacSHA256, good, now.Add(-300*time.Second), 300), dns.RcodeSuccess, 0, ""},
+		{"a second older, and a longer fudge", signed(axfr("lab.test."), goodKey, dns.HmacSHA256, good, now.Add(-301*time.Second), 400), dns.RcodeNotAuth, dns.RcodeBadTime, "bad-time"},
+		{"older than its own short fudge", signed(axfr("lab.test."), goodKey, dns.HmacSHA256, good, now.Add(-10*time.Second), 5), dns.RcodeNotAuth, dns.RcodeBadTime, "bad-time"},
+		{"a key whose secret is missing", signed(axfr("lab.test."), "empty.lab.test.", dns.HmacSHA256, good, now, 300), dns.RcodeNotAuth, dns.RcodeBadKey, "bad-key"},
+		{"the MAC of another message", forged(func(x *dns.TSIG) { x.TimeSigned++ }), dns.RcodeNotAuth, dns.RcodeBadSig, "bad-signature"},
+		{"a MAC cut to nothing much", forged(func(x *dns.TSIG) { x.MAC, x.MACSize = x.MAC[:18], 9 }), dns.RcodeFormatError, 0, "signature-form"},
 		{"a MAC of no length", forged(func(x *dns.TSIG) { x.MAC, x.MACSize = "", 0 }), dns.RcodeFormatError, 0, "signature-form"},
 		{"a MAC too long", forged(func(x *dns.TSIG) { x.MAC, x.MACSize = x.MAC+"00", 33 }), dns.RcodeFormatError, 0, "signature-form"},
 		{"a TSIG of class IN", forged(func(x *dns.TSIG) { x.Hdr.Class = dns.ClassINET }), dns.RcodeFormatError, 0, "signature-form"},
@@ -99,6 +106,8 @@ func TestATransferNeedsASignatureThatHolds(t *testing.T) {
 	} {
 		c := transferConfig(t)
 		c.now = func() time.Time { return now }
+		c.Keys = append(c.Keys, Key{Name: "empty.lab.test.", Algorithm: "hmac-sha256."})
+		c.Zones[0].TransferKeys = append(c.Zones[0].TransferKeys, "empty.lab.test.")
 		s := newTransferLab(t, c)
 		r := asked(t, s, slices.Clone(tc.wire))
 		code := uint16(0)
@@ -115,7 +124,8 @@ func TestATransferNeedsASignatureThatHolds(t *testing.T) {
 		}
 		if code == dns.RcodeBadTime {
 			x := r.IsTsig()
-			if x.MACSize == 0 || x.OtherLen != 6 {
+			said, err := hex.DecodeString(x.OtherData)
+			if err != nil || x.MACSize == 0 || len(said) != 6 || new(big.Int).SetBytes(said).Int64() != now.Unix() {
 				t.Errorf("%s: BADTIME is not signed with our time beside it: %v", tc.what, x)
 			}
 		}
@@ -307,5 +317,76 @@ func TestANameWithoutItsFirstRecordHoldsNobodyElseUp(t *testing.T) {
 				t.Errorf("%v, %v: the first record came as\n%v\nthe zone is\n%v", err, err2, step, after)
 			}
 		})
+	}
+}
+
+// TestEveryMessageOfALongTransferIsSigned: each message of a zone that fills
+// several bears one signature, over the one before it and itself with the times
+// only (RFC 8945 section 5.3.1), so that none can be left out, changed, put in
+// another order or taken from another transfer.
+func TestEveryMessageOfALongTransferIsSigned(t *testing.T) {
+	c, held := largeZone(t, 2000)
+	c.Zones[0].TransferKeys = []failover.RecordName{goodKey}
+	s, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Load(t.Context(), held); err != nil {
+		t.Fatal(err)
+	}
+	_, good := secretOf(t, goodText)
+	transfer := func() (requestMAC string, msgs [][]byte) {
+		m := axfr("lab.test.").SetTsig(goodKey, dns.HmacSHA256, 300, time.Now().Unix())
+		wire, mac, err := dns.TsigGenerate(m, good, "", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Unpack(wire); err != nil {
+			t.Fatal(err)
+		}
+		k := &taker{conn: &tcpConn{last: wire, from: netip.MustParseAddr("192.0.2.99")}}
+		(&handler{s: s, over: overTCP}).ServeDNS(k, m)
+		return mac, k.msgs
+	}
+	// check does what a client does, and says at which message it stops.
+	check := func(mac string, msgs [][]byte) int {
+		for i, wire := range msgs {
+			m := new(dns.Msg)
+			if err := m.Unpack(wire); err != nil || m.IsTsig() == nil || m.IsTsig().Error != 0 || len(m.Answer) == 0 {
+				return i
+			}
+			next := m.IsTsig().MAC
+			if err := dns.TsigVerify(slices.Clone(wire), good, mac, i > 0); err != nil {
+				return i
+			}
+			mac = next
+		}
+		return len(msgs)
+	}
+	mac, msgs := transfer()
+	if len(msgs) < 5 {
+		t.Fatalf("%d messages are not many", len(msgs))
+	}
+	if n := check(mac, msgs); n != len(msgs) {
+		t.Fatalf("message %d of %d is not signed as it should be", n, len(msgs))
+	}
+	_, others := transfer()
+	changed := slices.Clone(msgs)
+	changed[2] = slices.Clone(changed[2])
+	changed[2][40] ^= 1
+	for what, tc := range map[string]struct {
+		msgs [][]byte
+		at   int
+	}{
+		"one left out":                  {slices.Delete(slices.Clone(msgs), 2, 3), 2},
+		"two in another order":          {[][]byte{msgs[0], msgs[2], msgs[1], msgs[3]}, 1},
+		"one twice":                     {[][]byte{msgs[0], msgs[1], msgs[1]}, 2},
+		"one of another transfer":       {[][]byte{msgs[0], msgs[1], others[2]}, 2},
+		"the first of another transfer": {[][]byte{others[0]}, 0},
+		"one changed":                   {changed, 2},
+	} {
+		if n := check(mac, tc.msgs); n != tc.at {
+			t.Errorf("%s: a client stops at message %d, want %d", what, n, tc.at)
+		}
 	}
 }
