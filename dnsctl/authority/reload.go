@@ -3,6 +3,7 @@ package authority
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -32,7 +33,7 @@ func (s *Server) Reload(cfg Config) error {
 type Prepared struct {
 	s     *Server
 	cfg   Config
-	built *built
+	built *built // nil: cfg is what is served
 }
 
 // Prepare asks everything that [Server.Reload] asks, with its errors, and
@@ -47,11 +48,24 @@ func (s *Server) Prepare(cfg Config) (*Prepared, error) {
 	if was := s.view.Load().cfg.Listen; !slices.Equal(was, cfg.Listen) {
 		return nil, fmt.Errorf("%w: listen: %v instead of %v needs a restart", ErrConfig, cfg.Listen, was)
 	}
+	if s.serves(cfg) {
+		return &Prepared{s, cfg, nil}, nil
+	}
 	b, err := s.build(cfg, nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return &Prepared{s, cfg, b}, nil
+}
+
+// serves says that a configuration with its defaults is the one that is served.
+func (s *Server) serves(cfg Config) bool {
+	now := s.view.Load().cfg
+	if (cfg.OnPanic == nil) != (now.OnPanic == nil) {
+		return false
+	}
+	cfg.OnPanic, now.OnPanic = nil, nil // functions cannot be compared
+	return reflect.DeepEqual(cfg, now)
 }
 
 // Take swaps to the configuration. What was published since Prepare is shown
@@ -61,6 +75,9 @@ func (c *Prepared) Take() error {
 	defer c.s.reloading.Unlock()
 	b := c.built
 	c.built = nil
+	if b == nil && c.s.serves(c.cfg) {
+		return nil
+	}
 	if err := c.s.swap(c.cfg, b, nil, nil); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
