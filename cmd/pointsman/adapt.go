@@ -26,6 +26,11 @@ func (s source) Stamp(ctx context.Context, z failover.RecordName, fingerprint st
 	return s.store.Stamp(ctx, z, fingerprint)
 }
 
+func (s source) NoteWhole(ctx context.Context, z failover.RecordName) error {
+	return s.store.NoteWhole(ctx, z)
+}
+func (s source) WasWhole(z failover.RecordName) bool { return s.store.WasWhole(z) }
+
 func (s source) Changes(ctx context.Context, z failover.RecordName, from uint32) ([]authority.Change, error) {
 	got, err := s.store.Changes(ctx, z, from)
 	if err != nil {

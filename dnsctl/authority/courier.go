@@ -163,7 +163,7 @@ func (c *courier) ours() (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.s.snapshot(apex)
+	return c.s.toHandOut(apex)
 }
 
 // refresh is how often a secondary that serves ours is looked at.

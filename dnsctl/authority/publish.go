@@ -48,6 +48,10 @@ type Source interface {
 	// Changes returns, in order, what changed in a zone since it had a serial.
 	// An error says that this is not known.
 	Changes(ctx context.Context, zone failover.RecordName, from uint32) ([]Change, error)
+	// NoteWhole remembers for good that every name of a zone had a record.
+	NoteWhole(ctx context.Context, zone failover.RecordName) error
+	// WasWhole says whether that was ever so.
+	WasWhole(zone failover.RecordName) bool
 }
 
 // Change is one name that changed what it shows when the zone went from one
@@ -93,19 +97,16 @@ func (s *Server) Load(ctx context.Context, src Source) error {
 	errs := s.keepLeftOvers(records)
 	// Serials first: answers that carry one can then be packed at once.
 	s.publishing.Lock()
-	first := s.source == nil
 	s.source = src
+	for _, z := range s.view.Load().tree.zones {
+		z.grown = z.grown || src.WasWhole(failover.RecordName(z.name))
+	}
 	s.publishing.Unlock()
 	errs = append(errs, s.stampAll(ctx, src)...)
 	for _, r := range records {
 		if err := s.publish(r, nil, listOff); err != nil && !errors.Is(err, ErrNotServed) && !errors.Is(err, errOwnPast) {
 			errs = append(errs, err)
 		}
-	}
-	if first {
-		s.publishing.Lock()
-		s.view.Load().tree.noteGrown()
-		s.publishing.Unlock()
 	}
 	s.couriers.tellAll()
 	return errors.Join(errs...)

@@ -1,12 +1,14 @@
 package authority
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -27,6 +29,7 @@ type snapshot struct {
 	soa    *dns.SOA
 	fixed  []dns.RR
 	names  []*node
+	grown  bool     // see toHandOut; where it is false no name is missing
 	shown  []*shown // beside names; nil for one that is new and has no record yet
 }
 
@@ -48,9 +51,8 @@ func (s *Server) snapshot(apex key) (*snapshot, error) {
 	if last := z.last; last != nil && last.at == s.published && last.serial == soa.Serial {
 		return last, nil
 	}
-	sn := &snapshot{zone: z, apex: apex, at: s.published, serial: soa.Serial, soa: soa, fixed: t.fixedOf(z), names: t.namesOf(z)}
+	sn := &snapshot{zone: z, apex: apex, at: s.published, serial: soa.Serial, soa: soa, fixed: t.fixedOf(z), names: t.namesOf(z), grown: z.grown}
 	sn.shown = make([]*shown, len(sn.names))
-	whole := true
 	for i, n := range sn.names {
 		sh := n.shown.Load()
 		switch {
@@ -60,9 +62,7 @@ func (s *Server) snapshot(apex key) (*snapshot, error) {
 			return nil, fmt.Errorf("%w: no record yet for %s", errNotReady, n.name)
 		}
 		sn.shown[i] = sh
-		whole = whole && sh != nil
 	}
-	z.grown = z.grown || whole
 	z.last = sn
 	return sn, nil
 }
@@ -117,20 +117,32 @@ func (sn *snapshot) of(n *node) *shown {
 	return sn.shown[n.place]
 }
 
-// noteGrown remembers, at the start, of which zones a record of the ledger tells.
+// toHandOut is the snapshot for a secondary.
 //
-// A name without a record is new in a zone that is grown: the ledger tells of
-// other names of it, or all had records once in this life. It is left out of
-// transfers until its first record, as secondaries do not have it either. In a
-// zone that is not grown the ledger itself may be new, in place of one that was
-// lost; the secondaries then may have every name, and one that were left out
-// would vanish from the world.
-func (t *tree) noteGrown() {
-	for _, n := range t.managedNodes {
-		if n.shown.Load() != nil || n.behind {
-			n.zone.grown = true
-		}
+// A name without a record is new in a zone that is grown, of which every name
+// had one at some time, as the ledger remembers. It is left out until its first
+// record: secondaries do not have it either. In a zone that is not grown the
+// ledger itself may be new, in place of one that was lost; the secondaries then
+// may have every name, and one that were left out would vanish from the world.
+//
+// It may wait for the commit in hand where the zone is whole for the first time.
+func (s *Server) toHandOut(apex key) (*snapshot, error) {
+	sn, err := s.snapshot(apex)
+	if err != nil || sn.grown {
+		return sn, err
 	}
+	s.publishing.Lock()
+	src := s.source
+	s.publishing.Unlock()
+	// What cannot be remembered is tried again with the next snapshot.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if src != nil && src.NoteWhole(ctx, failover.RecordName(sn.zone.name)) == nil {
+		s.publishing.Lock()
+		sn.zone.grown, sn.zone.last = true, nil
+		s.publishing.Unlock()
+	}
+	return sn, nil
 }
 
 // noteBehind remembers which names do not show what a record says.

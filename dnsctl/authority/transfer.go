@@ -192,7 +192,7 @@ func (s *Server) contents(z *zone, since *dns.SOA) (*snapshot, *increment, error
 	if err != nil {
 		return nil, nil, err
 	}
-	sn, err := s.snapshot(apex)
+	sn, err := s.toHandOut(apex)
 	if err != nil || since == nil {
 		return sn, nil, err
 	}

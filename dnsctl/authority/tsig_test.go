@@ -240,6 +240,17 @@ func TestAZoneThatIsNotWholeIsHandedToNobody(t *testing.T) {
 	if rcode, rrs := give(t, s, overTCP, axfr("lab.test.")); rcode != dns.RcodeSuccess || len(rrs) == 0 {
 		t.Errorf("%s, %d records when all are there", rcodeName(rcode), len(rrs))
 	}
+	// Nor does a restart in between make the ledger an old one.
+	again, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Load(t.Context(), committed{records: labCommitted().records[:1]}); err != nil {
+		t.Fatal(err)
+	}
+	if rcode, rrs := give(t, again, overTCP, axfr("lab.test.")); rcode != dns.RcodeServerFailure || len(rrs) > 0 {
+		t.Errorf("%s, %d records after a restart, while a name has no record", rcodeName(rcode), len(rrs))
+	}
 	if err := s.Publish(record("orders", 5, value{"orders.lab.test.", "nowhere.lab.test."}), map[failover.RecordName]uint32{"lab.test.": firstSerial + 5}); err == nil {
 		t.Fatal("a dangling target was published")
 	}
@@ -257,6 +268,7 @@ func TestANameWithoutItsFirstRecordHoldsNobodyElseUp(t *testing.T) {
 	for name, start := range map[string]func() (*Server, *book){
 		"there at the start": func() (*Server, *book) {
 			b := &book{committed: labCommitted()}
+			b.whole = true
 			s, err := New(more)
 			if err != nil {
 				t.Fatal(err)

@@ -96,7 +96,11 @@ type committed struct {
 	records []failover.Record
 	serials map[failover.RecordName]uint32
 	err     error
+	whole   bool // it saw every zone whole at one time
 }
+
+func (c committed) NoteWhole(context.Context, failover.RecordName) error { return c.err }
+func (c committed) WasWhole(failover.RecordName) bool                    { return c.whole }
 
 func (c committed) Records(context.Context) ([]failover.Record, error) { return c.records, c.err }
 

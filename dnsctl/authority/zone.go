@@ -49,7 +49,7 @@ type zone struct {
 
 	// With Server.publishing:
 	stamped bool // the serial stands for what the zone shows
-	grown   bool // a name without a record is new, see noteGrown
+	grown   bool // a name without a record is new, see toHandOut
 	last    *snapshot
 	fixed   []dns.RR // see fixedOf
 	names   []*node  // see namesOf

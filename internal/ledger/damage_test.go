@@ -66,7 +66,7 @@ func snapshot(t *testing.T, dir string) map[string]string {
 
 func TestALedgerOfANewerVersionIsRefusedUnchanged(t *testing.T) {
 	t.Run("schema", func(t *testing.T) {
-		refused(t, closed(t, "PRAGMA user_version=7"), ErrNewer, "schema version 7", "up to 2")
+		refused(t, closed(t, "PRAGMA user_version=7"), ErrNewer, "schema version 7", "up to 3")
 	})
 	rewrite := func(from, to string) string {
 		dir := memDir(t)

@@ -17,7 +17,9 @@
 // name that came or went with the configuration) does not stand in it:
 // [Store.Stamp] compares a fingerprint of that part, and when it differs
 // raises the serial and cuts the chain, so that a serial never stands for two
-// contents and no chain leads past what it does not tell.
+// contents and no chain leads past what it does not tell. [Store.NoteWhole]
+// remembers for good that all names of a zone had a record once, so that a new
+// ledger is told from one to which a name was added.
 //
 // # What is not promised
 //

@@ -300,7 +300,7 @@ func (c Config) rows() int {
 // readJournal reads the journal and the fingerprints. A chain that does not
 // end at the serial of its zone is no use and is forgotten.
 func (s *Store) readJournal(ctx context.Context) error {
-	if s.disk.version < schemaVersion {
+	if s.disk.version < 2 {
 		return nil
 	}
 	rows, err := s.disk.conn.QueryContext(ctx, "SELECT zone, fingerprint FROM statics")

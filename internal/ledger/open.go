@@ -47,6 +47,7 @@ func Open(_ context.Context, cfg Config) (_ *Store, err error) {
 
 		journals: map[failover.RecordName]journal{},
 		statics:  map[failover.RecordName]string{},
+		whole:    map[failover.RecordName]bool{},
 		claims:   map[failover.RecordName][]failover.InstanceName{},
 	}
 	if err := s.findFile(); err != nil {
@@ -177,6 +178,9 @@ func (s *Store) read() error {
 	if s.disk.version >= 2 {
 		tables = append(tables, "statics", "journal")
 	}
+	if s.disk.version >= 3 {
+		tables = append(tables, "whole")
+	}
 	for _, table := range tables {
 		var verdict string
 		if err := s.disk.conn.QueryRowContext(ctx, "PRAGMA quick_check("+table+")").Scan(&verdict); err != nil {
@@ -193,6 +197,9 @@ func (s *Store) read() error {
 		return err
 	}
 	if err := s.readJournal(ctx); err != nil {
+		return err
+	}
+	if err := s.readWhole(ctx); err != nil {
 		return err
 	}
 	err := s.disk.conn.QueryRowContext(ctx, "SELECT audit_seq, audit_head FROM ledger").Scan(&s.head.seq, &s.head.hash)

@@ -19,7 +19,7 @@ const (
 
 	// schemaVersion is what this program writes and the highest it reads
 	// (PRAGMA user_version).
-	schemaVersion = 2
+	schemaVersion = 3
 	// applicationID marks the file as a ledger (PRAGMA application_id): "PtMn".
 	applicationID = 0x50744d6e
 )
@@ -49,7 +49,7 @@ CREATE TABLE audit (
   hash     TEXT    NOT NULL
 ) STRICT;
 CREATE INDEX audit_instance ON audit (instance, seq);
-` + journalSchema + `
+` + journalSchema + wholeSchema + `
 INSERT INTO ledger (id, term, audit_seq, audit_head) VALUES (1, 0, 0, '` + genesis + `');
 `
 
@@ -73,6 +73,13 @@ CREATE TABLE journal (
   is_mark   TEXT    NOT NULL
 ) STRICT;
 CREATE INDEX journal_zone ON journal (zone, id);
+`
+
+// wholeSchema is what came with version 3.
+const wholeSchema = `
+CREATE TABLE whole (
+  zone TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
 `
 
 // pragmas of the one connection. EXCLUSIVE keeps the index of the write-ahead
@@ -195,8 +202,12 @@ func (s *Store) migrate() error {
 	if s.disk.version == schemaVersion {
 		return nil
 	}
+	tables := wholeSchema
+	if s.disk.version < 2 {
+		tables = journalSchema + wholeSchema
+	}
 	err := s.transact(func() error {
-		return s.disk.exec(fmt.Sprintf("%s PRAGMA user_version=%d", journalSchema, schemaVersion))
+		return s.disk.exec(fmt.Sprintf("%s PRAGMA user_version=%d", tables, schemaVersion))
 	})
 	if err != nil {
 		return fmt.Errorf("bring the ledger from schema version %d to %d: %w", s.disk.version, schemaVersion, err)

@@ -33,6 +33,7 @@ type Store struct {
 	serials  map[failover.RecordName]uint32
 	journals map[failover.RecordName]journal
 	statics  map[failover.RecordName]string                  // fingerprints, see Stamp
+	whole    map[failover.RecordName]bool                    // see NoteWhole
 	claims   map[failover.RecordName][]failover.InstanceName // by embedded name
 	head     position
 	term     uint64
