@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"pointsman/internal/failover"
 )
@@ -126,7 +127,10 @@ func openHistoryFile(dir string) (_ *disk, trouble error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := touchPrivate(path); err != nil {
+	if err := checkFolder(dir); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(checkFile(path+walSuffix), touchPrivate(path)); err != nil {
 		return nil, err
 	}
 	d, err := openHistoryDisk(path, url.Values{"mode": {"rw"}})
@@ -149,7 +153,7 @@ func openHistoryFile(dir string) (_ *disk, trouble error) {
 // touchPrivate makes an empty file that is the owner's alone; SQLite would give
 // a new one, and its log, what the umask leaves.
 func touchPrivate(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}

@@ -24,10 +24,13 @@ type fileLock struct{ f *os.File }
 
 func acquireLock(dir, owner string) (*fileLock, error) {
 	path := filepath.Join(dir, lockFile)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if errors.Is(err, unix.EROFS) {
 		// flock works on a file that is open for reading only.
-		f, err = os.Open(path)
+		f, err = os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	}
+	if errors.Is(err, unix.ELOOP) {
+		return nil, fmt.Errorf("open lock file: %s is a link: who put it there?", path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open lock file: %w", err)

@@ -30,6 +30,9 @@ func Open(_ context.Context, cfg Config) (_ *Store, err error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
+	if err := checkFolder(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
 	lock, err := acquireLock(cfg.Dir, cfg.Owner)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
@@ -79,6 +82,11 @@ func Open(_ context.Context, cfg Config) (_ *Store, err error) {
 
 // findFile makes a new ledger, or finds that one is there.
 func (s *Store) findFile() error {
+	for _, path := range []string{s.path, s.path + walSuffix} {
+		if err := checkFile(path); err != nil {
+			return err
+		}
+	}
 	info, err := os.Stat(s.path)
 	switch {
 	case err == nil && info.Size() == 0:
