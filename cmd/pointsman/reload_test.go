@@ -251,6 +251,17 @@ func TestADryRunChangesNothingAndCountsNothing(t *testing.T) {
 	}
 }
 
+func TestADryRunOfWhatIsNoFileCountsNothingEither(t *testing.T) {
+	p := &paper{file: t.TempDir(), text: "one"}
+	re := newReloader(p.file, p, nil, slog.New(slog.DiscardHandler))
+	if out := re.try(t.Context(), attempt{By: "t", DryRun: true}); out.result != api.ReloadRefused {
+		t.Errorf("a directory: %+v", out)
+	}
+	if !re.Config().OK || re.counted()[api.ReloadRefused] != 0 {
+		t.Errorf("it is in the state: %+v, %v", re.Config(), re.counted())
+	}
+}
+
 func TestEveryDirectoryAlongLinksIsWatched(t *testing.T) {
 	dir := t.TempDir()
 	for _, d := range []string{"map/..one", "far"} {

@@ -183,7 +183,9 @@ func (r *reloader) try(ctx context.Context, a attempt) (out outcome) {
 	}
 	if info, err := os.Stat(r.file); err == nil && !info.Mode().IsRegular() {
 		out = refuse("", failed("give 'run' and 'vantage' a file with -c that can be read again", "%s is no regular file: it cannot be read again", r.file))
-		r.note(a, out)
+		if !a.DryRun {
+			r.note(a, out)
+		}
 		return out
 	}
 	func() {

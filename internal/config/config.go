@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"syscall"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -132,15 +133,15 @@ type VantageFile struct {
 // Load reads and checks pointsman.yaml. It opens the file and the CA files
 // that checks name, and nothing else: secrets are read by [ReadSecretFile].
 // A file with mistakes gives [Faults].
-func Load(path string) (*Config, error) { return loadFile(path, nil) }
+func Load(path string) (*Config, error) { return loadFile(path, openAny, nil) }
 
 // LoadAfter is Load for the file of old, and gives the same. What stands in it
 // as old had it is taken over: of ten thousand instances one of which has
 // changed, one is parsed. Nothing of either config may be changed after that.
-func LoadAfter(old *Config) (*Config, error) { return loadFile(old.File, old) }
+func LoadAfter(old *Config) (*Config, error) { return loadFile(old.File, openRegular, old) }
 
-func loadFile(path string, old *Config) (*Config, error) {
-	data, loose, err := readConfig(path)
+func loadFile(path string, open opening, old *Config) (*Config, error) {
+	data, loose, err := readConfig(path, open)
 	if err != nil {
 		return nil, err
 	}
@@ -160,13 +161,15 @@ func loadFile(path string, old *Config) (*Config, error) {
 func Parse(name string, data []byte) (*Config, error) { return compileFile(name, data, nil, nil) }
 
 // LoadVantage reads and checks vantage.yaml, as Load does for pointsman.yaml.
-func LoadVantage(path string) (*VantageFile, error) { return loadVantage(path, nil) }
+func LoadVantage(path string) (*VantageFile, error) { return loadVantage(path, openAny, nil) }
 
 // LoadVantageAfter is LoadVantage for the file of old, as LoadAfter does it.
-func LoadVantageAfter(old *VantageFile) (*VantageFile, error) { return loadVantage(old.File, old) }
+func LoadVantageAfter(old *VantageFile) (*VantageFile, error) {
+	return loadVantage(old.File, openRegular, old)
+}
 
-func loadVantage(path string, old *VantageFile) (*VantageFile, error) {
-	data, loose, err := readConfig(path)
+func loadVantage(path string, open opening, old *VantageFile) (*VantageFile, error) {
+	data, loose, err := readConfig(path, open)
 	if err != nil {
 		return nil, err
 	}
@@ -185,16 +188,37 @@ func ParseVantage(name string, data []byte) (*VantageFile, error) {
 	return compileVantageFile(name, data, nil, nil)
 }
 
-// readFile reads at most one byte more than a config may have, so that a
-// device or a huge file cannot fill the memory.
+// readFile reads at most one byte more than a config may have, so that a huge
+// file cannot fill the memory, and nothing but regular files: a pipe would
+// hold the process up, and a device would not end.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
-		return nil, Fault{File: path, Message: plainErr(err), Hint: "give the path of the config with -c"}
+		return nil, err
 	}
 	defer f.Close()
 	return readOpen(f)
 }
+
+// openRegular opens a file for reading if it is a regular one. It never waits
+// for whoever writes into a pipe.
+func openRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, Fault{File: path, Message: plainErr(err), Hint: "give the path of the config with -c"}
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errNoFile
+	}
+	if err != nil {
+		f.Close()
+		return nil, Fault{File: path, Message: plainErr(err)}
+	}
+	return f, nil
+}
+
+var errNoFile = errors.New("is no regular file")
 
 func readOpen(f *os.File) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))

@@ -11,10 +11,10 @@ import (
 // readConfig reads a config and warns of rights that let others change it:
 // whoever can says where clients are sent. Mode and owner are those of the
 // open file.
-func readConfig(path string) ([]byte, Faults, error) {
-	f, err := os.Open(path)
+func readConfig(path string, open opening) ([]byte, Faults, error) {
+	f, err := open(path)
 	if err != nil {
-		return nil, nil, Fault{File: path, Message: plainErr(err), Hint: "give the path of the config with -c"}
+		return nil, nil, err
 	}
 	defer f.Close()
 	data, err := readOpen(f)
@@ -26,6 +26,18 @@ func readConfig(path string) ([]byte, Faults, error) {
 		warnings = loose(path, info, os.Geteuid())
 	}
 	return data, warnings, nil
+}
+
+// opening is openAny or openRegular.
+type opening func(path string) (*os.File, error)
+
+// openAny opens what a person gave with -c, which may be a pipe.
+func openAny(path string) (*os.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, Fault{File: path, Message: plainErr(err), Hint: "give the path of the config with -c"}
+	}
+	return f, nil
 }
 
 // Rights warns of a file that others may change, and of nothing else.
