@@ -147,6 +147,8 @@ func (t *turn) idle() {
 	if old.verdict != Down {
 		t.unpage("proposal")
 		t.unpage("refused")
+		t.unpage("slow-reads")
+		s.wanted = time.Time{}
 		return
 	}
 	to := t.p.Other(r.Active)
@@ -155,7 +157,11 @@ func (t *turn) idle() {
 	} else {
 		t.unpage("both-down")
 	}
-	if !old.rodeOut(t.p, t.now) || t.dirty {
+	if !old.rodeOut(t.p, t.now) {
+		s.wanted = time.Time{}
+		return
+	}
+	if t.dirty {
 		return // a draft goes first; the next turn asks again
 	}
 	a := s.ask(t.p, Failover, to, true, t.now)

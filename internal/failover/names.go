@@ -128,21 +128,34 @@ func (t *turn) readName(n NameRecord) {
 	t.do("name:"+string(n.Name), ReadName{Name: n})
 }
 
-// namesFresh says whether every name that lives elsewhere was read just now,
-// and has it read where it was not: a point of no return is not passed over an
-// edit that stands there already.
+// namesFresh says whether every name that lives elsewhere was read since a move
+// is wanted, or just before, and has it read where it was not: a point of no
+// return is not passed over an edit that stands there already. A provider that
+// answers slowly or one by one makes the move late and never impossible, so the
+// reads need not be of one moment.
 func (t *turn) namesFresh() bool {
-	ok := true
+	s := t.s
+	life := max(time.Minute, 4*time.Duration(len(t.rec.Names))*t.p.LongestCall)
+	if s.wanted.IsZero() || t.now.Sub(s.wanted) > life {
+		s.wanted = t.now
+	}
+	since, ok := s.wanted.Add(-max(t.p.Round, time.Second)), true
 	for _, n := range t.rec.Names {
-		f := t.s.names[n.Name]
-		if n.Embedded || f.fresh && t.now.Sub(f.readAt) <= max(t.p.Round, time.Second) {
+		f := s.names[n.Name]
+		if n.Embedded || f.fresh && !f.readAt.Before(since) {
 			continue
 		}
 		ok = false
 		if f.fresh {
 			f.fresh = false
-			t.s.names[n.Name] = f
+			s.names[n.Name] = f
 		}
+	}
+	switch waited := t.now.Sub(s.wanted); {
+	case ok: // and stays so while the last questions are asked
+		t.unpage("slow-reads")
+	case waited > 2*t.p.LongestCall:
+		t.pageOnce("slow-reads", "", fmt.Sprintf("%s: a move has waited for %s until its names are read at their provider", t.p.Instance, waited.Round(time.Second)))
 	}
 	return ok
 }

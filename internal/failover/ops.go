@@ -10,6 +10,7 @@ import (
 // once, so where nothing has to be closed, drained or opened, intent and move
 // of embedded names are one commit.
 func (t *turn) start(a *ask, c Command, consent *Consent) {
+	t.s.wanted = time.Time{} // the last look before the move reads anew, where time has passed
 	d := t.edit()
 	d.Epoch++
 	op := &Op{

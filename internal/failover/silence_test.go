@@ -165,3 +165,27 @@ func TestATermBaseHasABound(t *testing.T) {
 		t.Errorf("a term over the largest base does not fit into a mark: %v", err)
 	}
 }
+
+// TestAnUpThatRestsOnAnOldAnswerIsUnknown: such a vote would end the clock of an
+// outage, again and again.
+func TestAnUpThatRestsOnAnOldAnswerIsUnknown(t *testing.T) {
+	p := testPolicy()
+	bound := p.Stale() + p.Timeout
+	for _, c := range []struct {
+		age  time.Duration
+		want Vote
+	}{{0, Up}, {bound, Up}, {bound + time.Millisecond, Unknown}, {time.Hour, Unknown}} {
+		w := newWorld(p)
+		w.start()
+		w.settleUp()
+		for v := range w.said {
+			s := w.said[v]["a"]
+			s.LastSuccess = w.now.Add(-c.age)
+			w.said[v]["a"] = s
+			w.report(v)
+		}
+		if got := Look(&w.s, &w.p, w.now).Clusters[0].Verdict; got != c.want {
+			t.Errorf("the newest answer is %s old: %s, want %s", c.age, got, c.want)
+		}
+	}
+}

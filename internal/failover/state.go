@@ -36,6 +36,7 @@ type State struct {
 	tiltAt     time.Time
 	detected   time.Time // when the verdict on the active cluster last turned down
 
+	wanted    time.Time // since when a move waits for its names to be read
 	names     map[RecordName]nameFact
 	trouble   map[string]string // by provider
 	published map[RecordName]NameAgreement

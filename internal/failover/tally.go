@@ -82,6 +82,8 @@ func (s *State) effective(p *Policy, v VantagePolicy, c ClusterName, now time.Ti
 		out.reason = "does not probe this cluster"
 	case !seen.LastProbe.IsZero() && now.Sub(seen.LastProbe) > p.Stale()+p.Timeout:
 		out.reason = fmt.Sprintf("has not probed it for %s", now.Sub(seen.LastProbe).Round(time.Millisecond))
+	case seen.Vote == Up && !seen.LastSuccess.IsZero() && now.Sub(seen.LastSuccess) > p.Stale()+p.Timeout:
+		out.reason = fmt.Sprintf("says up, and its newest answer is %s old", now.Sub(seen.LastSuccess).Round(time.Millisecond))
 	default:
 		out.vote, out.reason = seen.Vote, seen.Reason
 	}
