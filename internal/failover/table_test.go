@@ -172,6 +172,25 @@ func DocTable() string {
 	return b.String()
 }
 
+// TestTheManualNamesEveryGuardThatMayBeOverridden, in the sentence that people
+// read while an operation is held.
+func TestTheManualNamesEveryGuardThatMayBeOverridden(t *testing.T) {
+	b, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, ok := strings.Cut(string(b), "These guards can be overridden by name")
+	text, _, end := strings.Cut(text, "`exposure` wants a number")
+	if !ok || !end {
+		t.Fatal("the sentence is gone")
+	}
+	for _, g := range guards {
+		if named := strings.Contains(text, "`"+string(g.name)+"`"); named != (g.override && g.name != GuardExposure) {
+			t.Errorf("%s: named %v, may be overridden by name: %v", g.name, named, g.override)
+		}
+	}
+}
+
 // TestCloneIsDeep: a clone shares nothing that could be changed through it.
 func TestCloneIsDeep(t *testing.T) {
 	r := Record{
