@@ -46,11 +46,7 @@ func TestARealProcessSurvivesEveryFailpoint(t *testing.T) {
 			t.Errorf("failpoint %s is new: add it here", name)
 		}
 	}
-	bin := filepath.Join(t.TempDir(), "pointsman")
-	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-tags", "failpoint", "-o", bin, ".")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	bin := failpointBinary(t)
 	var g errgroup.Group
 	g.SetLimit(8) // they wait most of the time
 	for _, fail := range visits(os.Getenv("POINTSMAN_CRASH") == "all") {
@@ -60,6 +56,17 @@ func TestARealProcessSurvivesEveryFailpoint(t *testing.T) {
 		})
 	}
 	_ = g.Wait()
+}
+
+// failpointBinary builds the program with its failpoints.
+func failpointBinary(t *testing.T) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "pointsman")
+	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-tags", "failpoint", "-o", bin, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return bin
 }
 
 // visits lists what is to be done where: every kill, and one more action at
@@ -89,6 +96,7 @@ type crash struct {
 	bin, dir string
 	primary  *primary
 	dns      string
+	sites    map[string]*site
 }
 
 func newCrash(t *testing.T, bin string) *crash {
@@ -98,7 +106,7 @@ func newCrash(t *testing.T, bin string) *crash {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	c := &crash{bin: bin, dir: dir, primary: newPrimary(t)}
+	c := &crash{bin: bin, dir: dir, primary: newPrimary(t), sites: make(map[string]*site)}
 	addrs := make(map[string]string)
 	for _, name := range []string{"a", "b"} {
 		s := &site{addr: "127.0.0.1:0"}
@@ -107,7 +115,7 @@ func newCrash(t *testing.T, bin string) *crash {
 			t.Fatal(err)
 		}
 		t.Cleanup(s.down)
-		addrs[name] = s.addr
+		addrs[name], c.sites[name] = s.addr, s
 	}
 	if c.dns, err = freePort(); err != nil {
 		t.Fatal(err)
