@@ -154,6 +154,29 @@ func TestSecondaries(t *testing.T) {
 	if wrong := witnesses["unbound"].cached(story.moves); wrong != "" {
 		t.Errorf("unbound: %s", wrong)
 	}
+	w.alone(t, ctl, story)
+}
+
+// alone: the program dies, then each secondary without a word, and starts again
+// while the program is away. It answers what it answered before.
+func (w *secondaryWorld) alone(t *testing.T, ctl *child, story *passage) {
+	t.Helper()
+	ctl.kill()
+	for _, s := range w.servers {
+		if s.kind == "nsd" {
+			// The others write a change down as they take it.
+			eventually(t, "the last serial in the file of nsd", func() bool {
+				text, err := os.ReadFile(filepath.Join(s.dir, "lab.test.zone"))
+				return err == nil && strings.Contains(string(text), fmt.Sprint(story.serial))
+			})
+		}
+		s.kill()
+		s.up(t)
+		eventually(t, "the zone at "+s.kind, func() bool { _, ok := soa(s.addr); return ok })
+		if got, _ := soa(s.addr); got != story.serial || shows(s.addr) != story.now() {
+			t.Errorf("%s was killed and started while the program is dead: serial %d, shows %q, want %d and %q", s.kind, got, shows(s.addr), story.serial, story.now())
+		}
+	}
 }
 
 // lags says whether an instance has a notice of the secondary.

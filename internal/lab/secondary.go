@@ -96,6 +96,7 @@ zone "lab.test." {
 	database: ""
 	pidfile: ""
 	xfrd-reload-timeout: 0
+	zonefiles-write: 1 # the default is an hour, and the file is what it starts from
 	rrl-ratelimit: 0 # a recorder asks from one address
 remote-control:
 	control-enable: no
