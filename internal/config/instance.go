@@ -250,6 +250,21 @@ func (c *compiler) labOnly(cfg *Config, doc *instanceDoc) {
 				c.fault(doc.Preset.at, hint, "the preset fast-lab is for demos and benchmarks and is refused while the authority listens on %s, which is not only this machine", l)
 			}
 		}
+		c.labSecondaries(cfg, doc, n.Name.v, hint)
+	}
+}
+
+// labSecondaries refuses fast-lab where other machines serve the name.
+func (c *compiler) labSecondaries(cfg *Config, doc *instanceDoc, name, hint string) {
+	for _, z := range cfg.Authority.Zones {
+		if !strings.HasSuffix("."+string(canonical(name)), "."+string(canonical(string(z.Name)))) {
+			continue
+		}
+		for _, s := range z.Secondaries {
+			if !s.Address.Addr().Unmap().IsLoopback() {
+				c.fault(doc.Preset.at, hint, "the preset fast-lab is for demos and benchmarks and is refused while %s has the secondary %s, which is not this machine", z.Name, s.Address)
+			}
+		}
 	}
 }
 
