@@ -317,3 +317,48 @@ func TestReloadsWithoutALane(t *testing.T) {
 		eventually(t, "they are probed", func() bool { return p.Stats().Successes > before })
 	}
 }
+
+// An answer that lay in the kernel when its time was over counts: that nobody
+// looked was our own doing.
+func TestWhatHasComeIsLookedAtBeforeItsDeadline(t *testing.T) {
+	answer, answered := make(chan struct{}), make(chan struct{})
+	srv := listen(t)
+	go func() {
+		c, err := srv.Accept()
+		if err != nil {
+			return
+		}
+		c.Read(make([]byte, 4096))
+		<-answer
+		io.WriteString(c, headed("Content-Length: 0\r\n"))
+		close(answered)
+		staysOpen(c.(*net.TCPConn))
+	}()
+	tg := target(HTTP, srv.Addr().String())
+	d, err := newDirect(tg, ProbeConfig{Vantage: "van-1"}, map[string]*likeness{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	g, ctx := errgroup.WithContext(ctx)
+	var ended []outcome
+	l, err := openLane(ctx, g.Go, func(o outcome) { ended = append(ended, o) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.start(flight{watch: &watch{target: &tg}, target: &tg, direct: d, due: time.Now()})
+	for l.slots[0].step != stepRead {
+		l.handle(<-l.woken, time.Now())
+	}
+	close(answer)
+	<-answered
+	l.expire(time.Now().Add(tg.Timeout))
+	l.close()
+	cancel()
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if len(ended) != 1 || ended[0].kind != Success {
+		t.Errorf("ended as %+v", ended)
+	}
+}

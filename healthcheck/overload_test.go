@@ -2,8 +2,11 @@ package healthcheck
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,6 +93,35 @@ func TestMoreThanCanBeDoneIsSharedOutAndTheRestAbstains(t *testing.T) {
 					t.Errorf("%d were late after the load had gone", n-late)
 				}
 			})
+		})
+	}
+}
+
+// Silence counts only where somebody listened: not when this process stood
+// still for more than an eighth of the time that the answer had. What was said
+// counts in any case.
+func TestSilenceWhileWeStoodStillIsOurOwn(t *testing.T) {
+	tg := target(HTTP, "192.0.2.1:80")
+	for name, tc := range map[string]struct {
+		lost time.Duration
+		err  error
+		want Outcome
+	}{
+		"silence":                          {0, timeoutError{tg.Timeout}, Miss},
+		"silence, an eighth was lost":      {tg.Timeout / 8, timeoutError{tg.Timeout}, Miss},
+		"silence, more was lost":           {tg.Timeout/8 + 1, timeoutError{tg.Timeout}, OwnFault},
+		"a refusal, though more was lost":  {tg.Timeout, syscall.ECONNREFUSED, Miss},
+		"an answer, though more was lost":  {tg.Timeout, nil, Success},
+		"wrong cluster, though it was too": {tg.Timeout, ErrWrongCluster, Miss},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var lost atomic.Int64
+			now := time.Now()
+			o := outcome{flight: flight{target: &tg, lost: &lost}, sent: now, done: now.Add(tg.Timeout), err: tc.err}
+			lost.Store(int64(tc.lost))
+			if o.judge(); o.kind != tc.want || (tc.want == OwnFault) != errors.Is(o.err, ErrLate) {
+				t.Errorf("%s: %v, want %s", o.kind, o.err, tc.want)
+			}
 		})
 	}
 }
