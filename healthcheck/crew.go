@@ -77,7 +77,7 @@ func muster(c Config, old *crew) (order, error) {
 	if f := c.validate(known); len(f) > 0 {
 		return order{}, joinFaults(f)
 	}
-	c.Keep = c.Keep.withDefaults()
+	c.Keep = c.Keep.withDefaults().within(len(c.Targets))
 	c.Workers = min(cmp.Or(c.Workers, maxWorkers), len(c.Targets))
 	if c.OnReport == nil {
 		c.OnReport = func(InstanceReport) {}

@@ -37,7 +37,9 @@ type Observation struct {
 	Warnings []string       `json:"warnings,omitempty"`
 }
 
-// Keep is how many observations of one cluster are kept, per kind.
+// Keep is how many observations of one cluster are kept, per kind. With many
+// clusters it is fewer, so that no more than 262,144 of a kind are kept in all:
+// 13 failures each where there are 20,000.
 type Keep struct {
 	Successes int // default 8
 	Failures  int // misses and faults of our own; default 64
@@ -45,6 +47,16 @@ type Keep struct {
 
 func (k Keep) withDefaults() Keep {
 	return Keep{cmp.Or(k.Successes, 8), cmp.Or(k.Failures, 64)}
+}
+
+// maxKept is how many observations of a kind are kept in all: some 70 MB, when
+// everything fails for long.
+const maxKept = 1 << 18
+
+// within is what of it so many clusters can have.
+func (k Keep) within(clusters int) Keep {
+	most := max(maxKept/clusters, 1)
+	return Keep{min(k.Successes, most), min(k.Failures, most)}
 }
 
 // history keeps failures in a ring of their own, so that the successes of a

@@ -78,3 +78,31 @@ func TestHistoryIsFoundByInstanceAndCluster(t *testing.T) {
 		}
 	})
 }
+
+// However many clusters there are and however long all of them fail: what is
+// kept of them is bounded in all, also after a reload that adds many.
+func TestWhatIsKeptOfAllIsBounded(t *testing.T) {
+	p, err := NewProber(Config{Vantage: "van-1", Targets: crowdOf(10, TCP, "192.0.2.1:80")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill := func() (kept, clusters int) {
+		for _, in := range p.now.instances {
+			for _, w := range in.watches {
+				for range 100 {
+					w.history.add(Observation{Outcome: Miss})
+				}
+				kept += len(w.history.list())
+				clusters++
+			}
+		}
+		return kept, clusters
+	}
+	kept, clusters := fill()
+	check(t, "few", []int{kept, clusters}, "[640 10]")
+	if err := p.Reload(Config{Vantage: "van-1", Targets: crowdOf(10_000, TCP, "192.0.2.1:80")}); err != nil {
+		t.Fatal(err)
+	}
+	kept, clusters = fill()
+	check(t, "many", []int{kept, clusters}, "[260000 10000]")
+}
