@@ -1,11 +1,13 @@
 package healthcheck
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net/netip"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,16 +15,16 @@ import (
 // glance is one direct probe under way.
 type glance struct {
 	outcome
-	slot    int32
-	round   int32 // of the slot's use, so that a late event meets nobody else
-	fd      int
-	crowded bool // in the set of many
-	step    step
-	wrote   int
-	spoke   time.Time // when the request was begun
-	heard   time.Time // when the newest bytes came
-	tried   int       // bytes that the full parser has seen
-	buf     []byte
+	slot  int32
+	round int32 // of the slot's use, so that a late event meets nobody else
+	fd    int
+	seat  seat // among the many
+	step  step
+	wrote int
+	spoke time.Time // when the request was begun
+	heard time.Time // when the newest bytes came
+	tried int       // bytes that the full parser has seen
+	buf   []byte
 
 	deadline   time.Time
 	in         *chain
@@ -112,19 +114,31 @@ func (l *lane) connected(g *glance, events uint32, now time.Time) bool {
 	return true
 }
 
+// localOf is our end of a connection. The library's own function asks the kernel
+// once more for what kind of socket it is.
 func localOf(fd int) netip.AddrPort {
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
+	var sa unix.RawSockaddrAny
+	size := uint32(unsafe.Sizeof(sa))
+	if _, _, err := unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size))); err != 0 {
 		return netip.AddrPort{}
 	}
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port))
+	switch sa.Addr.Family {
+	case unix.AF_INET:
+		in := (*unix.RawSockaddrInet4)(unsafe.Pointer(&sa))
+		return netip.AddrPortFrom(netip.AddrFrom4(in.Addr), hostOrder(in.Port))
+	case unix.AF_INET6:
+		in := (*unix.RawSockaddrInet6)(unsafe.Pointer(&sa))
+		return netip.AddrPortFrom(netip.AddrFrom16(in.Addr), hostOrder(in.Port))
 	default:
 		return netip.AddrPort{}
 	}
+}
+
+// hostOrder reads a number that is in the order of the network.
+func hostOrder(n uint16) uint16 {
+	var b [2]byte
+	binary.NativeEndian.PutUint16(b[:], n)
+	return binary.BigEndian.Uint16(b[:])
 }
 
 func (l *lane) write(g *glance, now time.Time) bool {

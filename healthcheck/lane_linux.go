@@ -18,23 +18,18 @@ type events []unix.EpollEvent
 
 // lane does direct probes on sockets of its own, all of them in the goroutine of
 // the scheduler: a probe is a few system calls and no goroutine, no timer and
-// no lock. A few sockets are in a set that one more goroutine waits for, so
-// that each is looked at at once. Where there are many they are in a set that
-// the scheduler itself looks at, once a millisecond and before it starts more:
-// to be woken for each of them would cost as much as half a probe.
+// no lock. A few sockets are in an epoll set that one more goroutine waits for,
+// so that each is looked at at once. Many are a crowd.
 type lane struct {
 	done  func(outcome) // takes what has ended
 	file  *os.File      // the set of few; a reader of it sleeps in the runtime's own poller
 	few   int
-	many  int // the set of many
 	woken chan events
 	busy  int  // probes under way
 	limit int  // of those
 	brisk bool // there are many, whatever is under way right now
 
-	crowded int       // of those under way, in the set of many
-	looked  time.Time // when those were looked at last
-	set     [256]unix.EpollEvent
+	many crowd
 
 	slots   []*glance // by the number in an event
 	free    []*glance
@@ -50,10 +45,8 @@ const (
 	// oddPause is how long the other side must be silent before an answer
 	// without a stated length is given to the full parser.
 	oddPause = 20 * time.Millisecond
-	// crowd is how many probes are under way before they count as many, and tick
-	// how often many are looked at.
-	crowd = 16
-	tick  = time.Millisecond
+	// someMany is how many probes are under way before they count as many.
+	someMany = 16
 )
 
 // openLane makes a lane whose waiting runs by spawn until ctx ends.
@@ -72,7 +65,7 @@ func openLane(ctx context.Context, spawn func(func() error), done func(outcome))
 		return nil, fmt.Errorf("open a lane: %w", err)
 	}
 	l := &lane{
-		done: done, file: os.NewFile(uintptr(few), "epoll"), few: few, many: many, woken: make(chan events),
+		done: done, file: os.NewFile(uintptr(few), "epoll"), few: few, many: crowd{epoll: many}, woken: make(chan events),
 		limit: maxGlances, ends: map[time.Duration]*chain{},
 	}
 	var files unix.Rlimit
@@ -113,7 +106,7 @@ func (l *lane) wait(ctx context.Context, raw syscall.RawConn) error {
 func (l *lane) close() {
 	l.leave(func(*watch) bool { return true })
 	l.file.Close()
-	unix.Close(l.many)
+	unix.Close(l.many.epoll)
 }
 
 // leave ends the probes of some targets; none of them counts. It returns those
@@ -190,23 +183,18 @@ func (l *lane) connect(g *glance) error {
 	if err := unix.Connect(fd, sa); err != nil && err != unix.EINPROGRESS && err != unix.EINTR {
 		return err
 	}
-	set := l.few
-	if g.crowded = l.brisk || l.busy > crowd; g.crowded {
-		set = l.many
-		l.crowded++
+	if l.brisk || l.busy > someMany {
+		l.many.add(g)
+		return nil
 	}
-	return unix.EpollCtl(set, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{
-		Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET, Fd: g.slot, Pad: g.round,
-	})
+	return watchFor(l.few, g)
 }
 
-// poll looks at the sockets of the many.
-func (l *lane) poll(now time.Time) {
-	l.looked = now
-	for n := len(l.set); l.crowded > 0 && n == len(l.set); {
-		n, _ = unix.EpollWait(l.many, l.set[:], 0)
-		l.handle(l.set[:max(n, 0)], now)
-	}
+// watchFor puts a socket into an epoll set; what it has to tell already is told.
+func watchFor(set int, g *glance) error {
+	return unix.EpollCtl(set, unix.EPOLL_CTL_ADD, g.fd, &unix.EpollEvent{
+		Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET, Fd: g.slot, Pad: g.round,
+	})
 }
 
 // handle takes what the sockets told.
@@ -248,10 +236,7 @@ func (l *lane) due() (at time.Time) {
 	if len(l.odd) > 0 && (at.IsZero() || l.oddAt.Before(at)) {
 		at = l.oddAt
 	}
-	if look := l.looked.Add(tick); l.crowded > 0 && (at.IsZero() || look.Before(at)) {
-		at = look
-	}
-	return at
+	return sooner(at, l.many.due())
 }
 
 // last looks at a socket whose time is over.
@@ -344,10 +329,8 @@ func (l *lane) release(g *glance) {
 	if cap(g.buf) > 8<<10 {
 		g.buf = nil
 	}
-	if g.crowded {
-		l.crowded--
-	}
-	g.outcome, g.fd, g.tried, g.crowded = outcome{}, -1, 0, false
+	l.many.drop(g)
+	g.outcome, g.fd, g.tried = outcome{}, -1, 0
 	g.round++
 	l.busy--
 	l.free = append(l.free, g)

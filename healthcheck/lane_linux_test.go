@@ -20,8 +20,8 @@ import (
 	"pointsman/internal/failover"
 )
 
-// glanceAt does one direct probe on a lane of its own.
-func glanceAt(t *testing.T, tg Target) outcome {
+// glanceAt does one direct probe on a lane of its own, as one of few or of many.
+func glanceAt(t *testing.T, tg Target, many bool) outcome {
 	t.Helper()
 	d, err := newDirect(tg, ProbeConfig{Vantage: "van-1"}, map[string]*likeness{})
 	if err != nil {
@@ -34,6 +34,7 @@ func glanceAt(t *testing.T, tg Target) outcome {
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.brisk = many
 	l.start(flight{watch: &watch{target: &tg}, target: &tg, direct: d, due: time.Now()})
 	for l.busy > 0 {
 		var after <-chan time.Time
@@ -44,9 +45,11 @@ func glanceAt(t *testing.T, tg Target) outcome {
 		case e := <-l.woken:
 			l.handle(e, time.Now())
 		case <-after:
+			l.poll(time.Now())
 			l.expire(time.Now())
 		}
 	}
+	check(t, "what is left of a crowd", []int{l.many.slow, len(l.free)}, []int{0, 1})
 	l.close()
 	cancel()
 	if err := g.Wait(); err != nil {
@@ -148,7 +151,6 @@ func TestTheLaneSaysWhatTheLongWaySays(t *testing.T) {
 				tc.change(&tg)
 			}
 			tr, err := probe(t, tg)
-			o := glanceAt(t, tg)
 			words := func(tr Trace, err error) string {
 				text := "no error"
 				if err != nil {
@@ -157,11 +159,14 @@ func TestTheLaneSaysWhatTheLongWaySays(t *testing.T) {
 				return fmt.Sprintf("%s at %s, own %v, wrong %v, refused %v, identity %v, %d warnings, from %v to %v", text, tr.Phase, errors.Is(err, ErrOwn),
 					errors.Is(err, ErrWrongCluster), errors.Is(err, syscall.ECONNREFUSED), tr.Identity, len(tr.Warnings), tr.Local.IsValid(), tr.Remote)
 			}
-			if short, long := words(o.trace, o.err), words(tr, err); short != long {
-				t.Errorf("the lane:     %s\nthe long way: %s", short, long)
-			}
-			if took := o.done.Sub(o.sent); (o.err == nil) != (o.kind == Success) || isTimeout(o.err) && took < tg.Timeout {
-				t.Errorf("%s after %s: %v", o.kind, took, o.err)
+			for _, many := range []bool{false, true} {
+				o := glanceAt(t, tg, many)
+				if short, long := words(o.trace, o.err), words(tr, err); short != long {
+					t.Errorf("the lane, many %v: %s\nthe long way:    %s", many, short, long)
+				}
+				if took := o.done.Sub(o.sent); (o.err == nil) != (o.kind == Success) || isTimeout(o.err) && took < tg.Timeout {
+					t.Errorf("%s after %s: %v", o.kind, took, o.err)
+				}
 			}
 		})
 	}

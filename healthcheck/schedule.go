@@ -313,26 +313,32 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// queue is a heap of watches by due time.
-type queue []*watch
+// queue is a heap of watches by due time. The times are beside the watches, so
+// that sorting many does not have to look at each of them.
+type queue []planned
+
+type planned struct {
+	due   time.Time
+	watch *watch
+}
 
 func (q queue) Len() int           { return len(q) }
 func (q queue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
 func (q queue) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
-	q[i].place, q[j].place = i, j
+	q[i].watch.place, q[j].watch.place = i, j
 }
 
 func (q *queue) Push(x any) {
 	w := x.(*watch)
 	w.place = len(*q)
-	*q = append(*q, w)
+	*q = append(*q, planned{w.due, w})
 }
 
 func (q *queue) Pop() any {
 	old := *q
-	w := old[len(old)-1]
-	old[len(old)-1] = nil
+	w := old[len(old)-1].watch
+	old[len(old)-1] = planned{}
 	*q = old[:len(old)-1]
 	w.place = -1
 	return w
@@ -342,6 +348,7 @@ func (q *queue) Pop() any {
 func (q *queue) put(w *watch, due time.Time) {
 	w.due = due
 	if w.place >= 0 {
+		(*q)[w.place].due = due
 		heap.Fix(q, w.place)
 	} else {
 		heap.Push(q, w)
