@@ -367,3 +367,35 @@ func TestWhatHasComeIsLookedAtBeforeItsDeadline(t *testing.T) {
 		t.Errorf("ended as %+v", ended)
 	}
 }
+
+// Who answers soon is seen by the poll of the crowd and enters no set, whatever
+// time it is elsewhere.
+func TestTheYoungOfACrowdAreAskedByOnePoll(t *testing.T) {
+	tg := target(HTTP, speaker(t, closes, headed("Content-Length: 0\r\n")))
+	d, err := newDirect(tg, ProbeConfig{Vantage: "van-1"}, map[string]*likeness{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	g, ctx := errgroup.WithContext(ctx)
+	var ended []outcome
+	l, err := openLane(ctx, g.Go, func(o outcome) { ended = append(ended, o) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.brisk = true
+	now := time.Now()
+	for range 20 {
+		l.start(flight{watch: &watch{target: &tg}, target: &tg, direct: d, due: now})
+	}
+	eventually(t, "all have ended", func() bool {
+		l.poll(now) // nobody grows older
+		return l.busy == 0 || l.many.slow > 0
+	})
+	check(t, "answers, slow ones", []int{len(ended), l.many.slow}, "[20 0]")
+	l.close()
+	cancel()
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
