@@ -30,6 +30,29 @@ func ParseKey(text []byte) (Key, error) {
 	return Key(bytes.Clone(k)), nil
 }
 
+// MaxKeys is how many keys of one vantage count at a time: while one takes the
+// place of another both do.
+const MaxKeys = 2
+
+// ParseKeys takes the text of a key file that may hold a key on each of
+// [MaxKeys] lines. A vantage signs by the first; a controller takes any.
+func ParseKeys(text []byte) ([]Key, error) {
+	var keys []Key
+	for i, line := range bytes.Split(bytes.TrimSpace(text), []byte("\n")) {
+		k, err := ParseKey(line)
+		switch {
+		case err != nil && i > 0:
+			return nil, fmt.Errorf("line %d: %w; each line is a key", i+1, err)
+		case err != nil:
+			return nil, err
+		case i == MaxKeys:
+			return nil, fmt.Errorf("more than %d lines, and each is a key", MaxKeys)
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
 // ReadKeyFile reads a key; a file that others may read or write is refused.
 func ReadKeyFile(name string) (Key, error) {
 	fi, err := os.Stat(name)

@@ -141,7 +141,7 @@ func lookAtOne(h io.Writer, path string) error {
 	if !info.Mode().IsRegular() {
 		return nil // a pipe would block, a device would not end
 	}
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may be a pipe by now
 	if err != nil {
 		return err
 	}

@@ -35,12 +35,12 @@ func readSecrets(cfg *config.Config, shadow bool) (*secrets, []error) {
 		s.token = token
 	}
 	for _, v := range cfg.Vantages {
-		key, err := readKey(cfg.ReadSecret, v.KeyFile)
+		keys, err := readKeys(cfg.ReadSecret, v.KeyFile)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("vantage %s: %w", v.Name, err))
 			continue
 		}
-		s.vantages[v.Name] = []healthcheck.Key{key}
+		s.vantages[v.Name] = keys
 	}
 	if shadow {
 		return s, faults

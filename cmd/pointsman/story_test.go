@@ -46,7 +46,7 @@ func (l leakChecked) Run() int {
 //	await REGEXP COMMAND…             run COMMAND until its stdout matches, 15 s at most
 //	dig NAME WANT                     ask the authority over UDP and TCP; "-" wants no answer
 //	rc N COMMAND…                     run COMMAND and want exit status N
-//	get PATH STATUS REGEXP            ask the API over TCP without a token until it answers so, 15 s at most
+//	get PATH STATUS REGEXP            ask the API over TCP without a token until it answers so, 15 s at most; with !, that it does not at once
 //	hup                               send SIGHUP to what runs in the background
 //	disk mount|fill|free|unmount DIR  a file system of 1 MiB; where the condition [mount] holds
 func TestStories(t *testing.T) {
@@ -262,10 +262,18 @@ func digName(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func getPath(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 3 {
-		ts.Fatalf("usage: get PATH STATUS REGEXP")
+	if len(args) != 3 {
+		ts.Fatalf("usage: [!] get PATH STATUS REGEXP")
 	}
 	want, last := regexp.MustCompile(args[2]), ""
+	if neg {
+		status, body, err := fetch("http://" + ts.Getenv("API") + args[0])
+		ts.Check(err)
+		if fmt.Sprint(status) != args[1] || want.MatchString(body) {
+			ts.Fatalf("%s gave %d and %q:\n%s", args[0], status, args[2], body)
+		}
+		return
+	}
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		status, body, err := fetch("http://" + ts.Getenv("API") + args[0])
 		ts.Check(err)

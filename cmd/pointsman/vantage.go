@@ -85,16 +85,27 @@ func runVantage(ctx context.Context, f *config.VantageFile, hup <-chan os.Signal
 	return err
 }
 
+// readKey reads the key by which a vantage signs.
 func readKey(read readSecret, path string) (healthcheck.Key, error) {
+	keys, err := readKeys(read, path)
+	if err != nil {
+		return nil, err
+	}
+	return keys[0], nil
+}
+
+// readKeys reads the keys of a vantage: two while one takes the place of the
+// other.
+func readKeys(read readSecret, path string) ([]healthcheck.Key, error) {
 	text, err := read(path)
 	if err != nil {
 		return nil, failed("make one by: (umask 077; openssl rand -hex 32 > "+path+"), the same at the controller and at the vantage", "read key: %w", err)
 	}
-	key, err := healthcheck.ParseKey(text)
+	keys, err := healthcheck.ParseKeys(text)
 	if err != nil {
 		return nil, failed("make one by: (umask 077; openssl rand -hex 32 > "+path+")", "key %s: %w", path, err)
 	}
-	return key, nil
+	return keys, nil
 }
 
 // votes logs what a vantage says whenever it says something else.
