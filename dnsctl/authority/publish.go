@@ -285,34 +285,32 @@ func (t *tree) packShown(n *node, sh *shown) error {
 	if sh.packed != nil {
 		return nil
 	}
-	k, err := keyOf(n.name)
-	if err != nil {
-		return err
-	}
+	var err error
 	at := func(qtype uint16) *template {
 		a := t.at(n, sh, qtype)
 		if err != nil || !a.fixed {
 			return nil
 		}
 		var p *template
-		p, err = pack(n.name, k, qtype, a)
+		p, err = pack(n.name, n.key, qtype, a)
 		return p
 	}
-	c := at(dns.TypeCNAME)
+	c, err := packAlone(n.key, sh.cname)
+	if err != nil {
+		return err
+	}
 	p := &answers{a: c, aaaa: c, cname: c, txt: c, soa: c, ns: c, any: c, rest: c}
 	if _, ours := t.find(sh.target); ours != nil {
 		none := at(dns.TypeNone)
 		p = &answers{a: at(dns.TypeA), aaaa: at(dns.TypeAAAA), cname: c, txt: none, soa: none, ns: none, any: c, rest: none}
 	}
-	beside := markLabel + n.name
-	mk, err2 := keyOf(beside)
-	if err = errors.Join(err, err2); err != nil {
+	if err != nil {
 		return err
 	}
-	none := t.nodes[mk].nodata
+	none := n.beside.nodata
 	m := &answers{a: none, aaaa: none, cname: none, txt: none, soa: none, ns: none, any: none, rest: none}
 	if sh.txt != nil {
-		m.txt, err = pack(beside, mk, dns.TypeTXT, answer{aa: true, answer: []dns.RR{sh.txt}})
+		m.txt, err = packAlone(n.beside.key, sh.txt)
 		m.any = m.txt
 	}
 	sh.packed, sh.markPacked = p, m

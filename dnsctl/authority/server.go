@@ -134,7 +134,7 @@ func hint(err error) string {
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
 		return ": a port below 1024 needs the capability CAP_NET_BIND_SERVICE, or take a higher port"
 	case errors.Is(err, syscall.EADDRINUSE):
-		return ": another process has this port, see ss -lunp; or take another port"
+		return ": another process has this port, see ss -ltunp; or take another port"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return ": no interface of this machine has this address"
 	}

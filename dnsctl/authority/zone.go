@@ -22,6 +22,7 @@ const (
 type node struct {
 	kind kind
 	name string // lower case, fully qualified
+	key  key    // the same
 	zone *zone
 
 	sets map[uint16][]dns.RR // of a static node
@@ -30,6 +31,7 @@ type node struct {
 	packed *answers              // of a static or empty node
 	shown  atomic.Pointer[shown] // of a managed node; nil until published
 	owner  *node                 // of a mark: the managed node whose mark it is
+	beside *node                 // of a managed node: its mark
 	nodata *template             // NOERROR with nothing but the SOA
 
 	leftOver bool // managed, but only because a record still has it
@@ -223,7 +225,7 @@ func (t *tree) addManaged(z *zone, owner string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	beside.owner = n
+	beside.owner, n.beside = n, beside
 	t.managedNodes = append(t.managedNodes, n)
 	return n, nil
 }
@@ -237,7 +239,7 @@ func (t *tree) add(z *zone, name string, what kind) (*node, error) {
 	}
 	n := t.nodes[k]
 	if n == nil {
-		n = &node{name: name, zone: z}
+		n = &node{name: name, key: k, zone: z}
 		t.nodes[k] = n
 	}
 	if n.kind == empty {

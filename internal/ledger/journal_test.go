@@ -276,3 +276,29 @@ func TestTheJournalLeadsFromEverySerialToTheZoneAsItIs(t *testing.T) {
 		}
 	})
 }
+
+// TestAJournalThatDoesNotEndAtTheSerialIsForgotten: a chain that leads somewhere
+// else than to the serial of its zone is given to nobody.
+func TestAJournalThatDoesNotEndAtTheSerialIsForgotten(t *testing.T) {
+	dir := memDir(t)
+	s := mustOpen(t, Config{Dir: dir})
+	if _, err := s.Stamp(t.Context(), "lab.test.", "one"); err != nil {
+		t.Fatal(err)
+	}
+	mustCommit(t, s, orders(0, "a.lab.test."))
+	rc := mustCommit(t, s, orders(1, "b.lab.test."))
+	serial := rc.Serials["lab.test."]
+	if all, err := s.Changes(t.Context(), "lab.test.", serial-1); err != nil || len(all) != 1 {
+		t.Fatalf("%v, %v", all, err)
+	}
+	alter(t, s, "UPDATE serials SET serial = serial + 1")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, Config{Dir: dir})
+	for _, from := range []uint32{serial - 1, serial} {
+		if all, err := s.Changes(t.Context(), "lab.test.", from); !errors.Is(err, ErrCut) {
+			t.Errorf("from %d: %v, %v", from, all, err)
+		}
+	}
+}
