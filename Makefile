@@ -46,7 +46,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/pointsman and bin/pointsman-lab
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/pointsman ./cmd/pointsman-lab
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/pointsman ./cmd/pointsman-lab
 
 run: build ## start the lab: two clusters, a controller, two vantages, a client; Ctrl-C ends all
 	$(BIN)/pointsman-lab run

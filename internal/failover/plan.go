@@ -24,6 +24,9 @@ func PlanMove(s *State, p *Policy, c Command, now time.Time) Plan {
 		MadeAt: now, Mode: s.rec.Mode.String(), Override: c.Override, AcceptLoss: c.AcceptLoss,
 		AcceptPinned: c.AcceptPinned, OrFailover: c.OrFailover, Reason: c.Reason,
 	}
+	if s.found && to == s.rec.Active {
+		pl.From = to // nothing would move
+	}
 	if p.ForceShadow {
 		pl.Mode = "shadow"
 	}
