@@ -55,11 +55,7 @@ var secondaryKinds = map[string]func(file, dir string) []string{
 // The sample is used as it is, but for addresses, folders, the key and the user.
 func newSecondary(t *testing.T, kind, addr, primary, secret string) *secondary {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "second") // short: sockets live in it
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := shortDir(t, "second")
 	s := &secondary{kind: kind, addr: addr, dir: dir, file: filepath.Join(dir, kind+".conf"), log: &safeBuffer{}}
 	s.command = secondaryKinds[kind](s.file, dir)
 	sample, err := os.ReadFile(filepath.Join(samplesOfSecondaries, kind+".conf"))
@@ -196,24 +192,6 @@ func shows(addr string) string {
 	return strings.ToLower(cname.Target)
 }
 
-// eventually polls until ok, within the patience of a story.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	within(t, patience, what, ok)
-}
-
-func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
-		if ok() {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%s did not come within %s", what, limit)
-		}
-	}
-}
-
 // secondaryWorld is the program as the hidden primary of four secondaries, with
 // unbound in front of them, and two clusters.
 type secondaryWorld struct {
@@ -263,38 +241,22 @@ func secretOf(kind string) string {
 // newSecondaryWorld writes everything and starts nothing but the clusters.
 func newSecondaryWorld(t *testing.T) *secondaryWorld {
 	t.Helper()
-	free := func() string {
-		addr, err := freePort()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return addr
-	}
-	dir, err := os.MkdirTemp("", "second") // short: a socket's path has 107 bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	control, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { control.Close() })
+	dir := shortDir(t, "second")
 	w := &secondaryWorld{
 		bindWorld: &bindWorld{dir: dir, a: startBackend(t, "127.0.1.1", "a"), b: startBackend(t, "127.0.1.2", "b")},
-		primary:   free(), resolver: free(),
+		primary:   freeAddr(t), resolver: freeAddr(t),
 	}
 	files := map[string]string{"token": strings.Repeat("t", 32) + "\n"}
 	var keys, list []string
 	for _, kind := range []string{"named", "nsd", "knot", "pdns"} {
-		s := newSecondary(t, kind, free(), w.primary, secretOf(kind))
+		s := newSecondary(t, kind, freeAddr(t), w.primary, secretOf(kind))
 		w.servers = append(w.servers, s)
 		files[kind+".key"] = secretOf(kind) + "\n"
 		keys = append(keys, fmt.Sprintf("%s-key.: {secret_file: %s.key}", kind, kind))
 		list = append(list, fmt.Sprintf(`{address: "%s", key: %s-key.}`, s.addr, kind))
 	}
-	w.replace = strings.NewReplacer("$CONTROL", control.Addr().String(), "$A", w.a.addr, "$B", w.b.addr, "$DNS", w.primary,
-		"$LISTEN", free(), "$KEYS", strings.Join(keys, ", "), "$SECONDARIES", strings.Join(list, ", "))
+	w.replace = strings.NewReplacer("$CONTROL", controlAt(t), "$A", w.a.addr, "$B", w.b.addr, "$DNS", w.primary,
+		"$LISTEN", freeAddr(t), "$KEYS", strings.Join(keys, ", "), "$SECONDARIES", strings.Join(list, ", "))
 	files["pointsman.yaml"] = w.replace.Replace(secondaryConfig)
 	writeFiles(t, dir, files)
 	return w
