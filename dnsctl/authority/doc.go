@@ -37,9 +37,14 @@
 // NOTIFY (RFC 1996) until it acknowledges, and then asked for its serial until
 // it serves ours; what is known of it stands in [Stats].
 //
+// Who asks for zones and reads nothing, slowly or all the time keeps nobody from
+// them: transfers have places, of which each secondary has its own, a pace for
+// each source, and an end; what waits in the kernel for one connection is
+// bounded.
+//
 // Nobody can be drowned in our answers: over UDP a network gets them at a
-// bounded rate ([RateLimit]), in a table of fixed size, and above it a bare TC
-// that leads a true client to TCP. Who returns a cookie of ours (RFC 9018) has
+// bounded rate for each name, and for all together ([RateLimit]), in a table of
+// fixed size, and above it a bare TC that leads a true client to TCP. Who returns a cookie of ours (RFC 9018) has
 // shown that it gets what is sent to its address and is not limited.
 //
 // What it does not do: recursion, UPDATE, being a secondary itself, DNSSEC,

@@ -192,6 +192,22 @@ func seeds(f *testing.F) [][]byte {
 	signed.SetTsig("ctl.", dns.HmacSHA256, 300, 1)
 	signed.Extra[0].(*dns.TSIG).MAC, signed.Extra[0].(*dns.TSIG).MACSize = strings.Repeat("00", 32), 32
 	add(signed)
+	for opcode := range 16 {
+		for _, section := range []string{"answer", "authority", "additional"} {
+			m := question("lab.test.", dns.TypeSOA)
+			m.Opcode = opcode
+			rrs := []dns.RR{&dns.SOA{Hdr: dns.RR_Header{Name: "lab.test.", Rrtype: dns.TypeSOA, Class: dns.ClassINET}, Ns: ".", Mbox: ".", Serial: 1}}
+			switch section {
+			case "answer":
+				m.Answer = rrs
+			case "authority":
+				m.Ns = rrs
+			default:
+				m.Extra = rrs
+			}
+			add(m)
+		}
+	}
 	add(new(dns.Msg).SetUpdate("lab.test."))
 	add(new(dns.Msg).SetNotify("lab.test."))
 	add(new(dns.Msg).SetIxfr("lab.test.", 1, "ns1.lab.test.", "hostmaster.lab.test."))
@@ -257,6 +273,15 @@ func checkAnswer(t *testing.T, over transport, in, out []byte) {
 		t.Fatalf("TC on a format error to %x", in)
 	case m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError && m.Authoritative:
 		t.Fatalf("AA on %s to %x", rcodeName(m.Rcode), in)
+	}
+	if m.Opcode != dns.OpcodeQuery { // nothing is taken from anybody, and nothing is told beside that
+		want := dns.RcodeNotImplemented
+		if m.Opcode == dns.OpcodeNotify {
+			want = dns.RcodeRefused
+		}
+		if m.Rcode != want || len(m.Answer)+len(m.Ns)+len(m.Extra) > 0 {
+			t.Fatalf("opcode %d answered\n%v\nto %x", m.Opcode, m, in)
+		}
 	}
 	if len(m.Question) == 1 && m.Question[0].Qclass == dns.ClassINET && strings.EqualFold(m.Question[0].Name, "vpc.orders.lab.test.") {
 		switch {
