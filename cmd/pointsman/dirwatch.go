@@ -55,19 +55,32 @@ func (d *dirWatch) errors() <-chan error {
 }
 
 // follow watches the directories of the files, and no others. A directory is
-// added again even if it is watched: another one may stand there by now. The
-// error is the first why one cannot be watched; a missing one is no error.
-func (d *dirWatch) follow(files []string) error {
+// added again even if it is watched: another one may stand there by now. Of
+// one that is gone the folder above is watched. It returns whether others are
+// watched than before, in which something may have happened already, and the
+// first reason why one cannot be.
+func (d *dirWatch) follow(files []string) (others bool, first error) {
 	if d.w == nil {
-		return nil
+		return false, nil
 	}
 	want := dirsOf(files)
-	for _, have := range d.w.WatchList() {
+	for i, dir := range want { // where one is gone, above it, so that its return is seen
+		for {
+			if _, err := os.Stat(dir); !os.IsNotExist(err) || dir == filepath.Dir(dir) {
+				break
+			}
+			dir = filepath.Dir(dir)
+		}
+		want[i] = dir
+	}
+	slices.Sort(want)
+	want = slices.Compact(want)
+	before := d.w.WatchList()
+	for _, have := range before {
 		if !slices.Contains(want, have) {
 			_ = d.w.Remove(have) // gone already is as good
 		}
 	}
-	var first error
 	for i, dir := range want {
 		err := fmt.Errorf("more than %d directories", maxWatched)
 		if i < maxWatched {
@@ -77,7 +90,10 @@ func (d *dirWatch) follow(files []string) error {
 			first = fmt.Errorf("watch %s: %w", dir, err)
 		}
 	}
-	return first
+	after := d.w.WatchList()
+	slices.Sort(before)
+	slices.Sort(after)
+	return !slices.Equal(before, after), first
 }
 
 // dirsOf lists the directories in which a change can exchange one of the

@@ -90,8 +90,16 @@ type bench struct {
 
 func newBench(t *testing.T, text string) *bench {
 	t.Helper()
-	d := &bench{T: t, paper: &paper{file: filepath.Join(t.TempDir(), "x.yaml"), text: text}, hup: make(chan os.Signal, 1)}
-	d.write(text)
+	return benchOf(t, &paper{file: filepath.Join(t.TempDir(), "x.yaml"), text: text})
+}
+
+func benchOf(t *testing.T, p *paper) *bench {
+	t.Helper()
+	d := &bench{T: t, paper: p, hup: make(chan os.Signal, 1)}
+	if err := os.MkdirAll(filepath.Dir(p.file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d.write(p.text)
 	d.re = newReloader(d.paper.file, d.paper, d.hup, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -249,6 +257,46 @@ func TestADryRunChangesNothingAndCountsNothing(t *testing.T) {
 	if n := d.re.counted()[api.ReloadOK]; n != 1 {
 		t.Errorf("%d reloads were counted", n)
 	}
+}
+
+// TestAFolderThatGoesAndComesBackIsWatchedAgain: neither waits for the look
+// that comes every 30 s.
+func TestAFolderThatGoesAndComesBackIsWatchedAgain(t *testing.T) {
+	p := &paper{file: filepath.Join(t.TempDir(), "far", "below", "x.yaml"), text: "one"}
+	d := benchOf(t, p)
+	for _, text := range []string{"two", "three"} {
+		if err := os.RemoveAll(filepath.Dir(filepath.Dir(p.file))); err != nil {
+			t.Fatal(err)
+		}
+		d.wait("the refusal", func() bool { return !d.re.Config().OK })
+		if err := os.MkdirAll(filepath.Dir(filepath.Dir(p.file)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(filepath.Dir(p.file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		d.write(text)
+		d.wait(text, func() bool { return d.re.Config().OK && d.re.Config().Hash == text })
+	}
+}
+
+func TestAFolderInThePlaceOfTheFileIsRefusedUntilTheFileIsBack(t *testing.T) {
+	d := newBench(t, "one")
+	if err := os.Remove(d.paper.file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(d.paper.file, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d.wait("the refusal", func() bool {
+		st := d.re.Config()
+		return !st.OK && strings.Contains(st.Refused.Reason, "no regular file")
+	})
+	if err := os.Remove(d.paper.file); err != nil {
+		t.Fatal(err)
+	}
+	d.write("two")
+	d.wait("two", func() bool { return d.re.Config().OK && d.re.Config().Hash == "two" })
 }
 
 func TestADryRunOfWhatIsNoFileCountsNothingEither(t *testing.T) {

@@ -150,7 +150,9 @@ func (r *reloader) Run(ctx context.Context) error {
 		case <-every.C:
 			r.look(ctx)
 		}
-		r.follow(watch)
+		if r.follow(watch) { // something may have come before the watch of it
+			quiet.Reset(quietFor)
+		}
 	}
 }
 
@@ -161,10 +163,13 @@ func (r *reloader) files() []string {
 	return slices.Compact(out)
 }
 
-func (r *reloader) follow(watch *dirWatch) {
-	if err := watch.follow(r.files()); err != nil {
+// follow says whether other directories are watched from now on.
+func (r *reloader) follow(watch *dirWatch) bool {
+	others, err := watch.follow(r.files())
+	if err != nil {
 		r.log.Debug("a directory is not watched, only looked at", "every", lookEvery, "reason", err)
 	}
+	return others
 }
 
 // look tries when a file differs from what the last try found.
