@@ -27,12 +27,9 @@ func serveBenchmark() {
 	http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Cluster", "a") }))
 }
 
-// BenchmarkHTTPProbe measures whole verdict probes (fresh connection, status,
-// identity) per second of our own CPU time, kernel included. What the machine
-// makes of it shows in the contenders beside it: a client of net/http that
-// does the same, and a bare connect, which no probe can undercut. Compare them
-// within one run.
-func BenchmarkHTTPProbe(b *testing.B) {
+// benchmarkServer starts that server and returns its address.
+func benchmarkServer(b *testing.B) string {
+	b.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), benchServer+"=1")
 	out, err := cmd.StdoutPipe()
@@ -42,12 +39,21 @@ func BenchmarkHTTPProbe(b *testing.B) {
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
-	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	b.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	lines := bufio.NewScanner(out)
 	if !lines.Scan() {
 		b.Fatal("the server did not start")
 	}
-	address := lines.Text()
+	return lines.Text()
+}
+
+// BenchmarkHTTPProbe measures whole verdict probes (fresh connection, status,
+// identity) per second of our own CPU time, kernel included. What the machine
+// makes of it shows in the contenders beside it: a client of net/http that
+// does the same, and a bare connect, which no probe can undercut. Compare them
+// within one run.
+func BenchmarkHTTPProbe(b *testing.B) {
+	address := benchmarkServer(b)
 	tg := target(HTTP, address)
 	tg.Check.Identity.Header, tg.Identity = "X-Cluster", "a"
 	p, err := NewProbe(tg, ProbeConfig{Vantage: "bench"})

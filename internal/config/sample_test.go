@@ -17,8 +17,54 @@ const configs = "../../configs"
 // samples are the files of configs that are ours, each with its loader.
 var samples = map[string]func(string) error{
 	"embedded.yaml":     func(p string) error { _, err := Load(p); return err },
+	"probes.yaml":       func(p string) error { _, err := loadOwn(p); return err },
 	"rfc2136-bind.yaml": func(p string) error { _, err := Load(p); return err },
 	"vantage.yaml":      func(p string) error { _, err := LoadVantage(p); return err },
+}
+
+// loadOwn loads a copy that nobody else may change: a file with an exec check
+// is refused otherwise, and a checkout may be writable by a group.
+func loadOwn(path string) (*Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "sample")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path = filepath.Join(dir, filepath.Base(path))
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		return nil, err
+	}
+	return Load(path)
+}
+
+// Whoever looks for an example of a kind of probe finds one.
+func TestTheSamplesShowEveryKindOfProbe(t *testing.T) {
+	cfg, err := loadOwn(filepath.Join(configs, "probes.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds, rules, maintained := map[healthcheck.CheckType]bool{}, map[healthcheck.Combine]bool{}, false
+	for _, tg := range cfg.targets() {
+		for _, c := range append(tg.Checks, tg.Check) {
+			kinds[c.Type] = true
+		}
+		rules[tg.Combine] = true
+	}
+	for _, in := range cfg.Instances {
+		maintained = maintained || len(in.Policy.Maintenance) > 1
+	}
+	for _, k := range []healthcheck.CheckType{healthcheck.DNS, healthcheck.GRPC, healthcheck.ICMP, healthcheck.Exec, healthcheck.TLS, healthcheck.HTTPS} {
+		if !kinds[k] {
+			t.Errorf("no sample of %s", k)
+		}
+	}
+	if !rules[healthcheck.All] || !rules[healthcheck.Any] || !maintained {
+		t.Errorf("rules %v, maintenance %v", rules, maintained)
+	}
 }
 
 func TestEverySampleLoads(t *testing.T) {
