@@ -441,3 +441,35 @@ func TestNoReloadMovesAName(t *testing.T) {
 		})
 	})
 }
+
+// TestWhatWasPreparedAndDroppedChangesNothing: an instance that was to go
+// takes no turn until that is known, and then goes on with all that came.
+func TestWhatWasPreparedAndDroppedChangesNothing(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, w *world) {
+		for range 2 {
+			p, err := w.Prepare(Setup{Policies: []failover.Policy{policy(t, billing)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.script.forget()
+			if err := w.Deliver(orders, failover.Report{Vantage: "van-1"}); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+			if es := w.script.stamped(orders); len(es) != 0 {
+				t.Errorf("it had a turn: %+v", es)
+			}
+			p.Drop()
+			p.Drop()
+			p.Take() // too late: it was dropped
+			synctest.Wait()
+			if es := w.script.stamped(orders); len(es) == 0 {
+				t.Error("it has no turn any more")
+			}
+			if got := fmt.Sprint(w.Instances()); got != "[orders billing]" {
+				t.Errorf("instances %s", got)
+			}
+		}
+	})
+}
