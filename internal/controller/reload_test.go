@@ -473,3 +473,28 @@ func TestWhatWasPreparedAndDroppedChangesNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestWhoeverWasAskedBeforeARefusalGoesOn: of two instances that were to go
+// the second has an operation in hand; the first is free again.
+func TestWhoeverWasAskedBeforeARefusalGoesOn(t *testing.T) {
+	inBubble(t, func(cfg *Config, w *world) {
+		op := &failover.Op{ID: "op-1", Kind: failover.Switchover, To: "b", Step: "drain"}
+		w.ledger.records[billing] = failover.Record{Version: 1, Instance: billing, Rev: 1, Active: "a", Op: op}
+		cfg.Core = Core{}
+	}, func(t *testing.T, w *world) {
+		third := policy(t, orders)
+		third.Instance, third.Names = "third", slices.Clone(third.Names)
+		for i := range third.Names {
+			third.Names[i].Name = "third." + third.Names[i].Name
+		}
+		if err := w.Reload(Setup{Policies: []failover.Policy{third}}); !errors.Is(err, ErrInHand) || !strings.Contains(err.Error(), "billing") {
+			t.Fatalf("got %v, want %v of billing", err, ErrInHand)
+		}
+		before, _ := w.Snapshot(orders)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if after, _ := w.Snapshot(orders); !after.At.After(before.At.Add(5 * time.Second)) {
+			t.Errorf("its last turn was at %s, %s after the refusal", after.At, after.At.Sub(before.At))
+		}
+	})
+}
