@@ -23,7 +23,8 @@
 // lane: sockets of its own in the scheduler's goroutine, in place of a
 // goroutine and timers for each probe. Both ways say the same. Where there is
 // less room than targets, who was looked at longest ago goes first, and who
-// waits too long is not looked at: that is our own fault.
+// waits too long is not looked at: that is our own fault. What has come is looked
+// at before more is started, so what can be done is done, however much is wanted.
 // A first miss starts a burst of re-checks so that the vote comes early. After
 // a vote turned down, confirming probes come at the end of the ride-out, so
 // that whoever decides has a fresh miss at that very moment. The probes of a

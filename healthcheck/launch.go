@@ -128,6 +128,10 @@ func (p *Prober) start(ctx context.Context, g *errgroup.Group, now time.Time) ti
 
 // miss ends a flight that came too late to start: so many more wait.
 func (p *Prober) miss(f flight, more int) {
+	if f.watch.lateAgain() {
+		p.missAgain(f, more)
+		return
+	}
 	o := outcome{flight: f}
 	p.pad.running += f.commands // as if it had been launched
 	if f.counts() {
@@ -139,9 +143,34 @@ func (p *Prober) miss(f flight, more int) {
 	p.observe(o)
 }
 
+// tellLate is how often a target that is late turn after turn is told to be so.
+const tellLate = 4
+
+// lateAgain says that a target is late once more and that there is nothing to
+// tell of it.
+func (w *watch) lateAgain() bool {
+	if w.lates++; !w.own || w.gone || w.flying != 1 || len(w.early) > 0 || w.nudge != nil {
+		return false
+	}
+	return w.lates%tellLate != 1
+}
+
+// missAgain counts a probe of which nothing is told: where most are late, telling
+// of each would take the time of those that could be made.
+func (p *Prober) missAgain(f flight, more int) {
+	w := f.watch
+	w.flying--
+	p.count(func(s *Stats) {
+		s.OwnFaults++
+		s.Late++
+		s.Waiting = more
+	})
+	p.queue.put(w, w.plan(time.Now()))
+}
+
 // launch starts one probe.
 func (p *Prober) launch(ctx context.Context, g *errgroup.Group, f flight) {
-	f.watch.launched = time.Now()
+	f.watch.launched, f.watch.lates = time.Now(), 0
 	p.pad.running += f.commands
 	f.lost, f.lostBefore = p.pad.lost, p.pad.lost.Load()
 	if f.direct != nil {

@@ -23,7 +23,8 @@ type Config struct {
 	Allow    []netip.Prefix // see ProbeConfig
 
 	// OnReport takes each report: after every probe of an instance, so at
-	// least once a round, and when the vantage turns sick or well. It is
+	// least once a round, and when the vantage turns sick or well. Of turns that
+	// come too late one after the other it hears one in four. It is
 	// called from one goroutine and must return at once.
 	OnReport func(InstanceReport)
 

@@ -34,6 +34,7 @@ type watch struct {
 	early    []outcome // have ended before one that was sent earlier
 	counts   uint64    // probes that were counted
 	launched time.Time // when the newest probe really set out
+	lates    int       // turns since then that came too late to start
 	said     uint64    // of counts, when the instance was reported last
 	saidWell bool      // the vote was up then, and nothing else to tell
 
