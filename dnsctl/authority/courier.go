@@ -109,8 +109,8 @@ func (c *courier) run(ctx context.Context) {
 			nextLook = time.Now().Add(look)
 			look = min(2*look, c.pace.lookLate)
 			if nextTell.IsZero() {
-				// PowerDNS 4.7 acknowledges a NOTIFY that comes while it looks
-				// at the zone because of the one before, and forgets it.
+				// An acknowledgement promises no transfer:
+				// the one that it begins may fail.
 				nextTell, again = time.Now().Add(wait), true
 				wait = min(2*wait, c.pace.longest)
 			}
