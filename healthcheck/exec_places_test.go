@@ -86,3 +86,28 @@ func TestCommandsBeyondThePlacesAreUnknownAndDelayNobody(t *testing.T) {
 		check(t, "where there are places", Config{Targets: hangers(64)}.CommandsInTheWay(), "")
 	})
 }
+
+// Commands that a reload adds have places of their own.
+func TestCommandsThatAReloadAddsHavePlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := world{answer: silent}
+		w.begin = func(p *Prober) {
+			time.AfterFunc(2*time.Second, func() {
+				if err := p.Reload(Config{Vantage: "van-1", Targets: hangers(64)}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		w.run(t, Config{Targets: hangers(8)}, 10*time.Second)
+		newest := map[failover.InstanceName]failover.Vote{}
+		for _, r := range w.reports {
+			newest[r.Instance] = r.Clusters[0].Vote
+		}
+		for i, v := range newest {
+			if v != failover.Down {
+				t.Errorf("%s is %s", i, v)
+			}
+		}
+		check(t, "instances", len(newest), 64)
+	})
+}
