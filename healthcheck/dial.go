@@ -140,7 +140,7 @@ func (d *dialer) dial(ctx context.Context, network string, to netip.AddrPort, tr
 	// instead of one per destination.
 	conn, err := d.net.DialContext(ctx, network, to.String())
 	if err != nil {
-		return nil, fmt.Errorf("connect %s: %w", to, plain(err, limitOf(ctx, start)))
+		return nil, fmt.Errorf("connect %s: %w", to, onTheWay(plain(err, limitOf(ctx, start))))
 	}
 	switch a := conn.LocalAddr().(type) {
 	case *net.TCPAddr:

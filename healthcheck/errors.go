@@ -47,7 +47,8 @@ var ownErrnos = []syscall.Errno{
 
 // disputed says whether err, a fault of our own by its kind, may as well be the
 // cluster's. Its network is unreachable: a router says so of a subnet that was
-// withdrawn, and our own missing route looks just the same. Or a resolver that
+// withdrawn, and our own missing route looks just the same. Or something on
+// the way rejects the connection. Or a resolver that
 // works answers that its name does not exist or has no address (NXDOMAIN or
 // NODATA): clients meet that too, and so does a machine whose resolver has a
 // partial view. The [Prober] counts it as a miss while a control is reachable,
@@ -59,7 +60,23 @@ func disputed(err error) bool {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return dns.IsNotFound && !dns.IsTemporary && !dns.IsTimeout
 	}
-	return errors.Is(err, syscall.ENETUNREACH)
+	_, rejected := errors.AsType[prohibited](err)
+	return rejected || errors.Is(err, syscall.ENETUNREACH)
+}
+
+// prohibited is EACCES of connect. Over IPv6 a router or firewall that rejects
+// says it so (Linux, net/ipv6/icmp.c, tab_unreach: prohibited, policy, reject
+// route), and so does a rule of this machine; over IPv4 it is EHOSTUNREACH.
+type prohibited struct{ syscall.Errno }
+
+func (p prohibited) Unwrap() error { return p.Errno }
+
+// onTheWay tells what met a connection from the same number met elsewhere.
+func onTheWay(err error) error {
+	if errors.Is(err, syscall.EACCES) {
+		return prohibited{syscall.EACCES}
+	}
+	return err
 }
 
 // isOwn says whether err is a fault of our own by its kind.

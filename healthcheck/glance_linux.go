@@ -97,7 +97,7 @@ func (l *lane) connected(g *glance, events uint32, now time.Time) bool {
 			err = syscall.Errno(code)
 		}
 		if err != nil {
-			l.end(g, fmt.Errorf("connect %s: %w", g.direct.to, err), now)
+			l.end(g, fmt.Errorf("connect %s: %w", g.direct.to, onTheWay(err)), now)
 			return false
 		}
 	}

@@ -155,7 +155,7 @@ func (l *lane) start(f flight) {
 	}
 	g.trace.Phase, g.trace.Remote = PhaseConnect, f.direct.to
 	if err := l.connect(g); err != nil {
-		l.end(g, fmt.Errorf("connect %s: %w", f.direct.to, err), time.Now())
+		l.end(g, fmt.Errorf("connect %s: %w", f.direct.to, onTheWay(err)), time.Now())
 		return
 	}
 	g.deadline = g.sent.Add(f.target.Timeout)

@@ -292,6 +292,9 @@ func (p *Prober) vote(w *watch, now time.Time) ClusterReport {
 		abstain = w.lastError
 	case silent > 2*w.target.Round+w.target.Timeout:
 		abstain = fmt.Sprintf("no probe has ended for %s", silent.Round(time.Millisecond))
+	case s.Vote == failover.Up && now.Sub(s.LastSuccess) > 2*w.target.Round+w.target.Timeout:
+		// What was up before we lost our controls is no news of today.
+		abstain = fmt.Sprintf("its newest answer is %s old", now.Sub(s.LastSuccess).Round(time.Millisecond))
 	case w.gated:
 		abstain = "no control reached yet since the first miss; " + c.Reason
 	}

@@ -546,6 +546,9 @@ func TestAWithdrawnClusterIsDownOnlyBesideAReachableControl(t *testing.T) {
 		"the resolver is silent":             {&net.DNSError{Err: "i/o timeout", IsTimeout: true}, control, nil, failover.Unknown, "i/o timeout"},
 		"the resolver's network is gone":     {&net.DNSError{Err: "dial", UnwrapErr: unreachable}, control, nil, failover.Unknown, "dial"},
 		"no local ports, a control answers":  {os.NewSyscallError("connect", syscall.EADDRNOTAVAIL), control, nil, failover.Unknown, "cannot assign"},
+		"rejected over IPv6, a control":      {onTheWay(syscall.EACCES), control, nil, failover.Down, "permission denied"},
+		"rejected over IPv6, no controls":    {onTheWay(syscall.EACCES), nil, nil, failover.Unknown, "permission denied"},
+		"a right that we lack":               {Own(syscall.EACCES), control, nil, failover.Unknown, "permission denied"},
 		"a dead host, a control answers":     {os.NewSyscallError("connect", syscall.EHOSTUNREACH), control, nil, failover.Down, "no route to host"},
 		"a dead host, the control is gone":   {os.NewSyscallError("connect", syscall.EHOSTUNREACH), control, errDead, failover.Unknown, "no route to host"},
 		"a dead host and no controls to ask": {os.NewSyscallError("connect", syscall.EHOSTUNREACH), nil, nil, failover.Down, "no route to host"},
@@ -768,4 +771,42 @@ func TestLatestReportGrowsOlder(t *testing.T) {
 			t.Error("an unknown instance has a report")
 		}
 	})
+}
+
+// A control that flaps takes misses back, again and again, and with them comes
+// the up from before them: it may not speak of a cluster that has not answered
+// since.
+func TestAnUpIsNoOlderThanItsNewestAnswer(t *testing.T) {
+	for _, flap := range []struct{ bad, good time.Duration }{{2 * time.Second, 500 * time.Millisecond}, {2 * time.Second, time.Second}, {2500 * time.Millisecond, time.Second}} {
+		for shift := range 4 {
+			synctest.Test(t, func(t *testing.T) {
+				ts := pair()
+				for i := range ts { // another phase of its rounds
+					ts[i].Instance = failover.InstanceName(fmt.Sprint("i", shift))
+				}
+				const aDies, flaps, bDies = 10 * time.Second, 11 * time.Second, 12 * time.Second
+				w := world{answer: func(_ context.Context, tg Target, at time.Duration) error {
+					switch {
+					case tg.Instance == controlInstance:
+						if at > flaps && (at-flaps)%(flap.bad+flap.good) < flap.bad {
+							return errDead
+						}
+						return nil
+					case tg.Cluster == "a" && at > aDies, tg.Cluster == "b" && at > bDies:
+						return errDead
+					}
+					return nil
+				}}
+				w.run(t, Config{Targets: ts, Controls: []Control{{"192.0.2.9:22"}}}, bDies+60*time.Second)
+				bound := 2*ts[0].Round + ts[0].Timeout
+				for _, r := range w.reports {
+					for _, c := range r.Clusters {
+						if c.Vote == failover.Up && (c.LastSuccess == nil || *c.LastSuccess > bound) {
+							t.Fatalf("%+v: up at %s, and its newest answer is %s old", flap, r.at, *c.LastSuccess)
+						}
+					}
+				}
+			})
+		}
+	}
 }

@@ -143,7 +143,7 @@ func (b *inbox) putReport(r failover.Report) bool {
 // the same vantage, else one that its own vantage has followed up.
 func (b *inbox) supersededLocked(v failover.VantageName) int {
 	later := make(map[failover.VantageName]int)
-	spare := -1
+	spare, oldest := -1, -1
 	for i := len(b.items) - 1; i >= 0; i-- {
 		r, ok := b.items[i].event.(failover.Report)
 		if !ok {
@@ -153,11 +153,15 @@ func (b *inbox) supersededLocked(v failover.VantageName) int {
 			spare = i
 		}
 		later[r.Vantage]++
+		oldest = i
 	}
 	for i, it := range b.items {
 		if r, ok := it.event.(failover.Report); ok && r.Vantage == v {
 			return i
 		}
+	}
+	if spare < 0 {
+		return oldest // of a vantage that a reload took away, while others joined
 	}
 	return spare
 }

@@ -148,3 +148,21 @@ func waiting(b *inbox) []item {
 	items, _ := b.take()
 	return items
 }
+
+// Two reloads may rename every vantage while an instance has no turn: what the
+// former ones said makes room.
+func TestReportsOfFormerVantagesMakeRoom(t *testing.T) {
+	b := newInbox(8)
+	for life := range 3 {
+		b.fit(8)
+		for i := range 8 {
+			b.putReport(failover.Report{Vantage: failover.VantageName(fmt.Sprintf("v%d-%d", life, i))})
+		}
+	}
+	if b.reports > b.maxReports {
+		t.Errorf("%d reports wait, at most %d may", b.reports, b.maxReports)
+	}
+	if r, ok := b.items[len(b.items)-1].event.(failover.Report); !ok || r.Vantage != "v2-7" {
+		t.Errorf("the newest report is of %s", r.Vantage)
+	}
+}
