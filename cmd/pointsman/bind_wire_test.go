@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -212,6 +213,7 @@ type witness struct {
 	done chan struct{}
 
 	answers, missing int
+	again            int         // questions that were asked once more
 	values           []string    // "target TTL", each time that it changed
 	at               []time.Time // when each was first seen
 	last             []time.Time // when the last question was sent that had this answer
@@ -256,11 +258,21 @@ func (w *witness) end() {
 func (w *witness) look(conn *dns.Conn, name string) {
 	m := new(dns.Msg).SetQuestion(name, dns.TypeCNAME)
 	asked := time.Now()
-	_ = conn.SetDeadline(asked.Add(w.patience))
-	err := conn.WriteMsg(m)
 	var r *dns.Msg
-	for err == nil && (r == nil || r.Id != m.Id) {
-		r, err = conn.ReadMsg()
+	var err error
+	// Who hears nothing asks once more, as every client does (resolv.conf(5),
+	// attempts): one lost packet is no gap. Whom nobody serves hears so at once.
+	for attempt := range 2 {
+		r = nil
+		_ = conn.SetDeadline(time.Now().Add(w.patience))
+		err = conn.WriteMsg(m)
+		for err == nil && (r == nil || r.Id != m.Id) {
+			r, err = conn.ReadMsg()
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		w.again += 1 - attempt
 	}
 	if err != nil {
 		w.missing++

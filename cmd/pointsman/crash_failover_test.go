@@ -150,7 +150,12 @@ func (c *crash) crowd(t *testing.T) {
 		b.WriteString("  - name: " + member(i) + "\n")
 		b.WriteString(strings.NewReplacer("orders", member(i), "$A", at).Replace(one))
 	}
-	text := strings.NewReplacer("$DNS", c.dns, "$CONTROL", c.primary.addr, "$B", c.sites["b"].addr).Replace(b.String())
+	// So many on a busy machine answer late; that one is gone is heard at once.
+	patient := strings.NewReplacer("round: 500ms", "round: 2s", "timeout: 400ms", "timeout: 1500ms").Replace(b.String())
+	if patient == b.String() {
+		t.Fatal("the story's config has changed")
+	}
+	text := strings.NewReplacer("$DNS", c.dns, "$CONTROL", c.primary.addr, "$B", c.sites["b"].addr).Replace(patient)
 	writeFiles(t, c.dir, map[string]string{"pointsman.yaml": text})
 }
 

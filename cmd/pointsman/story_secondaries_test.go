@@ -249,7 +249,7 @@ func (w *witness) without(t *testing.T, kind string) {
 	if len(w.bad) > 0 || w.missing > 0 || w.answers < 500 {
 		t.Errorf("%s: %d answers, %d missing, bad ones: %v", kind, w.answers, w.missing, w.bad)
 	}
-	t.Logf("%s: %d answers", kind, w.answers)
+	t.Logf("%s: %d answers, %d asked twice", kind, w.answers, w.again)
 }
 
 // targets are the targets that were shown, in order, each once per change.
