@@ -61,10 +61,7 @@ func TestAWindowComesAgain(t *testing.T) {
 func TestAnOutageCountsFromTheEndOfItsWindow(t *testing.T) {
 	p := testPolicy()
 	p.RideOut = 10 * time.Second
-	w := newWorld(p)
-	w.start()
-	w.settleUp()
-	w.command(Command{Do: DoArm, Mode: ModeAuto})
+	w := armed(p)
 	end := w.now.Add(5 * time.Minute).Truncate(time.Second)
 	w.p.Maintenance = []Window{{Cluster: "a", From: w.now, To: end}}
 	w.feed(PolicyChanged{})
@@ -86,11 +83,7 @@ func TestMaintenanceOfTheStandbyIsNoSilence(t *testing.T) {
 	for _, c := range []ClusterName{"a", "b"} {
 		p := testPolicy()
 		p.RideOut = 5 * time.Second
-		w := newWorld(p)
-		w.start()
-		w.settleUp()
-		w.command(Command{Do: DoArm, Mode: ModeAuto})
-		w.after(time.Minute)
+		w := armed(p)
 		w.p.Maintenance = []Window{{Cluster: c, From: w.now, To: w.now.Add(time.Hour)}}
 		w.pages = nil
 		w.all("a", "down", "refused")
@@ -166,10 +159,7 @@ func TestAWindowBeginsOnItsOwnDay(t *testing.T) {
 func TestASilenceOverTheEndOfAWindowBringsNothingBack(t *testing.T) {
 	p := testPolicy()
 	p.RideOut = 10 * time.Second
-	w := newWorld(p)
-	w.start()
-	w.settleUp()
-	w.command(Command{Do: DoArm, Mode: ModeAuto})
+	w := armed(p)
 	end := w.now.Add(5 * time.Minute).Truncate(time.Second)
 	w.p.Maintenance = []Window{{Cluster: "a", From: w.now, To: end}}
 	w.feed(PolicyChanged{})
@@ -223,11 +213,7 @@ func TestNobodyIsPagedWhileSomebodyWorks(t *testing.T) {
 func TestAnEndedWindowMakesNoDomainIndependent(t *testing.T) {
 	p := testPolicy()
 	p.RideOut = 5 * time.Second
-	w := newWorld(p)
-	w.start()
-	w.settleUp()
-	w.command(Command{Do: DoArm, Mode: ModeAuto})
-	w.after(time.Minute)
+	w := armed(p)
 	end := w.now.Add(2 * time.Minute)
 	w.p.Maintenance = []Window{{Cluster: "a", From: w.now, To: end}}
 	w.after(time.Minute)

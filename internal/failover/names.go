@@ -60,7 +60,7 @@ func (t *turn) configNames() {
 			}
 			d := t.edit()
 			d.Names = append(slices.Clone(d.Names), n)
-			d.LeftOver = slices.DeleteFunc(slices.Clone(d.LeftOver), func(x NameRecord) bool { return x.Name == n.Name })
+			d.noLeftOver(n.Name)
 			t.note("write", fmt.Sprintf("%s CNAME %s: the name is new in the config", n.Name, n.Value))
 			continue
 		}
@@ -75,7 +75,7 @@ func (t *turn) configNames() {
 			}
 			d := t.edit()
 			d.Names = append(slices.Clone(d.Names), n)
-			d.LeftOver = slices.DeleteFunc(slices.Clone(d.LeftOver), func(x NameRecord) bool { return x.Name == n.Name })
+			d.noLeftOver(n.Name)
 			t.note("config", fmt.Sprintf("%s is new in the config and shows %s already", n.Name, n.Value))
 		default: // it joins when it shows the active cluster; the view says so
 			t.readName(n)
@@ -94,6 +94,11 @@ func (t *turn) configNames() {
 	}
 }
 
+// noLeftOver notes that a name has come back into the config.
+func (r *Record) noLeftOver(name RecordName) {
+	r.LeftOver = slices.DeleteFunc(slices.Clone(r.LeftOver), func(x NameRecord) bool { return x.Name == name })
+}
+
 // want persists a write before it is given out.
 func (t *turn) want(i int, w NameWant) {
 	d := t.edit()
@@ -102,76 +107,6 @@ func (t *turn) want(i int, w NameWant) {
 	n := &d.Names[i]
 	e := t.note("write", fmt.Sprintf("%s CNAME %s, TTL %d, %s (%s)", n.Name, w.Value, w.TTL, w.Mark, w.Why))
 	e.Before, e.After = string(n.Value), string(w.Value)
-}
-
-// readNames keeps reading the names of an instance without a record.
-func (t *turn) readNames() {
-	for _, np := range t.p.Names {
-		if !np.Embedded {
-			t.readName(NameRecord{Name: np.Name, Provider: np.Provider, Zone: np.Zone})
-		}
-	}
-}
-
-func (t *turn) readName(n NameRecord) {
-	f := t.s.names[n.Name]
-	every := t.p.ReadEvery
-	switch {
-	case !f.fresh || f.read.Err != "":
-		every = 0
-	case n.Want != nil:
-		every = t.p.VerifyEvery
-	}
-	if t.now.Before(f.nextTry) || !f.readAt.IsZero() && t.now.Sub(f.readAt) < every {
-		return
-	}
-	t.do("name:"+string(n.Name), ReadName{Name: n})
-}
-
-// namesFresh says whether every name that lives elsewhere was read since a move
-// is wanted, or just before, and has it read where it was not: a point of no
-// return is not passed over an edit that stands there already. A provider that
-// answers slowly or one by one makes the move late and never impossible, so the
-// reads need not be of one moment.
-func (t *turn) namesFresh() bool {
-	s := t.s
-	life := max(time.Minute, 4*time.Duration(len(t.rec.Names))*t.p.LongestCall)
-	if s.wanted.IsZero() || t.now.Sub(s.wanted) > life {
-		s.wanted = t.now
-	}
-	since, ok := s.wanted.Add(-max(t.p.Round, time.Second)), true
-	for _, n := range t.rec.Names {
-		f := s.names[n.Name]
-		if n.Embedded || f.fresh && !f.readAt.Before(since) {
-			continue
-		}
-		ok = false
-		if f.fresh {
-			f.fresh = false
-			s.names[n.Name] = f
-		}
-	}
-	switch waited := t.now.Sub(s.wanted); {
-	case ok: // and stays so while the last questions are asked
-		t.unpage("slow-reads")
-	case waited > 2*t.p.LongestCall:
-		t.pageOnce("slow-reads", "", fmt.Sprintf("%s: a move has waited for %s until its names are read at their provider", t.p.Instance, waited.Round(time.Second)))
-	}
-	return ok
-}
-
-func (t *turn) nameRead(e NameRead) {
-	s := t.s
-	delete(s.busy, "name:"+string(e.Name))
-	f := s.names[e.Name]
-	f.read, f.readAt, f.fresh = e, t.now, true
-	if e.Err != "" {
-		f.failures++
-		f.nextTry = t.now.Add(backoff(f.failures))
-	} else {
-		f.nextTry = time.Time{}
-	}
-	s.names[e.Name] = f
 }
 
 func (t *turn) nameWritten(e NameWritten) {

@@ -37,11 +37,7 @@ func TestASilenceJoinsNoTwoBlips(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := testPolicy()
 			p.RideOut = 10 * time.Second
-			w := newWorld(p)
-			w.start()
-			w.settleUp()
-			w.command(Command{Do: DoArm, Mode: ModeAuto})
-			w.after(time.Minute)
+			w := armed(p)
 			w.all("a", "down", "refused")
 			w.after(5 * time.Second)
 			c.silent(w)

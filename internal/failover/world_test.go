@@ -55,6 +55,16 @@ func (d dnsState) String() string {
 	return fmt.Sprintf("CNAME %s ttl %d mark %q", d.value, d.ttl, d.mark)
 }
 
+// armed is a world at rest for a minute in which automation may move.
+func armed(p Policy) *world {
+	w := newWorld(p)
+	w.start()
+	w.settleUp()
+	w.command(Command{Do: DoArm, Mode: ModeAuto})
+	w.after(time.Minute)
+	return w
+}
+
 func testPolicy() Policy {
 	p, err := PresetPolicy(PresetHTTP)
 	if err != nil {

@@ -16,12 +16,17 @@ func checkFolder(dir string) error {
 	if err := unix.Stat(dir, &st); err != nil {
 		return fmt.Errorf("look at %s: %w", dir, err)
 	}
-	switch me := uint32(os.Geteuid()); {
-	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+	return ours(dir, st.Mode, st.Uid, uint32(os.Geteuid()))
+}
+
+// ours is the rule of checkFolder for a process of user me.
+func ours(dir string, mode, owner, me uint32) error {
+	switch {
+	case mode&unix.S_IFMT != unix.S_IFDIR:
 		return fmt.Errorf("%s is no folder", dir)
-	case st.Uid != me && st.Uid != 0:
-		return fmt.Errorf("the folder %s belongs to user %d, who could exchange what is in it: give it to user %d (chown)", dir, st.Uid, me)
-	case st.Mode&0o002 != 0:
+	case owner != me && owner != 0:
+		return fmt.Errorf("the folder %s belongs to user %d, who could exchange what is in it: give it to user %d (chown)", dir, owner, me)
+	case mode&0o002 != 0:
 		return fmt.Errorf("everybody may write into the folder %s: chmod o-w it", dir)
 	}
 	return nil
