@@ -134,7 +134,7 @@ func TestExecIsKilledWithAllThatItStarted(t *testing.T) {
 		"a child of another group holds the output": {`setsid sh -c 'echo $$ >'$1'; exec sleep 60' & while ! test -s $1; do sleep 0.01; done; exit 0`, 1, "", true},
 		"the same until it is too late":             {`setsid sh -c 'echo $$ >'$1'; exec sleep 60' & while ! test -s $1; do sleep 0.01; done; sleep 60`, 1, "exec: killed with its group: no answer within ", true},
 		"a daemon that keeps nothing of ours":       {`(setsid env -i sh -c 'echo $$ >'$1'; exec sleep 60' </dev/null >/dev/null 2>&1 &) ; while ! test -s $1; do sleep 0.01; done; exit 0`, 1, "", true},
-		"daemons of daemons":                        {`for i in 1 2 3; do (setsid sh -c 'echo $$ >>'$1'; (setsid sh -c "echo \$\$ >>'$1'; exec sleep 60" >/dev/null 2>&1 &); exec sleep 60' >/dev/null 2>&1 &); done; while test $(wc -l <$1) -lt 6; do sleep 0.01; done; exit 0`, 6, "", true},
+		"daemons of daemons":                        {`: >$1; for i in 1 2 3; do (setsid sh -c 'echo $$ >>'$1'; (setsid sh -c "echo \$\$ >>'$1'; exec sleep 60" >/dev/null 2>&1 &); exec sleep 60' >/dev/null 2>&1 &); done; while test $(wc -l <$1) -lt 6; do sleep 0.01; done; exit 0`, 6, "", true},
 		"its leader goes to another group":          {`setsid -w sh -c 'echo $$ >'$1'; sleep 60'`, 1, "exec: killed with its group: no answer within ", true},
 	} {
 		t.Run(name, func(t *testing.T) {
