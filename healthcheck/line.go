@@ -49,7 +49,7 @@ func newLine(controller string, c SenderConfig) *line {
 	l := &line{
 		url:  strings.TrimSuffix(controller, "/") + ReportPath,
 		wake: make(chan struct{}, 1), backlog: newBacklog(),
-		news:  news{rush: make(chan struct{}, 1)},
+		news:  news{rush: make(chan struct{}, 1), press: make(chan struct{}, 1)},
 		stats: LineStats{Controller: controller}, last: look(time.Now()),
 	}
 	l.way.Store(&way{c, newClient(c)})

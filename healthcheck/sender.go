@@ -142,8 +142,12 @@ func (c SenderConfig) withDefaults() SenderConfig {
 func (s *Sender) Send(r InstanceReport) {
 	changed := s.said.changes(r)
 	for _, l := range *s.lines.Load() {
-		if l.put(r); changed {
+		l.put(r)
+		switch {
+		case changed:
 			l.hurry(r.Instance)
+		case !r.isWell():
+			l.press()
 		}
 	}
 }
@@ -227,7 +231,7 @@ func (s *Sender) drain(ctx context.Context, l *line) {
 			return
 		case <-l.wake:
 		}
-		for batch := l.take(); len(batch) > 0; batch = l.take() {
+		for batch := l.gather(ctx); len(batch) > 0; batch = l.gather(ctx) {
 			err := l.urgently(ctx, func(ctx context.Context) error { return s.post(ctx, l, batch) })
 			l.account(err)
 			if err == nil {

@@ -17,6 +17,10 @@ const (
 	// hurryEvery bounds how often that happens on one line, so that a
 	// controller that is only slow gets to answer.
 	hurryEvery = 250 * time.Millisecond
+	// gatherFor is how long after a message reports that tell nothing new wait
+	// for others before the next one goes out: a message costs both ends more
+	// than the reports in it. Ages grow meanwhile, as on every way.
+	gatherFor = 20 * time.Millisecond
 )
 
 var errHurried = errors.New("given up for news")
@@ -49,10 +53,22 @@ func (s *said) changes(r InstanceReport) bool {
 	return true
 }
 
+// isWell says that everything is up, without a miss: nobody waits for such a
+// report but for the sake of its age.
+func (r InstanceReport) isWell() bool {
+	for _, c := range r.Clusters {
+		if c.Vote != failover.Up || c.Misses > 0 {
+			return false
+		}
+	}
+	return r.Sick == ""
+}
+
 // news is what a line does for a vote that has changed. The line's mutex
 // guards it.
 type news struct {
-	rush   chan struct{}           // do not wait for the next try
+	rush   chan struct{}           // do not wait for the next try, nor for other reports
+	press  chan struct{}           // do not wait for other reports
 	cancel context.CancelCauseFunc // of the POST under way; nil: none
 	since  time.Time               // of its beginning
 	timer  *time.Timer             // that gives it up
@@ -106,4 +122,35 @@ func (l *line) urgently(ctx context.Context, post func(context.Context) error) e
 	}
 	l.news.cancel, l.news.timer = nil, nil
 	return err
+}
+
+// press sends what waits without gathering more.
+func (l *line) press() {
+	select {
+	case l.news.press <- struct{}{}:
+	default:
+	}
+}
+
+// gather takes what goes into the next message. Short after the one before it
+// waits a moment for more reports, unless a message is full or somebody waits
+// for one of those that are there.
+func (l *line) gather(ctx context.Context) []parcel {
+	l.mu.Lock()
+	wait := time.Until(l.news.since.Add(gatherFor))
+	if n := len(l.backlog.places); n == 0 || n >= maxBatch {
+		wait = 0
+	}
+	l.mu.Unlock()
+	if wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-l.news.press:
+		case <-l.news.rush:
+		}
+	}
+	return l.take()
 }

@@ -198,12 +198,18 @@ func (s *Store) claimedByAnother(p *plan, name failover.RecordName, but failover
 	if slices.ContainsFunc(s.claims[name], func(i failover.InstanceName) bool { return i != but }) {
 		return true
 	}
-	for i, r := range p.records {
-		if _, ok := embedded(&r.record)[name]; ok && i != but {
+	for i, r := range p.records { // a batch of many asks for each of them
+		if i != but && shows(&r.record, name) {
 			return true
 		}
 	}
 	return false
+}
+
+// shows says whether the record says what the embedded name shows.
+func shows(r *failover.Record, name failover.RecordName) bool {
+	is := func(n failover.NameRecord) bool { return n.Embedded && n.Name == name }
+	return slices.ContainsFunc(r.Names, is) || slices.ContainsFunc(r.LeftOver, is)
 }
 
 // cut forgets every change of a zone.
