@@ -53,6 +53,14 @@ func (t *trouble) why() string {
 	return "degraded: " + text
 }
 
+// mark says in a view that the process leads no more: a controller that died
+// cannot say it itself.
+func (t *trouble) mark(v *failover.View) {
+	if why := t.why(); why != "" {
+		v.Leading, v.LeadWhy = false, why
+	}
+}
+
 // degrade takes note of what a room cannot do any more. Without an authority
 // there is nothing to go on for: the error comes back, and ends the process.
 func (p *process) degrade(room string, err error) error {

@@ -167,10 +167,10 @@ func (r reading) instances(p *process) {
 		if !ok {
 			continue
 		}
-		v := p.look(&s)
+		v := p.sketch(&s)
 		if word := sum.Add(&v); shown < most && (word != "" || len(names) <= most) {
 			shown++
-			r.instance(v)
+			r.instance(p.look(&s))
 			r.holds(&s)
 		}
 	}

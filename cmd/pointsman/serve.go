@@ -92,6 +92,14 @@ func (n *news) Names() []failover.InstanceName { return n.p.ctl.Instances() }
 
 func (n *news) View(i failover.InstanceName) (failover.View, bool) { return n.p.view(i) }
 
+func (n *news) Sketch(i failover.InstanceName) (failover.View, bool) {
+	s, ok := n.p.ctl.Snapshot(i)
+	if !ok {
+		return failover.View{}, false
+	}
+	return n.p.sketch(&s), true
+}
+
 func (p *process) view(i failover.InstanceName) (failover.View, bool) {
 	s, ok := p.ctl.Snapshot(i)
 	if !ok {
@@ -111,10 +119,13 @@ func (p *process) look(s *controller.Snapshot) failover.View {
 	if why := p.reloads.notice(); why != "" {
 		v.Notices = append(v.Notices, why)
 	}
-	if why := p.trouble.why(); why != "" {
-		// A controller that died cannot say it itself.
-		v.Leading, v.LeadWhy = false, why
-	}
+	p.trouble.mark(&v)
+	return v
+}
+
+func (p *process) sketch(s *controller.Snapshot) failover.View {
+	v := failover.Sketch(&s.State, s.Policy, time.Now())
+	p.trouble.mark(&v)
 	return v
 }
 

@@ -60,6 +60,8 @@ func (w *world) commands() []failover.Command {
 
 func (w *world) Names() []failover.InstanceName { return []failover.InstanceName{"orders"} }
 
+func (w *world) Sketch(n failover.InstanceName) (failover.View, bool) { return w.View(n) }
+
 func (w *world) View(n failover.InstanceName) (failover.View, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

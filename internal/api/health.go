@@ -25,7 +25,7 @@ func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) getLeader(w http.ResponseWriter, _ *http.Request) {
 	c := Condition{Name: "leader"}
 	for _, n := range s.cfg.Instances.Names() {
-		v, ok := s.cfg.Instances.View(n)
+		v, ok := s.cfg.Instances.Sketch(n)
 		if !ok {
 			continue
 		}

@@ -123,7 +123,7 @@ func (s *Server) getSummary(w http.ResponseWriter, r *http.Request) {
 		if r.Context().Err() != nil {
 			return
 		}
-		if v, ok := s.cfg.Instances.View(n); ok {
+		if v, ok := s.cfg.Instances.Sketch(n); ok {
 			sum.Add(&v)
 		}
 	}
@@ -222,29 +222,30 @@ func (s *Server) writeViews(w http.ResponseWriter, names []failover.InstanceName
 func (s *Server) urgent(limit int) []failover.View {
 	limit = cmp.Or(limit, MaxViews)
 	type found struct {
-		view failover.View
+		name failover.InstanceName
 		rank int
 	}
 	byRank := func(a, b found) int { return cmp.Compare(a.rank, b.rank) }
 	var fs []found
 	for _, n := range s.cfg.Instances.Names() {
-		v, ok := s.cfg.Instances.View(n)
+		v, ok := s.cfg.Instances.Sketch(n)
 		if !ok {
 			continue
 		}
 		if word := NeedsLook(&v); word != "" {
-			fs = append(fs, found{v, urgency(word)})
+			fs = append(fs, found{n, urgency(word)})
 		}
 		if len(fs) >= 2*limit {
 			slices.SortStableFunc(fs, byRank)
-			clear(fs[limit:])
 			fs = fs[:limit]
 		}
 	}
 	slices.SortStableFunc(fs, byRank)
 	vs := make([]failover.View, 0, min(limit, len(fs)))
 	for _, f := range fs[:min(limit, len(fs))] {
-		vs = append(vs, f.view)
+		if v, ok := s.cfg.Instances.View(f.name); ok {
+			vs = append(vs, v)
+		}
 	}
 	return vs
 }

@@ -32,6 +32,8 @@ func (f *fleet) Names() []failover.InstanceName {
 	return slices.DeleteFunc(slices.Clone(f.names), func(n failover.InstanceName) bool { return f.gone[n] })
 }
 
+func (f *fleet) Sketch(n failover.InstanceName) (failover.View, bool) { return f.View(n) }
+
 func (f *fleet) View(n failover.InstanceName) (failover.View, bool) {
 	if _, ok := slices.BinarySearch(f.names, n); !ok || f.gone[n] {
 		return failover.View{}, false

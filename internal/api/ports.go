@@ -15,6 +15,8 @@ type Instances interface {
 	Names() []failover.InstanceName
 	// View returns the newest view; false means that there is no such instance.
 	View(failover.InstanceName) (failover.View, bool)
+	// Sketch returns the part of it that lists are made of; see failover.Sketch.
+	Sketch(failover.InstanceName) (failover.View, bool)
 	// Changed returns a channel that is closed at the next change of any view.
 	Changed() <-chan struct{}
 }

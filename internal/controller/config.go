@@ -108,6 +108,7 @@ type Core struct {
 	Step     func(failover.State, *failover.Policy, failover.Event, time.Time) (failover.State, []failover.Action)
 	NextWake func(*failover.State, *failover.Policy, time.Time) time.Time
 	Look     func(*failover.State, *failover.Policy, time.Time) failover.View
+	Sketch   func(*failover.State, *failover.Policy, time.Time) failover.View // nil with a Look: that
 	Quiet    func(*failover.State, *failover.Policy, failover.Report, time.Time) bool
 }
 
@@ -121,8 +122,14 @@ func (c Core) filled() Core {
 	if c.NextWake == nil {
 		c.NextWake = failover.NextWake
 	}
+	if c.Sketch == nil {
+		c.Sketch = c.Look
+	}
 	if c.Look == nil {
 		c.Look = failover.Look
+	}
+	if c.Sketch == nil {
+		c.Sketch = failover.Sketch
 	}
 	if c.Quiet == nil {
 		c.Quiet = (*failover.State).Quiet

@@ -340,15 +340,17 @@ func (o *owner) publish() {
 		return
 	}
 	l.look = false
-	view := o.c.cfg.Core.Look(&s.State, o.policy, now)
-	view.Instance, view.At = o.name, now
-	if ts := transitions(&l.shown, &view); len(ts) > 0 {
+	sketch := o.c.cfg.Core.Sketch(&s.State, o.policy, now)
+	if len(transitions(&l.shown, &sketch)) > 0 {
+		view := o.c.cfg.Core.Look(&s.State, o.policy, now) // with the words
+		view.Instance, view.At = o.name, now
+		ts := transitions(&l.shown, &view)
 		o.c.count.subscribersDropped.Add(o.c.subs.publish(ts))
 		for _, t := range ts {
 			o.c.logs.post(logNote{slog.LevelInfo, string(t.Kind), t.attrs()})
 		}
 	}
-	l.shown = glanceAt(&view)
+	l.shown = glanceAt(&sketch)
 }
 
 // tell logs a transition that the view does not show, and publishes it.

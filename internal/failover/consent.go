@@ -131,7 +131,7 @@ func (t *turn) readAfresh() bool {
 		for _, np := range t.p.Names {
 			if f, ok := s.names[np.Name]; ok && !np.Embedded && f.readAt.Before(t.now) {
 				f.fresh, f.nextTry = false, time.Time{}
-				s.names[np.Name] = f
+				set(&s.names, np.Name, f)
 			}
 		}
 	}

@@ -47,7 +47,7 @@ func (t *turn) take(e Event) {
 		if e.Err == "" && e.Want == g.want {
 			g.done = t.now
 		}
-		s.gates[e.Cluster] = g
+		set(&s.gates, e.Cluster, g)
 	case Drained:
 		delete(s.busy, "drain")
 		s.drained = &e
@@ -61,12 +61,12 @@ func (t *turn) take(e Event) {
 		s.flood, s.floodAt = &e, t.now
 	case Tilted:
 		s.tiltAt = t.now
-		s.clocks = map[clockKey]clock{}
+		s.clocks = nil
 	case WritePath:
 		if e.Trouble == "" {
 			delete(s.trouble, e.Provider)
 		} else {
-			s.trouble[e.Provider] = e.Trouble
+			set(&s.trouble, e.Provider, e.Trouble)
 		}
 	case Command:
 		if len(s.queue) >= 16 {
@@ -83,9 +83,7 @@ func (t *turn) adoptAnew() {
 	s := t.s
 	s.adopted, s.since = false, t.now
 	s.resuming = s.loaded && s.rec.Op != nil
-	s.names = map[RecordName]nameFact{}
-	s.busy = map[string]time.Time{}
-	s.gates = map[ClusterName]gateFact{}
+	s.names, s.busy, s.gates = nil, nil, nil
 	s.drained, s.cut, s.flood = nil, nil, nil
 	s.verify = verifyFact{}
 }
@@ -216,7 +214,7 @@ func (t *turn) verified(e Verified) {
 	all := len(e.Names) > 0
 	for _, n := range slices.Sorted(maps.Keys(e.Names)) {
 		a := e.Names[n]
-		s.published[n] = a
+		set(&s.published, n, a)
 		if r := s.rec.Name(n); r == nil || !a.Agree || a.Wanted != r.Value {
 			all = false
 		}

@@ -70,7 +70,7 @@ var alone = map[Guard]struct {
 	GuardCooldown:       {world: stopped(StopCooldown)},
 	GuardUnacknowledged: {world: stopped(StopUnacknowledged)},
 	GuardLockout:        {world: stopped(StopLockout)},
-	GuardWritePath:      {world: func(w *world) { w.s.trouble["bind"] = "throttled" }},
+	GuardWritePath:      {world: func(w *world) { set(&w.s.trouble, "bind", "throttled") }},
 	GuardSettling:       {world: func(w *world) { w.s.rec.ConfigSince = w.now }},
 	GuardFence:          {policy: func(p *Policy) { p.Gated, p.Fence, p.GateDriver = true, FencePrefer, FenceNone }},
 	GuardPinned:         {kind: Switchover, manual: true, policy: func(p *Policy) { p.Gated, p.Fence, p.GateDriver, p.CanCut = true, FencePrefer, FencePrefer, false }, world: func(w *world) { w.all("a", "up", "200") }},

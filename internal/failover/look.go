@@ -9,28 +9,7 @@ import (
 
 // Look derives the view of a state. Reading never changes anything.
 func Look(s *State, p *Policy, now time.Time) View {
-	v := View{
-		Instance: p.Instance, Phase: s.phase(), At: now, Leading: s.lead.Leading, LeadWhy: s.lead.Why,
-		Mode: s.rec.Mode.String(), Auto: p.Auto, Preset: p.Preset, Token: Token{s.term(), s.rec.Epoch},
-	}
-	if p.ForceShadow {
-		v.Mode = "shadow"
-	}
-	if !s.loaded {
-		v.Waiting = "the ledger is being read"
-	} else if !s.found && p.ForceShadow && p.AllEmbedded() {
-		v.Waiting = "no record yet, and --shadow makes none"
-	} else if !s.found {
-		v.Waiting = "no record yet: pointsman adopt " + string(p.Instance)
-	} else if why := s.strange(p); why != "" {
-		v.Waiting = why
-	} else if v.Phase == PhaseAdopting {
-		v.Waiting = s.waiting(p, now)
-	}
-	active := s.rec.Active
-	if s.found {
-		v.Active, v.Standby = active, p.Other(active)
-	}
+	v := s.outline(p, now)
 	for _, c := range p.Clusters {
 		v.Clusters = append(v.Clusters, s.clusterView(p, c, now))
 	}
@@ -51,11 +30,11 @@ func Look(s *State, p *Policy, now time.Time) View {
 	if !s.found {
 		return v
 	}
-	old := s.tally(p, active, now)
+	old := s.tally(p, v.Active, now)
 	v.Missing = old.missing(p, now)
 	if old.verdict == Down && rec.Op == nil {
-		v.Wants = fmt.Sprintf("failover from %s to %s", active, p.Other(active))
-		v.Refused = s.ask(p, Failover, p.Other(active), true, now).refusals()
+		v.Wants = wants(&v)
+		v.Refused = s.ask(p, Failover, v.Standby, true, now).refusals()
 	}
 	v.Notices = s.notices(p, now)
 	return v
@@ -105,14 +84,7 @@ func (s *State) notices(p *Policy, now time.Time) []string {
 
 func (s *State) clusterView(p *Policy, c ClusterName, now time.Time) ClusterView {
 	t := s.tally(p, c, now)
-	role := "standby"
-	switch {
-	case !s.found:
-		role = "unknown"
-	case c == s.rec.Active:
-		role = "active"
-	}
-	v := ClusterView{Name: c, Role: role, Verdict: t.verdict, Why: t.words(), Working: p.maintenanceWords(c, now), DownSince: t.downSince, UpSince: t.upSince}
+	v := ClusterView{Name: c, Role: s.role(c), Verdict: t.verdict, Why: t.words(), Working: p.maintenanceWords(c, now), DownSince: t.downSince, UpSince: t.upSince}
 	for _, d := range t.domains {
 		v.Domains = append(v.Domains, DomainView{Domain: d.domain, Vote: d.vote, Why: d.why()})
 	}

@@ -132,7 +132,7 @@ func (t *turn) nameWritten(e NameWritten) {
 		f.nextSend = t.now.Add(backoff(f.failures))
 		t.pageOnce("write-path", string(e.Name), fmt.Sprintf("%s: the provider refuses the write: %s", e.Name, e.Err))
 	}
-	s.names[e.Name] = f
+	set(&s.names, e.Name, f)
 }
 
 // backoff is 100 ms doubled per failure, at most 5 s.
@@ -318,7 +318,7 @@ func (t *turn) proved(i int) {
 	t.unpageOnce("write-path", string(n.Name))
 	f := t.s.names[n.Name]
 	f.done, f.err = 0, ""
-	t.s.names[n.Name] = f
+	set(&t.s.names, n.Name, f)
 	if d.Op != nil {
 		t.operateAgain()
 	}

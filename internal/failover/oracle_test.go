@@ -46,7 +46,7 @@ func drawWorld(t *rapid.T) *world {
 			r.Clusters[c] = s
 		}
 		age := time.Duration(rapid.IntRange(0, 3000).Draw(t, "age")) * time.Millisecond
-		w.s.sights[v.Name] = sight{Report: r, at: w.now.Add(-age)}
+		set(&w.s.sights, v.Name, sight{Report: r, at: w.now.Add(-age)})
 	}
 	w.s.kept = nil
 	return w

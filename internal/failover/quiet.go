@@ -21,9 +21,9 @@ func (s *State) calm(p *Policy) bool {
 }
 
 // agreedUp reads it off the tallies of the Step at hand.
-func (s *State) agreedUp(p *Policy) bool {
-	for _, c := range p.Clusters {
-		if t, ok := s.kept.tallies[c]; !ok || t.verdict != Up || t.downs > 0 {
+func (s *State) agreedUp() bool {
+	for i := range s.kept.tallies {
+		if t := &s.kept.tallies[i]; t.verdict != Up || t.downs > 0 {
 			return false
 		}
 	}
@@ -70,7 +70,7 @@ func (t *turn) report(e Report) {
 	if t.p.Generation != "" {
 		e.Want = t.p.Generation
 	}
-	s.sights[e.Vantage] = sight{Report: e, at: at}
+	set(&s.sights, e.Vantage, sight{Report: e, at: at})
 }
 
 // policyChanged forgets what has no place in the new policy. Votes for other
@@ -80,7 +80,7 @@ func (t *turn) policyChanged() {
 	if p.Generation != "" {
 		for v, r := range s.sights {
 			r.Want = p.Generation
-			s.sights[v] = r
+			set(&s.sights, v, r)
 		}
 	}
 	maps.DeleteFunc(s.sights, func(v VantageName, _ sight) bool {

@@ -49,7 +49,7 @@ func (t *turn) namesFresh() bool {
 		ok = false
 		if f.fresh {
 			f.fresh = false
-			s.names[n.Name] = f
+			set(&s.names, n.Name, f)
 		}
 	}
 	switch waited := t.now.Sub(s.wanted); {
@@ -72,5 +72,5 @@ func (t *turn) nameRead(e NameRead) {
 	} else {
 		f.nextTry = time.Time{}
 	}
-	s.names[e.Name] = f
+	set(&s.names, e.Name, f)
 }

@@ -101,18 +101,23 @@ type gateFact struct {
 }
 
 // New returns the state of an instance at the start of a process.
-func New(now time.Time) State {
-	return State{
-		since:     now,
-		sights:    map[VantageName]sight{},
-		clocks:    map[clockKey]clock{},
-		names:     map[RecordName]nameFact{},
-		trouble:   map[string]string{},
-		published: map[RecordName]NameAgreement{},
-		gates:     map[ClusterName]gateFact{},
-		busy:      map[string]time.Time{},
-		paged:     map[string]bool{},
+func New(now time.Time) State { return State{since: now} }
+
+// set writes into a map of the state, which is nil while it is empty: there
+// are thousands of states, and most of their maps stay so.
+func set[K comparable, V any](m *map[K]V, k K, v V) {
+	if *m == nil {
+		*m = make(map[K]V)
 	}
+	(*m)[k] = v
+}
+
+// cloned copies a map of the state.
+func cloned[K comparable, V any](m map[K]V) map[K]V {
+	if len(m) == 0 {
+		return nil
+	}
+	return maps.Clone(m)
 }
 
 // Record returns the record as last committed, and whether there is one.
@@ -121,14 +126,14 @@ func (s *State) Record() (Record, bool) { return s.rec.Clone(), s.found }
 // clone copies what Step may change. Reports and facts inside the maps are
 // replaced whole, never edited.
 func (s State) clone() State {
-	s.sights = maps.Clone(s.sights)
-	s.clocks = maps.Clone(s.clocks)
-	s.names = maps.Clone(s.names)
-	s.trouble = maps.Clone(s.trouble)
-	s.published = maps.Clone(s.published)
-	s.gates = maps.Clone(s.gates)
-	s.busy = maps.Clone(s.busy)
-	s.paged = maps.Clone(s.paged)
+	s.sights = cloned(s.sights)
+	s.clocks = cloned(s.clocks)
+	s.names = cloned(s.names)
+	s.trouble = cloned(s.trouble)
+	s.published = cloned(s.published)
+	s.gates = cloned(s.gates)
+	s.busy = cloned(s.busy)
+	s.paged = cloned(s.paged)
 	s.replies = slices.Clone(s.replies)
 	s.queue = slices.Clone(s.queue)
 	return s

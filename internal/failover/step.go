@@ -20,7 +20,7 @@ func Step(s State, p *Policy, e Event, now time.Time) (State, []Action) {
 	t.refreshFacts()
 	t.decide()
 	out := t.actions()
-	next.bothUp = next.agreedUp(p)
+	next.bothUp = next.agreedUp()
 	next.kept = nil // thousands of states wait in memory; whoever looks counts again
 	return next, out
 }
@@ -89,7 +89,7 @@ func (t *turn) pageOnce(kind, key, text string) {
 	if t.s.paged[slot] {
 		return
 	}
-	t.s.paged[slot] = true
+	set(&t.s.paged, slot, true)
 	t.words = append(t.words, Page{Kind: kind, Text: text})
 }
 
@@ -125,7 +125,7 @@ func (t *turn) actions() []Action {
 	}
 	for _, a := range t.effects {
 		k := a.(keyed)
-		t.s.busy[k.key] = t.now
+		set(&t.s.busy, k.key, t.now)
 		out = append(out, k.act)
 	}
 	return out

@@ -178,8 +178,10 @@ func count[T any](xs []T, f func(T) bool) int {
 // result for the rest of the turn.
 func (s *State) tally(p *Policy, c ClusterName, now time.Time) tally {
 	if k := s.kept; k != nil && k.at.Equal(now) {
-		if t, ok := k.tallies[c]; ok {
-			return t
+		for i := range k.tallies {
+			if k.tallies[i].cluster == c {
+				return k.tallies[i]
+			}
 		}
 	}
 	return s.count(p, c, now)
@@ -250,18 +252,18 @@ func (t *tally) confirming(p *Policy) int {
 // refreshClocks keeps since when each domain has said down. An up starts it
 // anew; an unknown of up to two rounds does not.
 func (s *State) refreshClocks(p *Policy, now time.Time) {
-	keep := &kept{at: now, tallies: make(map[ClusterName]tally, len(p.Clusters))}
+	keep := &kept{at: now}
 	s.kept = nil
-	for _, c := range p.Clusters {
+	for i, c := range p.Clusters {
 		t := s.count(p, c, now)
-		keep.tallies[c] = t
+		keep.tallies[i] = t
 		for _, d := range t.domains {
 			key := clockKey{c, d.domain}
 			k := s.clocks[key]
 			switch d.vote {
 			case Down:
 				since := k.since(p, &d, now)
-				s.clocks[key] = clock{downSince: since, first: d.first, lastDown: now, bridged: since.Before(d.first)}
+				set(&s.clocks, key, clock{downSince: since, first: d.first, lastDown: now, bridged: since.Before(d.first)})
 			case Up:
 				delete(s.clocks, key)
 			default:
@@ -270,22 +272,22 @@ func (s *State) refreshClocks(p *Policy, now time.Time) {
 					continue
 				}
 				k.gap = true
-				s.clocks[key] = k
+				set(&s.clocks, key, k)
 			}
 		}
 	}
-	for c, t := range keep.tallies {
-		if t.downs > 0 { // since when depends on the clocks
-			keep.tallies[c] = s.count(p, c, now)
+	for i, c := range p.Clusters {
+		if keep.tallies[i].downs > 0 { // since when depends on the clocks
+			keep.tallies[i] = s.count(p, c, now)
 		}
 	}
 	s.kept = keep
 }
 
-// kept are the tallies of one turn.
+// kept are the tallies of one turn, in the order of the config.
 type kept struct {
 	at      time.Time
-	tallies map[ClusterName]tally
+	tallies [2]tally
 }
 
 // since is when the domain turned down, given the first miss that its vantages

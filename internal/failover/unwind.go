@@ -198,7 +198,7 @@ func (t *turn) orderGate(c ClusterName, w GateWant) {
 		return
 	}
 	g.sent, g.want, g.done = t.now, w, time.Time{}
-	t.s.gates[c] = g
+	set(&t.s.gates, c, g)
 	t.do(key, SetGate{Cluster: c, Want: w, Token: t.rec.Token()})
 }
 

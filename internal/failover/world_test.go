@@ -2,6 +2,7 @@ package failover
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +12,8 @@ import (
 // server, two gates, and people who say what they see. Transcripts and random
 // histories both run in it.
 type world struct {
+	steps int // for the sketch
+
 	p    Policy
 	s    State
 	now  time.Time
@@ -127,6 +130,9 @@ func (w *world) feed(e Event) {
 	before := w.s
 	var acts []Action
 	w.s, acts = Step(before, &w.p, e, w.now)
+	if w.steps++; w.steps%sketchEvery == 0 {
+		w.sketch()
+	}
 	for i, a := range acts {
 		if _, ok := a.(Commit); ok && countEffects(acts) > 1 {
 			panic(fmt.Sprintf("a commit is not alone: %v at %d", acts, i))
@@ -134,6 +140,21 @@ func (w *world) feed(e Event) {
 	}
 	for _, a := range acts {
 		w.perform(a)
+	}
+}
+
+// sketchEvery is after how many steps the sketch is held against the view.
+const sketchEvery = 17
+
+// sketch panics unless the sketch says what the view says.
+func (w *world) sketch() {
+	look, sketch := Look(&w.s, &w.p, w.now), Sketch(&w.s, &w.p, w.now)
+	for i, c := range look.Clusters {
+		look.Clusters[i] = ClusterView{Name: c.Name, Role: c.Role, Verdict: c.Verdict, DownSince: c.DownSince, UpSince: c.UpSince}
+	}
+	look.Names, look.Exposure, look.Refused, look.Missing, look.Notices, look.Step = nil, ExposureView{}, nil, nil, nil, nil
+	if !reflect.DeepEqual(look, sketch) {
+		panic(fmt.Sprintf("the view says\n%+v\nthe sketch\n%+v", look, sketch))
 	}
 }
 
