@@ -57,6 +57,10 @@ func TestSecondaries(t *testing.T) {
 		t.Errorf("the whole zone went out %d times for %d serials to one server", got, steps)
 	}
 
+	for _, s := range w.servers[:3] {
+		s.tookInPart(t, story.moves[1].serial, story.serial)
+	}
+
 	w.strangers(t)
 
 	// Status has a line for each, also for those that are well; scripts too.

@@ -93,7 +93,9 @@ func sampleFor(t *testing.T, text, dir, addr, primary, key, secret string) strin
 	text = strings.NewReplacer(
 		"ha.example.com", "lab.test", "REPLACE-WITH-THE-SECRET", secret, "ns2-key", key,
 		"/var/lib/bind", dir, "/var/lib/nsd", dir, "/var/lib/knot", dir, "/run/knot", dir, "/var/lib/powerdns", dir, "/etc/powerdns", dir,
-		"username: nsd", `username: ""`, "rrl-ratelimit: 200", "rrl-ratelimit: 0", "user: knot:knot", "user: "+me.Username,
+		"username: nsd", `username: ""`, "rrl-ratelimit: 200", "rrl-ratelimit: 0",
+		// NSD keeps what it took in part, see [secondary.took].
+		`zonefile: "ha.example.com.zone"`, "zonefile: \"lab.test.zone\"\n\tstore-ixfr: yes\n\tixfr-number: 100", "user: knot:knot", "user: "+me.Username,
 		"port 53 { 198.51.100.11; }", "port "+port+" { "+host+"; }", "198.51.100.11@53", host+"@"+port,
 		"local-address=198.51.100.11", "local-address="+host, "local-port=53", "local-port="+port,
 		"192.0.2.53 port 53", phost+" port "+pport, "192.0.2.53@53", phost+"@"+pport, "192.0.2.53:53", primary, "192.0.2.53", phost,
