@@ -57,13 +57,15 @@ func configError(err error) error {
 	return failed("check the path", "%w", err)
 }
 
-// socketOf finds the socket of the controller that a config describes.
+// socketOf finds the socket of the controller that a config describes. It reads
+// no more of the file than that takes: what else is wrong in it, the controller
+// and config validate say.
 func (a *app) socketOf(file string) (string, error) {
-	cfg, err := config.Load(file)
+	ctl, err := config.LoadController(file)
 	if err != nil {
 		return "", configError(err)
 	}
-	return cfg.Controller.Socket, nil
+	return ctl.Socket, nil
 }
 
 func (a *app) configCommand() *cobra.Command {
