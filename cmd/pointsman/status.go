@@ -318,11 +318,7 @@ func (a *app) statusDetail(w io.Writer, v statusView) {
 		if n.SeenErr != "" {
 			seen = "unreadable: " + n.SeenErr
 		}
-		published := "-"
-		if p := n.Published; p != nil {
-			published = fmt.Sprintf("%d of %d", p.Agreeing, p.Asked)
-		}
-		rows = append(rows, []string{string(n.Name), n.Provider, orElse(string(n.Value), "-"), fmt.Sprintf("%ds", n.TTL), seen, published})
+		rows = append(rows, []string{string(n.Name), n.Provider, orElse(string(n.Value), "-"), fmt.Sprintf("%ds", n.TTL), seen, publishedWords(&v, n)})
 	}
 	writeTable(w, []string{"NAME", "PROVIDER", "RECORD", "TTL", "SEEN", "AUTHORITIES"}, rows)
 	a.writeSecondaries(w, v.Secondaries)

@@ -86,3 +86,36 @@ func serialAt(serial uint32, at, now time.Time) string {
 	}
 	return fmt.Sprintf("%d, %s ago", serial, age(now.Sub(at)))
 }
+
+// publishedWords says what the authorities of a name said when they were asked
+// last. Without agreement it says how long ago that was, and what was seen
+// since: after a first start they are asked before secondaries have the zone,
+// and again only when read_every has passed.
+func publishedWords(v *statusView, n failover.NameView) string {
+	p := n.Published
+	switch {
+	case p == nil && n.Value == "":
+		return "-"
+	case p == nil:
+		return "not asked yet"
+	case p.Wanted != n.Value:
+		return "not asked since it changed"
+	case p.Agree:
+		return fmt.Sprintf("%d of %d", p.Agreeing, p.Asked)
+	}
+	asked := fmt.Sprintf("%d of %d, %s ago", p.Agreeing, p.Asked, age(v.At.Sub(p.AskedAt)))
+	has := 0
+	for _, s := range v.Secondaries {
+		if !s.Clients {
+			continue
+		}
+		if s.Served != s.Serial || s.Serial == 0 || !s.ServedAt.After(p.AskedAt) {
+			return asked
+		}
+		has++
+	}
+	if has == 0 || n.Provider != "embedded" {
+		return asked
+	}
+	return "not verified yet (" + asked + "; every secondary has it since)"
+}

@@ -203,6 +203,7 @@ func (p *process) openController(f *fitting, m *metrics) error {
 	} else if !l.Leading {
 		p.log.Error("serving only: no decision and no change is made", "reason", l.Why)
 	}
+	m.expect(f.cfg)
 	var err error
 	p.ctl, err = controller.New(controller.Config{
 		Policies: f.setup.Policies, Lead: l,
