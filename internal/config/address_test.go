@@ -101,7 +101,7 @@ func TestMistakesOfTheControllerBlock(t *testing.T) {
 
 // A text over several lines may hold what looks like the block.
 func TestWhatOnlyLooksLikeTheBlock(t *testing.T) {
-	file := written(t, strings.Replace(full, "controller:\n", "notes: \"\ncontroller: {name: evil, data: /evil}\n\"\n'controller':\n", 1))
+	file := written(t, strings.Replace(full, "controller:\n", "notes: \"\ncontroller: {name: evil, data: /evil}\n  end\"\nother:\n", 1))
 	_, want := Load(file)
 	if ctl, err := LoadController(file); err == nil || want == nil || err.Error() != want.Error() {
 		t.Errorf("got %+v, %v\nwant %v", ctl, err, want)
