@@ -281,6 +281,16 @@ func (r *reloader) notice() string {
 	return configNotice(r.state)
 }
 
+// refused is since when the newest file is refused, and why; zero: it is not.
+func (r *reloader) refused() (since time.Time, why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state.Refused == nil {
+		return time.Time{}, ""
+	}
+	return r.state.Refused.At, r.state.Refused.Reason
+}
+
 func configNotice(st api.ConfigState) string {
 	return fmt.Sprintf("config: %s is refused since %s (%s): %s; the old one (%s, loaded %s) goes on",
 		st.File, stamp(st.Refused.At), st.Refused.By, st.Refused.Reason, shortHash(st.Hash), stamp(st.LoadedAt))

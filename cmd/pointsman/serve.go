@@ -111,6 +111,9 @@ func (p *process) look(s *controller.Snapshot) failover.View {
 	if why := p.reloads.notice(); why != "" {
 		v.Notices = append(v.Notices, why)
 	}
+	for _, r := range p.refusals() {
+		v.Notices = append(v.Notices, "config: "+refusalNotice(r))
+	}
 	if why := p.trouble.why(); why != "" {
 		// A controller that died cannot say it itself.
 		v.Leading, v.LeadWhy = false, why

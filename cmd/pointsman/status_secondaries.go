@@ -12,21 +12,24 @@ import (
 	"pointsman/internal/failover"
 )
 
-// statusView is an instance as status prints it: its view, and the secondaries
-// of the zones that its own names are in.
+// statusView is an instance as status prints it: its view, the secondaries of the
+// zones that its own names are in, and what is wrong with its vantages' files.
 type statusView struct {
 	failover.View
 	Secondaries []api.Secondary `json:"secondaries,omitempty"`
+
+	// Vantages are those elsewhere whose newest file is refused.
+	Vantages []api.VantageRefusal `json:"vantages,omitempty"`
 }
 
-func statusViews(vs []failover.View, all []api.Secondary) []statusView {
+func statusViews(vs []failover.View, all []api.Secondary, refused []api.VantageRefusal) []statusView {
 	byZone := make(map[string][]api.Secondary)
 	for _, s := range all {
 		byZone[s.Zone] = append(byZone[s.Zone], s)
 	}
 	out := make([]statusView, len(vs))
 	for i, v := range vs {
-		out[i].View = v
+		out[i].View, out[i].Vantages = v, refused
 		if len(all) == 0 {
 			continue
 		}
