@@ -12,10 +12,10 @@ import (
 	"pointsman/internal/ledger"
 )
 
-// audited are the entries of the audit that reloads left.
-func (w *whole) audited(t *testing.T) []ledger.Entry {
+// reloadsIn are the entries of the audit that reloads left.
+func reloadsIn(t *testing.T, p *process) []ledger.Entry {
 	t.Helper()
-	all, err := w.store.Audit(t.Context(), ledger.AuditFilter{})
+	all, err := p.store.Audit(t.Context(), ledger.AuditFilter{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,10 +63,10 @@ func TestAFileInTwoHalvesIsTakenWholeOrNotAtAll(t *testing.T) {
 			i := strings.Index(next, c.upTo)
 			j := strings.Index(next[i:], c.after) + len(c.after)
 			w.inHalves(t, next[:i+j], next[i+j:], was, is)
-			before := len(w.audited(t))
+			before := len(reloadsIn(t, w.process))
 			w.write(strings.ReplaceAll(next, "config_settle: 7s", "config_settle: 0s"))
 			w.until(func() bool { return w.reloads.Config().Hash == hashOf(w.text) })
-			if n := len(w.audited(t)); n != before+3 {
+			if n := len(reloadsIn(t, w.process)); n != before+3 {
 				t.Errorf("the way back left %d entries", n-before)
 			}
 		})
@@ -75,7 +75,7 @@ func TestAFileInTwoHalvesIsTakenWholeOrNotAtAll(t *testing.T) {
 
 func (w *whole) inHalves(t *testing.T, first, second, was, is string) {
 	t.Helper()
-	runs, before, refused := w.reloads.Config().Hash, w.audited(t), w.reloads.counted()[api.ReloadRefused]
+	runs, before, refused := w.reloads.Config().Hash, reloadsIn(t, w.process), w.reloads.counted()[api.ReloadRefused]
 	f, err := os.OpenFile(w.file, os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +91,7 @@ func (w *whole) inHalves(t *testing.T, first, second, was, is string) {
 	if orders, pay := w.settles(t); orders != was || pay != was {
 		t.Errorf("of the half runs: orders %s, pay %s", orders, pay)
 	}
-	if after := w.audited(t); len(after) != len(before) {
+	if after := reloadsIn(t, w.process); len(after) != len(before) {
 		t.Errorf("the half stands in the audit: %+v", after[len(before):])
 	}
 	for _, name := range []failover.RecordName{"orders.lab.test.", "pay.lab.test."} {
@@ -109,7 +109,7 @@ func (w *whole) inHalves(t *testing.T, first, second, was, is string) {
 	if orders, pay := w.settles(t); orders != is || pay != is {
 		t.Errorf("of the whole runs: orders %s, pay %s", orders, pay)
 	}
-	added := w.audited(t)[len(before):]
+	added := reloadsIn(t, w.process)[len(before):]
 	if len(added) != 3 || added[0].Before != runs || added[0].After != hashOf(first+second) || added[1].Instance != "orders" || added[2].Instance != "pay" {
 		t.Errorf("the audit has %+v", added)
 	}
