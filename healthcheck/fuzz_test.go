@@ -18,6 +18,10 @@ func FuzzReport(f *testing.F) {
 	f.Add(body)
 	f.Add(body[:len(body)/2])
 	f.Add(double(f))
+	for _, told := range []*message{tells(1, 0, ""), tells(1, time.Hour, "vantage.yaml:1:1: unknown key"), tells(1, -1, "no"), tells(1, 1, strings.Repeat("x\n", maxRefusal))} {
+		told.SentMS = 1
+		f.Add(encoded(f, told))
+	}
 	f.Add([]byte(`{"v":1}`))
 	f.Add([]byte(`null`))
 	f.Add([]byte(strings.Replace(string(body), `"vote":"down"`, `"vote":"up"`, 1)))
@@ -44,6 +48,9 @@ func FuzzReport(f *testing.F) {
 		again, err := decodeMessage(encoded(t, m))
 		if err != nil || !reflect.DeepEqual(again, m) {
 			t.Fatalf("does not survive the wire: %v\n%+v\n%+v", err, m, again)
+		}
+		if c := m.Config; c != nil && (c.Age < 0 || len(c.Reason) > maxRefusal || strings.ContainsAny(c.Reason, "\n\x1b")) {
+			t.Fatalf("a refusal that nobody can show: %+v", c)
 		}
 		now := time.Now()
 		for _, r := range m.Reports {

@@ -22,6 +22,7 @@ type line struct {
 	// Of the goroutine that sends.
 	last      clocks // at the newest post
 	challenge string // that the controller asked for in its newest answer
+	plain     bool   // it does not understand all that a message may say
 
 	mu      sync.Mutex
 	backlog backlog

@@ -21,6 +21,7 @@ type peer struct {
 	boot      string
 	seq       uint64
 	retired   []string // boots that were replaced, oldest first
+	config    VantageConfig
 
 	// offset is the least distance ever seen between our monotonic clock and
 	// the vantage's, as of offsetAt: the distance of an unhindered message.

@@ -50,6 +50,9 @@ type ReceiverConfig struct {
 	// our own clock. Reports of one vantage come in order; it must return at
 	// once.
 	Deliver func(v failover.VantageName, r InstanceReport, received time.Time)
+	// Config is told when a vantage says something else of its configuration
+	// than before; may be nil. It must return at once.
+	Config func(v failover.VantageName, c VantageConfig)
 }
 
 // Validate returns every fault.
@@ -137,8 +140,8 @@ func (r *Receiver) Check(c ReceiverConfig) error {
 // Reload takes another config: all of it, or, with an error, nothing. When it
 // returns no message counts by the old one any more. Vantages that stay keep
 // their challenge and sequence, so nothing captured before counts again, and
-// the counters go on. Deliver stays when it is nil. Not to be called from
-// Deliver.
+// the counters go on. Deliver and Config stay when they are nil. Not to be called
+// from either.
 func (r *Receiver) Reload(c ReceiverConfig) error {
 	if err := r.Check(c); err != nil {
 		return err
@@ -147,6 +150,9 @@ func (r *Receiver) Reload(c ReceiverConfig) error {
 	defer r.rules.Unlock()
 	if c.Deliver == nil {
 		c.Deliver = r.config.Deliver
+	}
+	if c.Config == nil {
+		c.Config = r.config.Config
 	}
 	r.follow(c)
 	return nil
@@ -267,6 +273,9 @@ func (r *Receiver) deliver(from *peer, m *message, received time.Time) (dropped 
 		return nil, bad
 	}
 	held := from.held(m, received)
+	if from.config.hear(m.Config, received) && r.config.Config != nil {
+		r.config.Config(m.Vantage, from.config)
+	}
 	for _, rep := range m.Reports {
 		round, known := r.config.Instances[rep.Instance]
 		if !known {

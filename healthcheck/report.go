@@ -155,6 +155,9 @@ type message struct {
 	// distance to the receiver's own clock shows messages that were held back.
 	Uptime  time.Duration    `json:"uptime_ns"`
 	Reports []InstanceReport `json:"reports"`
+	// Config is there while the newest file of the vantage is refused. A
+	// receiver that does not know the key refuses the message: see post.
+	Config *ConfigRefusal `json:"config_refused,omitempty"`
 }
 
 const (
@@ -210,6 +213,11 @@ func (m *message) check() error {
 		return errors.New("sequence, send time or uptime is out of range")
 	case len(m.Reports) == 0 || len(m.Reports) > maxBatch:
 		return fmt.Errorf("%d reports are outside 1 to %d", len(m.Reports), maxBatch)
+	}
+	if m.Config != nil {
+		if err := m.Config.check(); err != nil {
+			return err
+		}
 	}
 	seen := map[failover.InstanceName]bool{}
 	for i := range m.Reports {

@@ -124,6 +124,7 @@ func TestAReportThatWaitsGrowsOlder(t *testing.T) {
 
 // impossible lists changes to a good message that no honest vantage makes.
 var impossible = map[string]func(m *message, r *InstanceReport, a *ClusterReport){
+	"a refusal in the future":        func(m *message, _ *InstanceReport, _ *ClusterReport) { m.Config = &ConfigRefusal{Age: -1} },
 	"another version":                func(m *message, _ *InstanceReport, _ *ClusterReport) { m.Version = 2 },
 	"no boot":                        func(m *message, _ *InstanceReport, _ *ClusterReport) { m.Boot = "" },
 	"a boot of another length":       func(m *message, _ *InstanceReport, _ *ClusterReport) { m.Boot = "0a0a" },

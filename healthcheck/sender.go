@@ -76,6 +76,7 @@ type Sender struct {
 	vantage failover.VantageName
 	life    life
 	said    said
+	config  atomic.Pointer[refused] // nil: the newest file is the one that runs
 
 	mu    sync.Mutex  // one Reload at a time
 	begin func(*line) // starts a line; nil while Run does not run
@@ -265,7 +266,9 @@ func slept(before, after clocks) time.Duration {
 }
 
 // post sends a batch, once more at once when the controller asks for another
-// challenge: at first contact, and after either side was started again.
+// challenge: at first contact, and after either side was started again. One that
+// does not know all that a message may say gets the same without it, until it
+// asks for another challenge: it may be of a newer version by then.
 func (s *Sender) post(ctx context.Context, l *line, batch []parcel) error {
 	now := time.Now()
 	asleep := slept(l.last, look(now)) > 0
@@ -274,12 +277,13 @@ func (s *Sender) post(ctx context.Context, l *line, batch []parcel) error {
 		// The ages lack the sleep. The next round says it anew.
 		return nil
 	}
-	challenge := l.challenge
-	err := s.try(ctx, l, batch)
-	if err != nil && l.challenge != challenge {
-		err = s.try(ctx, l, batch)
+	for range 2 {
+		challenge, plain := l.challenge, l.plain
+		if err := s.try(ctx, l, batch); err == nil || l.challenge == challenge && l.plain == plain {
+			return err
+		}
 	}
-	return err
+	return s.try(ctx, l, batch)
 }
 
 // try sends one message. Whether an unanswered one arrived does not matter:
@@ -288,6 +292,9 @@ func (s *Sender) try(ctx context.Context, l *line, batch []parcel) error {
 	now, way := time.Now(), l.way.Load()
 	m := message{Version: wireVersion, Vantage: s.vantage, Challenge: l.challenge, Reports: make([]InstanceReport, len(batch))}
 	s.life.stamp(&m, now)
+	if !l.plain {
+		m.Config = s.refusal(now)
+	}
 	for i, p := range batch {
 		m.Reports[i] = p.report.Aged(now)
 	}
@@ -308,8 +315,11 @@ func (s *Sender) try(ctx context.Context, l *line, batch []parcel) error {
 	}
 	defer resp.Body.Close()
 	answer, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // to the end, so that the connection lives on
-	if asked := resp.Header.Get(challengeHeader); isNonce(asked) {
-		l.challenge = asked
+	if asked := resp.Header.Get(challengeHeader); isNonce(asked) && asked != l.challenge {
+		l.challenge, l.plain = asked, false
+	}
+	if resp.StatusCode == http.StatusBadRequest && m.Config != nil {
+		l.plain = true
 	}
 	if resp.StatusCode/100 != 2 {
 		return fmt.Errorf("report to %s: %s: %s", l.url, resp.Status, clean(strings.TrimSpace(string(answer)), 200))

@@ -37,6 +37,16 @@ func (a *app) warn(ws config.Faults) {
 	}
 }
 
+// mistakes are those of a file, each with its own hint, which is not the one
+// of the error.
+type mistakes struct{ config.Faults }
+
+func (m mistakes) Error() string {
+	return strings.ReplaceAll(m.Faults.Error(), "\n"+hintMark, "\n      | "+hintMark)
+}
+
+func (m mistakes) Unwrap() error { return m.Faults }
+
 // configError puts a line of summary above the mistakes, each of which has a
 // place and a hint of its own.
 func configError(err error) error {
@@ -46,7 +56,7 @@ func configError(err error) error {
 		if len(fs) > 1 {
 			n = fmt.Sprintf("%d mistakes", len(fs))
 		}
-		return failed(fmt.Sprintf("mend the file, then: pointsman config validate -c %s", fs[0].File), "%s in the configuration:\n%w", n, err)
+		return failed(fmt.Sprintf("mend the file, then: pointsman config validate -c %s", fs[0].File), "%s in the configuration:\n%w", n, mistakes{fs})
 	}
 	var f config.Fault
 	if errors.As(err, &f) {
@@ -57,13 +67,15 @@ func configError(err error) error {
 	return failed("check the path", "%w", err)
 }
 
-// socketOf finds the socket of the controller that a config describes.
+// socketOf finds the socket of the controller that a config describes. It reads
+// no more of the file than that takes: what else is wrong in it, the controller
+// and config validate say.
 func (a *app) socketOf(file string) (string, error) {
-	cfg, err := config.Load(file)
+	ctl, err := config.LoadController(file)
 	if err != nil {
 		return "", configError(err)
 	}
-	return cfg.Controller.Socket, nil
+	return ctl.Socket, nil
 }
 
 func (a *app) configCommand() *cobra.Command {
@@ -102,6 +114,9 @@ shown with its place and a hint. Secrets are not read.`,
 				return err
 			}
 			v := validated{File: cfg.File, OK: true}
+			if verbose {
+				v.Effective = cfg.Running()
+			}
 			for _, w := range cfg.Warnings {
 				v.Warnings = append(v.Warnings, w.Error())
 			}
@@ -128,6 +143,8 @@ type validated struct {
 	OK        bool     `json:"ok"`
 	Instances []string `json:"instances,omitempty"`
 	Warnings  []string `json:"warnings,omitempty"`
+
+	Effective []config.Running `json:"effective,omitempty"` // with -v
 }
 
 func (a *app) validateVantage() error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,13 +20,13 @@ import (
 type listFlags struct {
 	since string
 	limit int
-	below int64
+	below string
 }
 
 func (l *listFlags) register(a *app, cmd *cobra.Command) {
 	cmd.Flags().StringVar(&l.since, "since", "", "only what is younger: a `DURATION` such as 2h, or an RFC 3339 time with zone")
 	cmd.Flags().IntVar(&l.limit, "limit", api.DefaultPage, "at most this many lines, the newest")
-	cmd.Flags().Int64Var(&l.below, "below", 0, "only what came before the line of this `PLACE`, as a full page names it")
+	cmd.Flags().StringVar(&l.below, "below", "", "only what came before the line of this `PLACE`, as a full page names it")
 	a.outputFlag(cmd)
 	cmd.ValidArgsFunction = a.completeInstances
 }
@@ -38,9 +39,13 @@ func pageBefore[T interface{ Place() int64 }](w io.Writer, lines []T, q api.Quer
 }
 
 func (l *listFlags) query(args []string) (api.Query, error) {
-	q := api.Query{Limit: l.limit, Below: l.below}
-	if l.below < 0 {
-		return q, failed("take the number that a full page ends with", "--below %d is no place of a line", l.below)
+	q := api.Query{Limit: l.limit}
+	if l.below != "" {
+		place, err := strconv.ParseInt(l.below, 10, 64)
+		if err != nil || place < 0 {
+			return q, failed("take the number that a full page ends with", "--below: %q is no place of a line", l.below)
+		}
+		q.Below = place
 	}
 	if len(args) > 0 {
 		q.Instance = failover.InstanceName(args[0])

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"pointsman/internal/api"
+	"pointsman/internal/config"
 	"pointsman/internal/failover"
 )
 
@@ -73,13 +74,33 @@ var (
 	allModes = []string{failover.ModeShadow.String(), failover.ModePropose.String(), failover.ModeAuto.String()}
 )
 
+// allPages are the kinds of calls for people.
+var allPages = []string{
+	"both-down", "config", "drift", "fault", "held", "ledger", "move", "operation", "proposal", "publication", "refused",
+	string(failover.Settled), "slow-reads", "ttl", "unwind", string(failover.Unwound), "write-path", "yield", string(failover.Yielded),
+}
+
+// expect lets every call for a person that may come be 0 until then: what
+// first appears as 1 is no increase to Prometheus.
+func (m *metrics) expect(cfg *config.Config) {
+	for _, i := range cfg.Instances {
+		for _, kind := range allPages {
+			m.pages.WithLabelValues(labelOf(cfg, i.Policy.Instance), kind)
+		}
+	}
+}
+
 // metricsInstances is how many instances may have series of their own.
 func (p *process) metricsInstances() int { return p.now.Load().cfg.Controller.MetricsInstances }
 
 // label names an instance in counters. With too many of them it is empty,
 // which to Prometheus is no label: they count together.
 func (p *process) label(i failover.InstanceName) string {
-	if cfg := p.now.Load().cfg; len(cfg.Instances) > cfg.Controller.MetricsInstances {
+	return labelOf(p.now.Load().cfg, i)
+}
+
+func labelOf(cfg *config.Config, i failover.InstanceName) string {
+	if len(cfg.Instances) > cfg.Controller.MetricsInstances {
 		return ""
 	}
 	return string(i)

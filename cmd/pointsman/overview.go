@@ -36,7 +36,7 @@ func (a *app) overview(ctx context.Context) error {
 		return err
 	}
 	return a.print(vs, func(w io.Writer) {
-		if line := configBanner(ctx, c); line != "" {
+		if line := configBanner(configOf(ctx, c)); line != "" {
 			fmt.Fprintln(w, clean(line))
 		}
 		writeSummary(w, &s)
@@ -71,8 +71,10 @@ func (a *app) summary(ctx context.Context) error {
 			sv.Secondaries.Look++
 		}
 	}
+	st := configOf(ctx, c)
+	sv.Vantages = st.Vantages
 	return a.print(sv, func(w io.Writer) {
-		if line := configBanner(ctx, c); line != "" {
+		if line := configBanner(st); line != "" {
 			fmt.Fprintln(w, clean(line))
 		}
 		writeSummary(w, &s)
@@ -89,6 +91,8 @@ type summaryView struct {
 		Well int `json:"well"`
 		Look int `json:"look"`
 	} `json:"secondaries"`
+
+	Vantages []api.VantageRefusal `json:"vantages,omitempty"` // whose newest file is refused
 }
 
 func writeSummary(w io.Writer, s *api.Summary) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -121,19 +120,12 @@ func (a *app) configRunning() *cobra.Command {
 				if st.Refused != nil {
 					fmt.Fprintf(w, "%s\n", clean(configNotice(st)))
 				}
+				for _, r := range st.Vantages {
+					fmt.Fprintf(w, "%s\n", clean(refusalNotice(r)))
+				}
 			})
 		},
 	}
 	a.outputFlag(cmd)
 	return cmd
-}
-
-// configBanner is the line above the status while a file is refused. An older
-// controller knows nothing of it.
-func configBanner(ctx context.Context, c *api.Client) string {
-	st, err := c.Config(ctx)
-	if err != nil || st.Refused == nil {
-		return ""
-	}
-	return "CONFIG  " + strings.TrimPrefix(configNotice(st), "config: ")
 }

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
+
 	"pointsman/internal/api"
 	"pointsman/internal/config"
 )
@@ -81,6 +83,7 @@ type reloader struct {
 	asks chan asked
 	log  *slog.Logger
 	tell func() // after every try that changed something to be seen; may be nil
+	open func() (watcher, error)
 
 	seen  string   // lookAt, before the last try
 	names []string // files that a refused text names
@@ -88,6 +91,14 @@ type reloader struct {
 	mu     sync.Mutex
 	state  api.ConfigState
 	counts map[api.ReloadResult]uint64
+}
+
+// watcher tells that something may have happened to files (dirWatch).
+type watcher interface {
+	follow(files []string) (others bool, first error)
+	events() <-chan fsnotify.Event
+	errors() <-chan error
+	Close()
 }
 
 type asked struct {
@@ -101,12 +112,13 @@ func newReloader(file string, of renewable, hup <-chan os.Signal, log *slog.Logg
 		file: file, of: of, hup: hup, asks: make(chan asked), log: log,
 		state:  api.ConfigState{File: file, Hash: m.hash, LoadedAt: m.at, OK: true},
 		counts: map[api.ReloadResult]uint64{api.ReloadOK: 0, api.ReloadUnchanged: 0, api.ReloadRefused: 0},
+		open:   func() (watcher, error) { return newDirWatch() },
 	}
 }
 
 // Run tries until ctx ends.
 func (r *reloader) Run(ctx context.Context) error {
-	watch, err := newDirWatch()
+	watch, err := r.open()
 	if err != nil {
 		r.log.Warn("files are not watched, only looked at", "every", lookEvery, "reason", err)
 	}
@@ -121,6 +133,13 @@ func (r *reloader) Run(ctx context.Context) error {
 	quiet := time.NewTimer(0)
 	quiet.Stop()
 	var first time.Time // of the events that were not looked at yet
+	soon := func() {
+		now := time.Now()
+		if first.IsZero() {
+			first = now
+		}
+		quiet.Reset(min(quietFor, first.Add(longestUnquiet).Sub(now)))
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -133,16 +152,13 @@ func (r *reloader) Run(ctx context.Context) error {
 			if !ok {
 				return errEndedEarly
 			}
-			now := time.Now()
-			if first.IsZero() {
-				first = now
-			}
-			quiet.Reset(min(quietFor, first.Add(longestUnquiet).Sub(now)))
+			soon()
 			continue // nothing new to follow
 		case err := <-watch.errors():
-			// Events were lost: look.
+			// Events were lost: the kernel keeps only so many (inotify(7),
+			// IN_Q_OVERFLOW). Look, as if each had been one.
 			r.log.Debug("file watch", "reason", err)
-			quiet.Reset(quietFor)
+			soon()
 			continue
 		case <-quiet.C:
 			first = time.Time{}
@@ -164,7 +180,7 @@ func (r *reloader) files() []string {
 }
 
 // follow says whether other directories are watched from now on.
-func (r *reloader) follow(watch *dirWatch) bool {
+func (r *reloader) follow(watch watcher) bool {
 	others, err := watch.follow(r.files())
 	if err != nil {
 		r.log.Debug("a directory is not watched, only looked at", "every", lookEvery, "reason", err)
@@ -279,6 +295,16 @@ func (r *reloader) notice() string {
 		return ""
 	}
 	return configNotice(r.state)
+}
+
+// refused is since when the newest file is refused, and why; zero: it is not.
+func (r *reloader) refused() (since time.Time, why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state.Refused == nil {
+		return time.Time{}, ""
+	}
+	return r.state.Refused.At, r.state.Refused.Reason
 }
 
 func configNotice(st api.ConfigState) string {

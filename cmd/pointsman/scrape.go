@@ -61,6 +61,7 @@ var described = []struct {
 	{"pointsman_nudges_total", "Nudges, which start probes at once and never vote, by what became of them; passed is a near miss.", []string{"end"}},
 	{"pointsman_reports_total", "Reports of vantages elsewhere that were delivered.", nil},
 	{"pointsman_reports_refused_total", "Reports of vantages elsewhere that were refused.", []string{"reason"}},
+	{"pointsman_vantage_config_refused", "1 while the vantage elsewhere says that the newest file of its configuration is refused; absent before its first report.", []string{"vantage"}},
 	{"pointsman_commits_total", "Records committed to the ledger.", nil},
 	{"pointsman_commit_conflicts_total", "Commits that found another revision.", nil},
 	{"pointsman_audit_entries", "Entries in the audit.", nil},
@@ -281,6 +282,11 @@ func (r reading) rooms(p *process) {
 		r.count("reports_total", rs.Accepted)
 		for why, n := range rs.Refused {
 			r.count("reports_refused_total", n, string(why))
+		}
+		for v, c := range p.receiver.Configs() {
+			if !c.Heard.IsZero() {
+				r.gauge("vantage_config_refused", one(!c.Refused.IsZero()), string(v))
+			}
 		}
 	}
 	cs := p.ctl.Stats()

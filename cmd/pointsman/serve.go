@@ -119,6 +119,9 @@ func (p *process) look(s *controller.Snapshot) failover.View {
 	if why := p.reloads.notice(); why != "" {
 		v.Notices = append(v.Notices, why)
 	}
+	for _, r := range p.refusals() {
+		v.Notices = append(v.Notices, "config: "+refusalNotice(r))
+	}
 	p.trouble.mark(&v)
 	return v
 }

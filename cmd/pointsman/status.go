@@ -100,7 +100,7 @@ func (a *app) status(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		sv := statusViews([]failover.View{v}, secondaries)[0]
+		sv := statusViews([]failover.View{v}, secondaries, configOf(ctx, c).Vantages)[0]
 		return a.print(sv, func(w io.Writer) { a.statusTable(w, []failover.View{v}); a.statusDetail(w, sv) })
 	}
 	vs, err := c.Views(ctx)
@@ -111,8 +111,9 @@ func (a *app) status(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return a.print(statusViews(vs, secondaries), func(w io.Writer) {
-		if line := configBanner(ctx, c); line != "" {
+	st := configOf(ctx, c)
+	return a.print(statusViews(vs, secondaries, st.Vantages), func(w io.Writer) {
+		if line := configBanner(st); line != "" {
 			fmt.Fprintln(w, clean(line))
 		}
 		a.statusTable(w, vs)
@@ -139,7 +140,7 @@ func (a *app) watchStatus(ctx context.Context, name string, interval time.Durati
 		if err != nil {
 			return err
 		}
-		if err := a.picture(vs, s, secondaries, name != "", configBanner(ctx, c)); err != nil {
+		if err := a.picture(vs, s, secondaries, name != "", configOf(ctx, c)); err != nil {
 			return err
 		}
 		// Not reading holds back the stream: the next picture is the newest.
@@ -157,8 +158,8 @@ func (a *app) watchStatus(ctx context.Context, name string, interval time.Durati
 }
 
 // picture shows the views; a summary of more than they are goes before them.
-func (a *app) picture(vs []failover.View, s *api.Summary, secondaries []api.Secondary, detail bool, banner string) error {
-	whole := statusViews(vs, secondaries)
+func (a *app) picture(vs []failover.View, s *api.Summary, secondaries []api.Secondary, detail bool, st api.ConfigState) error {
+	whole := statusViews(vs, secondaries, st.Vantages)
 	if a.output == outputJSON {
 		data, err := json.Marshal(utc(whole))
 		if err != nil {
@@ -177,7 +178,7 @@ func (a *app) picture(vs []failover.View, s *api.Summary, secondaries []api.Seco
 		}
 	}
 	return a.print(whole, func(w io.Writer) {
-		if banner != "" {
+		if banner := configBanner(st); banner != "" {
 			fmt.Fprintln(w, clean(banner))
 		}
 		if s.Instances > 0 {
@@ -318,11 +319,7 @@ func (a *app) statusDetail(w io.Writer, v statusView) {
 		if n.SeenErr != "" {
 			seen = "unreadable: " + n.SeenErr
 		}
-		published := "-"
-		if p := n.Published; p != nil {
-			published = fmt.Sprintf("%d of %d", p.Agreeing, p.Asked)
-		}
-		rows = append(rows, []string{string(n.Name), n.Provider, orElse(string(n.Value), "-"), fmt.Sprintf("%ds", n.TTL), seen, published})
+		rows = append(rows, []string{string(n.Name), n.Provider, orElse(string(n.Value), "-"), fmt.Sprintf("%ds", n.TTL), seen, publishedWords(&v, n)})
 	}
 	writeTable(w, []string{"NAME", "PROVIDER", "RECORD", "TTL", "SEEN", "AUTHORITIES"}, rows)
 	a.writeSecondaries(w, v.Secondaries)

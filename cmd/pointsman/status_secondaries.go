@@ -12,21 +12,24 @@ import (
 	"pointsman/internal/failover"
 )
 
-// statusView is an instance as status prints it: its view, and the secondaries
-// of the zones that its own names are in.
+// statusView is an instance as status prints it: its view, the secondaries of the
+// zones that its own names are in, and what is wrong with its vantages' files.
 type statusView struct {
 	failover.View
 	Secondaries []api.Secondary `json:"secondaries,omitempty"`
+
+	// Vantages are those elsewhere whose newest file is refused.
+	Vantages []api.VantageRefusal `json:"vantages,omitempty"`
 }
 
-func statusViews(vs []failover.View, all []api.Secondary) []statusView {
+func statusViews(vs []failover.View, all []api.Secondary, refused []api.VantageRefusal) []statusView {
 	byZone := make(map[string][]api.Secondary)
 	for _, s := range all {
 		byZone[s.Zone] = append(byZone[s.Zone], s)
 	}
 	out := make([]statusView, len(vs))
 	for i, v := range vs {
-		out[i].View = v
+		out[i].View, out[i].Vantages = v, refused
 		if len(all) == 0 {
 			continue
 		}
@@ -85,4 +88,37 @@ func serialAt(serial uint32, at, now time.Time) string {
 		return "-"
 	}
 	return fmt.Sprintf("%d, %s ago", serial, age(now.Sub(at)))
+}
+
+// publishedWords says what the authorities of a name said when they were asked
+// last. Without agreement it says how long ago that was, and what was seen
+// since: after a first start they are asked before secondaries have the zone,
+// and again only when read_every has passed.
+func publishedWords(v *statusView, n failover.NameView) string {
+	p := n.Published
+	switch {
+	case p == nil && n.Value == "":
+		return "-"
+	case p == nil:
+		return "not asked yet"
+	case p.Wanted != n.Value:
+		return "not asked since it changed"
+	case p.Agree:
+		return fmt.Sprintf("%d of %d", p.Agreeing, p.Asked)
+	}
+	asked := fmt.Sprintf("%d of %d, %s ago", p.Agreeing, p.Asked, age(v.At.Sub(p.AskedAt)))
+	has := 0
+	for _, s := range v.Secondaries {
+		if !s.Clients {
+			continue
+		}
+		if s.Served != s.Serial || s.Serial == 0 || !s.ServedAt.After(p.AskedAt) {
+			return asked
+		}
+		has++
+	}
+	if has == 0 || n.Provider != "embedded" {
+		return asked
+	}
+	return "not verified yet (" + asked + "; every secondary has it since)"
 }

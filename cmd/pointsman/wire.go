@@ -203,6 +203,7 @@ func (p *process) openController(f *fitting, m *metrics) error {
 	} else if !l.Leading {
 		p.log.Error("serving only: no decision and no change is made", "reason", l.Why)
 	}
+	m.expect(f.cfg)
 	var err error
 	p.ctl, err = controller.New(controller.Config{
 		Policies: f.setup.Policies, Lead: l,
@@ -257,6 +258,7 @@ func (p *process) openEyes(f *fitting) error {
 	}
 	rc := f.receive
 	rc.Deliver = func(_ failover.VantageName, r healthcheck.InstanceReport, received time.Time) { p.deliver(r, received) }
+	rc.Config = p.heardConfig
 	receiver, err := healthcheck.NewReceiver(rc)
 	if err != nil {
 		return fmt.Errorf("reports of vantages: %w", err)
@@ -272,7 +274,7 @@ func (p *process) openAPI(f *fitting, m *metrics) error {
 	ac := api.Config{
 		Socket: cfg.Controller.Socket, Listen: cfg.Controller.Listen, Token: f.token,
 		Instances: p.news, Decisions: decisions{p, m}, Audit: audited{p.store}, History: past{p},
-		Probes: probed{p}, Health: health{p}, Version: v, Reloads: p.reloads,
+		Probes: probed{p}, Health: health{p}, Version: v, Reloads: configured{p.reloads, p},
 		Metrics: m.handler(), ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 		OnWrongToken: func(n uint64) {
 			p.log.Warn("wrong tokens at the API", "count", n)

@@ -27,6 +27,18 @@ type ConfigState struct {
 	LoadedAt time.Time      `json:"loaded_at"`
 	OK       bool           `json:"ok"`                // the last try took the file, or found it unchanged
 	Refused  *ConfigRefusal `json:"refused,omitempty"` // why not
+
+	Vantages []VantageRefusal `json:"vantages,omitempty"` // elsewhere, whose newest file is refused
+}
+
+// VantageRefusal is a vantage elsewhere that says that the newest file of its
+// configuration is refused; its older one goes on. Times are of the
+// controller's clock.
+type VantageRefusal struct {
+	Vantage failover.VantageName `json:"vantage"`
+	Since   time.Time            `json:"since"`
+	Heard   time.Time            `json:"heard"` // when it said so last
+	Reason  string               `json:"reason,omitempty"`
 }
 
 // ConfigRefusal is a file that was not taken; the old configuration goes on.

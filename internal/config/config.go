@@ -145,6 +145,12 @@ func loadFile(path string, open opening, old *Config) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	return compileGuarded(path, data, loose, old)
+}
+
+// compileGuarded is compileFile for a text that was read from a file; loose
+// says who else may change it.
+func compileGuarded(path string, data []byte, loose Faults, old *Config) (*Config, error) {
 	cfg, err := compileFile(path, data, readFile, old)
 	if err == nil {
 		if err := guardCommands(loose, cfg.targets()); err != nil {

@@ -375,3 +375,33 @@ func TestExternalNamesNeedNoAuthority(t *testing.T) {
 		t.Error(cfg.Providers[0].Config.Allowed)
 	}
 }
+
+// What programs are told an instance runs with is what people are told.
+func TestRunningSaysWhatEffectiveSays(t *testing.T) {
+	cfg := parse(t, full)
+	rs := cfg.Running()
+	if len(rs) != 1 {
+		t.Fatalf("%d instances", len(rs))
+	}
+	text, r := cfg.Effective(), rs[0]
+	for _, want := range []string{string(r.Instance), string(r.Preset), r.Config[:12], r.Targets, string(r.Names[1].Name), string(r.Names[1].Targets["b"])} {
+		if want == "" || !strings.Contains(text, want) {
+			t.Errorf("%q is not in\n%s", want, text)
+		}
+	}
+	lines, told := 0, 0
+	for _, line := range strings.Split(strings.TrimSpace(text), "\n") {
+		if strings.HasPrefix(line, "  ") && !strings.HasPrefix(line, "   ") && !strings.HasPrefix(line, "  name ") {
+			told++
+		}
+		for _, s := range r.Settings {
+			if f := strings.TrimSpace(line); strings.HasPrefix(f, s.Key+" ") && strings.Contains(f, s.Value) && strings.Contains(f, s.From) && strings.Contains(f, s.Was) {
+				lines++
+				break
+			}
+		}
+	}
+	if lines < told || len(r.Settings) != told || told < 20 {
+		t.Errorf("%d of %d lines are the settings in\n%s", lines, told, text)
+	}
+}

@@ -26,7 +26,7 @@ func (c *compiler) controller(doc *controllerDoc) Controller {
 	if m := doc.MetricsInstances; m.set {
 		ctl.MetricsInstances = m.v
 		if m.v < 0 || m.v > mostMetricsInstances {
-			c.fault(m.at, fmt.Sprintf("each has some 50 time series with three vantages; the default is %d", defaultMetricsInstances),
+			c.fault(m.at, fmt.Sprintf("each has some 70 time series with three vantages; the default is %d", defaultMetricsInstances),
 				"metrics_instances: %d is outside 0 to %d", m.v, mostMetricsInstances)
 		}
 	}

@@ -11,10 +11,44 @@ import (
 
 // Setting is one number that an instance runs with.
 type Setting struct {
-	Key   string
-	Value string
-	From  string // file, preset, constant, or how it follows from others
-	Was   string // what the preset gave, where the file overrides it
+	Key   string `json:"key"`
+	Value string `json:"value"`
+	From  string `json:"from"`          // file, preset, constant, or how it follows from others
+	Was   string `json:"was,omitempty"` // what the preset gave, where the file overrides it
+}
+
+// Running is what an instance runs with, for programs. For people the same is
+// [Config.Effective].
+type Running struct {
+	Instance failover.InstanceName `json:"instance"`
+	Preset   failover.Preset       `json:"preset"`
+	Config   string                `json:"config"`  // hash of what it decides by
+	Targets  string                `json:"targets"` // hash of what is probed, which a vote must bear
+	Primary  failover.ClusterName  `json:"primary"`
+	Names    []RunningName         `json:"names"`
+	Settings []Setting             `json:"settings"`
+}
+
+// RunningName is one name of an instance.
+type RunningName struct {
+	Name     failover.RecordName                      `json:"name"`
+	Provider string                                   `json:"provider"`
+	Zone     string                                   `json:"zone"`
+	Targets  map[failover.ClusterName]failover.Target `json:"targets"`
+}
+
+// Running lists what every instance runs with.
+func (cfg *Config) Running() []Running {
+	var out []Running
+	for _, inst := range cfg.Instances {
+		p := inst.Policy
+		r := Running{Instance: p.Instance, Preset: p.Preset, Config: p.Expected, Targets: inst.Generation(), Primary: p.Primary, Settings: inst.Settings}
+		for _, n := range p.Names {
+			r.Names = append(r.Names, RunningName{Name: n.Name, Provider: n.Provider, Zone: string(n.Zone), Targets: n.Targets})
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 // settings lists what an instance runs with and where each came from.

@@ -39,6 +39,9 @@ func newSource(name string, data []byte) *source {
 	return s
 }
 
+// byteOrderMark is what some editors put in front of UTF-8.
+const byteOrderMark = "\ufeff"
+
 // maxExcerpt bounds what is shown of a line, in characters.
 const maxExcerpt = 120
 
@@ -180,6 +183,9 @@ func (s *source) check(n *notes, data []byte) bool {
 	switch {
 	case len(data) > maxFile:
 		n.fault(pos{1, 1}, "split it, or look whether it is a config at all", "the file is larger than %d MiB", maxFile>>20)
+		return false
+	case bytes.HasPrefix(data, []byte(byteOrderMark)):
+		n.fault(pos{1, 1}, "save the file as UTF-8 without BOM: sed -i '1s/^\\xEF\\xBB\\xBF//' FILE", "the text begins with a byte order mark (BOM)")
 		return false
 	case !utf8.Valid(data):
 		n.fault(s.firstInvalid(), "save the file as UTF-8", "the text is not UTF-8")
