@@ -10,8 +10,8 @@ import (
 // heard is a digest of what each vantage said last. Most reports of a quiet
 // day say the same as the one before; a view of the instance, which costs as
 // much as the decision itself, would show no transition then. What comes of
-// mere time (a vote that grew stale, say) shows at the next tick, unless the
-// core is calm before and after it.
+// mere time shows at the next tick, unless the core is calm before and after it
+// and the verdicts are what they were.
 type heard struct {
 	seed maphash.Seed // zero: nothing was heard
 	said []said

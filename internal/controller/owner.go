@@ -274,8 +274,9 @@ func (o *owner) decide(e failover.Event) []failover.Action {
 		o.draft = &s
 	}
 	var actions []failover.Action
+	was := o.draft.State.Counted()
 	o.draft.State, actions = o.c.cfg.Core.Step(o.draft.State, o.policy, e, o.c.now())
-	if l.heard.news(e, l.calm) || len(actions) > 0 {
+	if l.heard.news(e, l.calm) || len(actions) > 0 || o.draft.State.Counted() != was {
 		l.look = true
 	}
 	return actions

@@ -28,6 +28,7 @@ type stage struct {
 
 	mu    sync.Mutex
 	down  map[failover.ClusterName]bool
+	mute  bool   // no vantage reports
 	crash string // failpoint that ends the process
 	pass  func(point string)
 
@@ -152,7 +153,12 @@ func (s *stage) report(ctx context.Context, c *Controller, p failover.Policy) {
 				x.Received, x.Identity, x.Reason = time.Now(), ok, "probe"
 				r.Clusters[cl] = x
 			}
-			_ = c.Deliver(p.Instance, r)
+			s.mu.Lock()
+			mute := s.mute
+			s.mu.Unlock()
+			if !mute {
+				_ = c.Deliver(p.Instance, r)
+			}
 		}
 		time.Sleep(p.Round - 5*time.Millisecond)
 	}
@@ -321,6 +327,32 @@ func TestAProcessThatDiesAtAnyFailpointOfAFailoverIsFollowedByOneThatFinishesIt(
 			})
 		})
 	}
+}
+
+// Silence is calm, since nothing moves for it, and is told all the same.
+func TestASilenceOfAllVantagesIsTold(t *testing.T) {
+	play(t, true, func(s *stage, p failover.Policy) {
+		sub := s.Subscribe()
+		defer sub.Close()
+		var told strings.Builder
+		for i, mute := range []bool{true, false} {
+			s.mu.Lock()
+			s.mute = mute
+			s.mu.Unlock()
+			word := []string{"unknown", "up"}[i]
+			s.until("verdicts turn "+word, func() bool {
+				ts, _ := sub.Take()
+				for _, x := range ts {
+					fmt.Fprintf(&told, "%s %s %s\n", x.Kind, x.Cluster, x.To)
+				}
+				return strings.Contains(told.String(), "verdict a "+word) && strings.Contains(told.String(), "verdict b "+word)
+			})
+			snap, _ := s.Snapshot(orders)
+			if next := failover.NextWake(&snap.State, &p, snap.At); next.Before(snap.At.Add(p.Round)) {
+				s.t.Errorf("%s: it wants to be woken after %s, its round is %s", word, next.Sub(snap.At), p.Round)
+			}
+		}
+	})
 }
 
 func TestTwoDeadClustersMoveNothing(t *testing.T) {

@@ -6,10 +6,12 @@ import (
 	"time"
 )
 
-// calm says that nothing is under way and nothing is missing: the next Tick may
-// wait a whole round. It goes by what the last Step counted.
+// calm says that nothing is under way and no time is awaited: the next Tick may
+// wait a whole round. A cluster of which nothing is known is calm, too: nothing
+// moves for it, and a process that is short of time has many of them. It goes
+// by what the last Step counted.
 func (s *State) calm(p *Policy) bool {
-	if !s.found || !s.adopted || s.rec.Op != nil || s.pending != nil || len(s.queue) > 0 || s.correlated || !s.bothUp || !s.adoptAt.IsZero() {
+	if !s.found || !s.adopted || s.rec.Op != nil || s.pending != nil || len(s.queue) > 0 || s.correlated || !s.still || !s.adoptAt.IsZero() {
 		return false
 	}
 	for _, n := range s.rec.Names {
@@ -20,24 +22,25 @@ func (s *State) calm(p *Policy) bool {
 	return true
 }
 
-// agreedUp reads it off the tallies of the Step at hand.
-func (s *State) agreedUp() bool {
-	for i := range s.kept.tallies {
-		if t := &s.kept.tallies[i]; t.verdict != Up || t.downs > 0 {
-			return false
-		}
-	}
-	return true
+// nothingDown says that no domain says down of a cluster, nor did so before a
+// short silence. It reads the tallies of the Step at hand.
+func (s *State) nothingDown() bool {
+	return len(s.clocks) == 0 && s.kept.tallies[0].downs == 0 && s.kept.tallies[1].downs == 0
 }
 
+// Counted returns the verdicts as the last Step found them, in the order of the
+// config: mere time changes them, too.
+func (s *State) Counted() [2]Vote { return s.counted }
+
 // Quiet says that a report tells nothing new in a time when nothing is under
-// way: the same vantage says again that both clusters are up. Such a report may
+// way: the same vantage says again what it said of both clusters, up or
+// unknown, or abstains again. Such a report may
 // wait for the next Tick, with its Arrived set, and be fed in one Step with
 // others ([Reports]); no decision comes later for it. With thousands of
 // instances that is most of all reports.
 func (s *State) Quiet(p *Policy, r Report, now time.Time) bool {
 	last, ok := s.sights[r.Vantage]
-	if !ok || !s.calm(p) || r.Sick != "" || last.Sick != "" ||
+	if !ok || !s.calm(p) || (r.Sick == "") != (last.Sick == "") ||
 		r.Generation != last.Generation || r.Want != last.Want || r.Generation != r.Want ||
 		!s.tiltAt.IsZero() && !last.at.After(s.tiltAt) || now.Sub(last.at) > p.Stale() {
 		return false
@@ -45,7 +48,7 @@ func (s *State) Quiet(p *Policy, r Report, now time.Time) bool {
 	for _, c := range p.Clusters {
 		was, had := last.Clusters[c]
 		is, has := r.Clusters[c]
-		if !had || !has || was.Vote != Up || is.Vote != Up || is.Misses > 0 || was.Misses > 0 || is.Failed > was.Failed ||
+		if !had || !has || was.Vote != is.Vote || is.Vote == Down || is.Misses > 0 || was.Misses > 0 || is.Failed > was.Failed ||
 			is.Identity != was.Identity || is.Canary != was.Canary || is.Client != was.Client || !slices.Equal(is.Warnings, was.Warnings) {
 			return false
 		}

@@ -26,10 +26,11 @@ type State struct {
 	// earlier life, and it is not yet decided whether it goes on.
 	resuming bool
 
-	sights map[VantageName]sight
-	kept   *kept // only within a Step
-	bothUp bool  // at the end of the last Step every domain that voted said up, and a quorum did, of both clusters
-	clocks map[clockKey]clock
+	sights  map[VantageName]sight
+	kept    *kept   // only within a Step
+	still   bool    // at the end of the last Step no domain said down of a cluster, nor did so before a short silence
+	counted [2]Vote // the verdicts at the end of the last Step, in the order of the config
+	clocks  map[clockKey]clock
 	// correlated is set while both clusters were lost together and neither
 	// has been up for ride_out since.
 	correlated bool

@@ -20,7 +20,8 @@ func Step(s State, p *Policy, e Event, now time.Time) (State, []Action) {
 	t.refreshFacts()
 	t.decide()
 	out := t.actions()
-	next.bothUp = next.agreedUp()
+	next.still = next.nothingDown()
+	next.counted = [2]Vote{next.kept.tallies[0].verdict, next.kept.tallies[1].verdict}
 	next.kept = nil // thousands of states wait in memory; whoever looks counts again
 	return next, out
 }
