@@ -126,6 +126,7 @@ func TestOverflowsWithoutEndHoldNoReloadOff(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- d.re.Run(ctx) }()
+	d.reload(api.ReloadRequest{By: "t", DryRun: true}) // the loop has begun
 	stop := make(chan struct{})
 	ended := make(chan struct{})
 	go func() {

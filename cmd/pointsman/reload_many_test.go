@@ -133,6 +133,7 @@ func (c *crowdOf) goesOn(point string) error {
 }
 
 func instanceOf(i int) failover.InstanceName { return failover.InstanceName(fmt.Sprint("orders-", i)) }
+
 func nameOf(i int) failover.RecordName {
 	return failover.RecordName(fmt.Sprintf("orders-%d.lab.test.", i))
 }

@@ -101,7 +101,8 @@ func TestMistakesOfTheControllerBlock(t *testing.T) {
 
 // A text over several lines may hold what looks like the block.
 func TestWhatOnlyLooksLikeTheBlock(t *testing.T) {
-	file := written(t, strings.Replace(full, "controller:\n", "notes: \"\ncontroller: {name: evil, data: /evil}\n  end\"\nother:\n", 1))
+	block := full[:strings.Index(full, "vantage: {")]
+	file := written(t, strings.Replace(full, block, "notes: \"\ncontroller: {name: evil, data: /evil}\nend: \"\n", 1))
 	_, want := Load(file)
 	if ctl, err := LoadController(file); err == nil || want == nil || err.Error() != want.Error() {
 		t.Errorf("got %+v, %v\nwant %v", ctl, err, want)
