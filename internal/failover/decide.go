@@ -181,14 +181,19 @@ func (t *turn) idle() {
 	}
 }
 
-// publication asks the authorities now and then, whatever the phase. It is
-// shown and alarmed, and never blocks.
+// publication asks the authorities now and then, whatever the phase, and more
+// often while not all of them agree. It is shown, alarmed when it lasts for
+// ReadEvery, and never blocks.
 func (t *turn) publication() {
 	s := t.s
 	if t.p.ForceShadow && len(t.p.Names) == 0 || t.rec.Op != nil {
 		return
 	}
-	if !s.verify.at.IsZero() && t.now.Sub(s.verify.at) < t.p.ReadEvery {
+	every := t.p.ReadEvery
+	if !s.verify.dissent.IsZero() {
+		every /= 3
+	}
+	if !s.verify.at.IsZero() && t.now.Sub(s.verify.at) < every {
 		return
 	}
 	t.do("verify", Verify{Names: slices.Clone(t.rec.Names)})

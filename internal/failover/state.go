@@ -90,8 +90,9 @@ type nameFact struct {
 }
 
 type verifyFact struct {
-	rounds int // consecutive rounds in which all agreed
-	at     time.Time
+	rounds  int // consecutive rounds in which all agreed
+	at      time.Time
+	dissent time.Time // since when not all agree, outside of operations; zero: they do
 }
 
 type gateFact struct {
