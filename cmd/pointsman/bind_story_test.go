@@ -308,10 +308,13 @@ func bindIsDown(t *testing.T) {
 	wantIn(t, w.verb(t, exitOK, "explain", "orders"), "a is down, and a failover to b is refused by write-path",
 		"refused by write-path: the write point of "+bindName+" cannot be read: ", "connect to "+bind.addr, "hint: repair the provider first")
 	wantIn(t, w.verb(t, exitOK, "status", "orders"), "unreadable: ", "wants: failover from a to b")
+	w.verb(t, exitOK, "pause", "orders", "--reason", "until somebody looks on")
 	if !bind.up(t) {
 		t.Fatal("BIND did not come back")
 	}
 	wit := startWitness(t, bind.addr, bindName)
+	<-wit.sees // the move comes within milliseconds
+	w.verb(t, exitOK, "resume", "orders")
 	w.until(t, "b", settledAt("b"))
 	wit.saw(t, bindA+" 30", bindB+" 6")
 }

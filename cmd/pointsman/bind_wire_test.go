@@ -211,6 +211,7 @@ type witness struct {
 	stop chan struct{}
 	once sync.Once
 	done chan struct{}
+	sees chan struct{} // closed at the first answer
 
 	answers, missing int
 	again            int         // questions that were asked once more
@@ -231,7 +232,7 @@ func startPatientWitness(t *testing.T, server, name string, patience time.Durati
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &witness{patience: patience, stop: make(chan struct{}), done: make(chan struct{}), bad: map[string]int{}}
+	w := &witness{patience: patience, stop: make(chan struct{}), done: make(chan struct{}), sees: make(chan struct{}), bad: map[string]int{}}
 	go func() {
 		defer close(w.done)
 		defer conn.Close()
@@ -278,7 +279,9 @@ func (w *witness) look(conn *dns.Conn, name string) {
 		w.missing++
 		return
 	}
-	w.answers++
+	if w.answers++; w.answers == 1 {
+		close(w.sees)
+	}
 	switch {
 	case r.Rcode != dns.RcodeSuccess:
 		w.bad[dns.RcodeToString[r.Rcode]]++

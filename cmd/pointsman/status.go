@@ -24,7 +24,7 @@ const statusMost = 100
 
 func (a *app) statusCommand() *cobra.Command {
 	var watch string
-	var all, sum bool
+	var all, sum, offline bool
 	cmd := &cobra.Command{
 		Use:   "status [INSTANCE]",
 		Short: "Show what every instance is doing, or one in detail",
@@ -36,13 +36,17 @@ With -w the picture is renewed after every change, at most once per interval
 With more than 100 instances the table has a line for each only with --all;
 otherwise it says how many are well and lists those that need a look. JSON and
 YAML have all of them, or with --summary the numbers alone. With more than 500
-instances -w shows those that need a look.`,
+instances -w shows those that need a look.
+
+With --offline nobody is asked: it shows the last commit in the ledger's file
+(controller.data of -c FILE), also while no controller runs.`,
 		ValidArgsFunction: a.completeInstances,
 	}
 	cmd.Flags().StringVarP(&watch, "watch", "w", "", "go on showing changes, at most one per `interval`")
 	cmd.Flags().Lookup("watch").NoOptDefVal = watchDefault.String()
 	cmd.Flags().BoolVar(&all, "all", false, "a line for each instance, however many there are")
 	cmd.Flags().BoolVar(&sum, "summary", false, "only how many instances are doing what")
+	cmd.Flags().BoolVar(&offline, "offline", false, "read the ledger's file and ask nobody")
 	a.outputFlag(cmd)
 	cmd.Args = func(_ *cobra.Command, args []string) error {
 		// The value of an optional flag is parsed as an argument: -w 5s.
@@ -68,6 +72,12 @@ instances -w shows those that need a look.`,
 		name := ""
 		if len(args) == 1 {
 			name = args[0]
+		}
+		if offline {
+			if watch != "" || sum || all {
+				return failed("leave them out", "--offline goes with none of --watch, --summary and --all")
+			}
+			return a.offline(cmd.Context(), name)
 		}
 		if watch != "" {
 			return a.watchStatus(cmd.Context(), name, interval)
