@@ -70,18 +70,31 @@ func (l *listFlags) query(args []string) (api.Query, error) {
 
 func (a *app) historyCommand() *cobra.Command {
 	var l listFlags
-	var probes bool
+	var probes, moves bool
 	cmd := &cobra.Command{
 		Use:   "history [INSTANCE]",
 		Short: "List what was measured: operations, changes of verdict, probes",
-		Args:  atMost(1),
+		Long: `List what was measured: operations, changes of verdict, probes.
+
+With --switches there is a line for each finished operation: how long it took
+from the fault, or without one from the command, until every write point showed
+the new value (RTO), and where the time went, phase by phase to its end. What
+resolvers and clients keep for longer is not in it: see pointsman plan.`,
+		Args: atMost(1),
 	}
 	l.register(a, cmd)
 	cmd.Flags().BoolVar(&probes, "probes", false, "list single probes of the controller's own vantage")
+	cmd.Flags().BoolVar(&moves, "switches", false, "list finished operations with their times by phase")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		q, err := l.query(args)
 		if err != nil {
 			return err
+		}
+		switch {
+		case moves && probes:
+			return failed("give one of them", "both --switches and --probes are given")
+		case moves:
+			return a.switches(cmd.Context(), q)
 		}
 		c, err := a.client()
 		if err != nil {
@@ -122,7 +135,7 @@ func sampleWords(s api.Sample) string {
 		return string(s.Data)
 	}
 	var op failover.Op
-	if s.Kind == "outcome" && json.Unmarshal(x.Op, &op) == nil {
+	if s.Kind == outcomeKind && json.Unmarshal(x.Op, &op) == nil {
 		return fmt.Sprintf("%s %s from %s to %s %s: %s", op.Kind, op.ID, op.From, op.To, x.Outcome, op.Reason)
 	}
 	var id string

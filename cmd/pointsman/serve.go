@@ -194,7 +194,7 @@ func (p past) History(ctx context.Context, q api.Query) ([]api.Sample, error) {
 	if p.p.past == nil {
 		return nil, errors.New("there is no history, see the log of the controller")
 	}
-	ss, err := p.p.past.List(ctx, ledger.HistoryFilter{Instance: q.Instance, Since: q.Since, Below: q.Below, Limit: q.Limit})
+	ss, err := p.p.past.List(ctx, ledger.HistoryFilter{Instance: q.Instance, Kind: q.Kind, Since: q.Since, Below: q.Below, Limit: q.Limit})
 	if err != nil {
 		return nil, err
 	}

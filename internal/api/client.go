@@ -225,6 +225,9 @@ func (q Query) encode() string {
 	if q.Below != 0 {
 		v.Set("below", strconv.FormatInt(q.Below, 10))
 	}
+	if q.Kind != "" {
+		v.Set("kind", q.Kind)
+	}
 	if len(v) == 0 {
 		return ""
 	}

@@ -53,6 +53,9 @@ func TestAFullPageSaysWhereTheOneBeforeItEnds(t *testing.T) {
 			t.Errorf("below=%s: %s", bad, resp.Status)
 		}
 	}
+	if resp := ask(t, http.MethodGet, url+"/v1/history?kind="+strings.Repeat("k", maxKind+1), nil, nil); resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("a kind without end: %s", resp.Status)
+	}
 }
 
 func TestInstancesAreListedInPagesAlsoWhenNoLimitIsGiven(t *testing.T) {

@@ -69,8 +69,9 @@ type Condition struct {
 type Query struct {
 	Instance failover.InstanceName
 	Since    time.Time
-	Limit    int   // 1 to MaxPage; 0 is DefaultPage
-	Below    int64 // only lines before the one that has this place; 0: the newest too
+	Limit    int    // 1 to MaxPage; 0 is DefaultPage
+	Below    int64  // only lines before the one that has this place; 0: the newest too
+	Kind     string // of the history: only samples of it; empty: all
 }
 
 const (

@@ -52,10 +52,10 @@ func TestQueryReachesTheReader(t *testing.T) {
 	w := newWorld()
 	c := overSocket(t, w)
 	since := time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("", 8*3600))
-	if _, err := c.Audit(t.Context(), Query{Instance: "orders", Since: since, Limit: 17}); err != nil {
+	if _, err := c.Audit(t.Context(), Query{Instance: "orders", Since: since, Limit: 17, Kind: "outcome"}); err != nil {
 		t.Fatal(err)
 	}
-	if q := w.queries[0]; q.Instance != "orders" || !q.Since.Equal(since) || q.Limit != 17 {
+	if q := w.queries[0]; q.Instance != "orders" || !q.Since.Equal(since) || q.Limit != 17 || q.Kind != "outcome" {
 		t.Errorf("query came in as %+v", q)
 	}
 	if _, err := c.Audit(t.Context(), Query{Limit: MaxPage + 1}); err == nil {

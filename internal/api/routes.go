@@ -211,8 +211,15 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request) (Query, bool) {
 		}
 		q.Below = n
 	}
+	if q.Kind = r.URL.Query().Get("kind"); len(q.Kind) > maxKind {
+		writeProblem(w, Problem{Status: http.StatusBadRequest, Message: fmt.Sprintf("kind: %.40q is no kind of sample", q.Kind)})
+		return q, false
+	}
 	return q, true
 }
+
+// maxKind is the length of the longest kind of sample that one may ask for.
+const maxKind = 64
 
 func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) {
 	list(s, w, r, s.cfg.History.History)

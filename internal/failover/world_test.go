@@ -156,6 +156,11 @@ func (w *world) sketch() {
 	if !reflect.DeepEqual(look, sketch) {
 		panic(fmt.Sprintf("the view says\n%+v\nthe sketch\n%+v", look, sketch))
 	}
+	if l := w.s.rec.LastOp; l != nil {
+		if err := fillsItsTime(l); err != nil {
+			panic(err)
+		}
+	}
 }
 
 // countEffects counts the actions that are neither words nor replies.
