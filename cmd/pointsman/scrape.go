@@ -51,6 +51,7 @@ var described = []struct {
 	{"pointsman_operation_in_flight", "1 while an operation of the kind is open.", []string{"instance", "kind"}},
 	{"pointsman_operation_held", "1 while the operation waits for a proof, an override or abort.", []string{"instance"}},
 	{"pointsman_stop", "1 while the stop stands.", []string{"instance", "kind"}},
+	{"pointsman_stop_until_timestamp_seconds", "When the stop ends by itself; absent when it does not stand or waits for a person.", []string{"instance", "kind"}},
 	{"pointsman_guard_refusing", "1 while the guard refuses a failover that a rule wants; absent otherwise.", []string{"instance", "guard"}},
 	{"pointsman_probes_total", "Finished probes of the own vantage, controls included.", []string{"outcome"}},
 	{"pointsman_probes_late_total", "Probes that came too late to count.", nil},
@@ -212,6 +213,9 @@ func (r reading) instance(v failover.View) {
 	standing := make(map[failover.StopKind]bool)
 	for _, s := range v.Stops {
 		standing[s.Kind] = true
+		if !s.Until.IsZero() && s.Kind != failover.StopDrift { // drift stands once for each name
+			r.gauge("stop_until_timestamp_seconds", float64(s.Until.UnixMilli())/1000, name, string(s.Kind))
+		}
 	}
 	for _, k := range allStops {
 		r.gauge("stop", one(standing[k]), name, string(k))

@@ -261,6 +261,9 @@ func until(t time.Time) string {
 	if t.IsZero() {
 		return "until resumed"
 	}
+	if left := time.Until(t).Round(time.Second); left > 0 {
+		return fmt.Sprintf("until %s, %s left", stamp(t), left)
+	}
 	return "until " + stamp(t)
 }
 
@@ -300,7 +303,11 @@ func doing(v failover.View) string {
 func stops(v failover.View) string {
 	var out []string
 	for _, s := range v.Stops {
-		out = append(out, string(s.Kind))
+		word := string(s.Kind)
+		if left := time.Until(s.Until).Round(time.Second); !s.Until.IsZero() && left > 0 {
+			word += fmt.Sprintf(" (%s left)", left)
+		}
+		out = append(out, word)
 	}
 	return orElse(strings.Join(out, ", "), "-")
 }

@@ -58,6 +58,20 @@ func TestAStopSaysWhatEndsIt(t *testing.T) {
 	}
 }
 
+func TestAStopWithAnEndSaysHowMuchIsLeft(t *testing.T) {
+	s := failover.Stop{Kind: failover.StopPause, By: "ann", Why: "a release", Until: time.Now().Add(48*time.Hour + 30*time.Minute)}
+	v := failover.View{Instance: "orders", Leading: true, Stops: []failover.Stop{s, {Kind: failover.StopDrift}}}
+	if got := stops(v); !strings.HasPrefix(got, "pause (48h") || !strings.HasSuffix(got, " left), drift") {
+		t.Errorf("in the table: %q", got)
+	}
+	if got := banners(v); len(got) != 1 || !strings.Contains(got[0], "by ann: a release, until 2") || !strings.Contains(got[0], ", 48h") {
+		t.Errorf("above it: %q", got)
+	}
+	if got := untilWhen(s); !strings.HasSuffix(got, " left") {
+		t.Errorf("in full: %q", got)
+	}
+}
+
 func TestAPlanThatMovesNothingNamesOneCluster(t *testing.T) {
 	for to, want := range map[failover.ClusterName]string{
 		"a": "switchover of orders: it is at a already, made at epoch 3\n",

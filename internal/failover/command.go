@@ -99,11 +99,13 @@ func (t *turn) command(c Command) {
 		t.abortCommand(c)
 	case DoPause:
 		st := Stop{Kind: StopPause, By: c.By, Why: c.Reason}
+		text := "paused; what was begun is finished all the same"
 		if c.For > 0 {
 			st.Until = t.now.Add(c.For)
+			text = "paused until " + st.Until.UTC().Format(time.RFC3339) + "; what was begun is finished all the same"
 		}
 		t.stop(st)
-		t.later(c, ReplyDone, "paused; what was begun is finished all the same")
+		t.later(c, ReplyDone, text)
 	case DoResume:
 		t.liftCommand(c, StopPause)
 	case DoAck:

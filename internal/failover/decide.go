@@ -80,6 +80,7 @@ func (t *turn) housekeep() {
 			t.lift(st.Kind, t.p.By, "its time is over")
 		}
 	}
+	t.remindPause()
 	if t.p.ForceShadow {
 		return
 	}
@@ -136,7 +137,11 @@ func (t *turn) stop(st Stop) {
 	d := t.edit()
 	st.Since = t.now
 	d.Stops = append(slices.DeleteFunc(slices.Clone(d.Stops), func(x Stop) bool { return x.Kind == st.Kind && x.Name == st.Name }), st)
-	t.note("stop", fmt.Sprintf("%s by %s: %s", st.Kind, st.By, st.Why)).By = st.By
+	text := fmt.Sprintf("%s by %s: %s", st.Kind, st.By, st.Why)
+	if st.Kind == StopPause && !st.Until.IsZero() {
+		text += "; until " + st.Until.UTC().Format(time.RFC3339)
+	}
+	t.note("stop", text).By = st.By
 }
 
 // idle asks every event: does a rule want an operation, and does any guard
@@ -201,6 +206,14 @@ func (t *turn) publication() {
 
 // NextWake is the next moment at which a Tick may change a decision.
 func NextWake(s *State, p *Policy, now time.Time) time.Time {
+	wake := nextRound(s, p, now)
+	if end := s.rec.firstEnd(now); s.found && !end.IsZero() && end.Before(wake) {
+		return end // it is lifted at its time
+	}
+	return wake
+}
+
+func nextRound(s *State, p *Policy, now time.Time) time.Time {
 	if s.calm(p) {
 		return now.Add(max(p.Round, 10*time.Millisecond))
 	}

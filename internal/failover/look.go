@@ -45,6 +45,9 @@ func (s *State) notices(p *Policy, now time.Time) []string {
 	if s.correlated {
 		out = append(out, "both clusters were lost together: nothing moves until one has been up for ride_out")
 	}
+	if words := s.rec.pauseWords(now); s.found && words != "" {
+		out = append(out, words)
+	}
 	if n := len(p.Domains()); n < 3 {
 		out = append(out, fmt.Sprintf("%d failure domains are configured; automatic operation wants three", n))
 	}

@@ -101,6 +101,13 @@ func (w *world) line(line string) error {
 			return err
 		}
 		w.after(d)
+	case "skip": // time in which nothing is heard
+		d, err := time.ParseDuration(args[0])
+		if err != nil {
+			return err
+		}
+		w.now = w.now.Add(d)
+		w.feed(Tick{})
 	case "say":
 		return w.sayLine(args)
 	case "mute":
