@@ -190,6 +190,30 @@ func TestAnEarlierControllerIsNotTold(t *testing.T) {
 	eventually(t, "the refusal", func() bool { return b.rec.Configs()["van-1"].Reason == "no" })
 }
 
+// A message that is refused for another reason says nothing of the version: the
+// next one tells of the config again.
+func TestAnotherRefusalHidesNoConfig(t *testing.T) {
+	var odd atomic.Int64
+	b := newBox(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if odd.Add(1) == 2 { // the first one asks for a challenge
+				http.Error(w, "malformed: read body: unexpected EOF", http.StatusBadRequest)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	s := startSender(t, SenderConfig{Controllers: []string{b.url}, Retry: time.Millisecond})
+	s.Refused(time.Now(), "no")
+	for n := 1; n <= 3; n++ {
+		s.Send(made(n))
+		eventually(t, "delivery", func() bool { r, _ := b.last(); return r.Clusters != nil && r.Clusters[0].Misses == n })
+		if x := b.rec.Configs()["van-1"]; x.Reason != "no" {
+			t.Errorf("message %d: %+v", n, x)
+		}
+	}
+}
+
 // swap lets a receiver go on as another one that was just made.
 func swap(r, fresh *Receiver) {
 	r.rules.Lock()

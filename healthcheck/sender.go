@@ -318,8 +318,8 @@ func (s *Sender) try(ctx context.Context, l *line, batch []parcel) error {
 	if asked := resp.Header.Get(challengeHeader); isNonce(asked) && asked != l.challenge {
 		l.challenge, l.plain = asked, false
 	}
-	if resp.StatusCode == http.StatusBadRequest && m.Config != nil {
-		l.plain = true
+	if resp.StatusCode == http.StatusBadRequest && m.Config != nil && bytes.Contains(answer, []byte(refusedKey)) {
+		l.plain = true // it is of an earlier version, and knows the key not; any other fault is none of its
 	}
 	if resp.StatusCode/100 != 2 {
 		return fmt.Errorf("report to %s: %s: %s", l.url, resp.Status, clean(strings.TrimSpace(string(answer)), 200))

@@ -79,5 +79,12 @@ func TestReportsThatAllIsWellAreGathered(t *testing.T) {
 		if got := l.gather(t.Context()); len(got) != maxBatch || time.Since(start) != 0 {
 			t.Errorf("a full message of %d after %s", len(got), time.Since(start))
 		}
+		l.news.since = time.Now()
+		l.put(InstanceReport{Instance: "late", Clusters: up})
+		l.backlog.hurry("late") // what was left of the news after a full message
+		start = time.Now()
+		if got := l.gather(t.Context()); len(got) != 1 || time.Since(start) != 0 {
+			t.Errorf("news: %d after %s", len(got), time.Since(start))
+		}
 	})
 }

@@ -21,6 +21,9 @@ const (
 	// for others before the next one goes out: a message costs both ends more
 	// than the reports in it. Ages grow meanwhile, as on every way.
 	gatherFor = 20 * time.Millisecond
+	// refusedKey is the key of a message that controllers of earlier versions
+	// refuse by its name.
+	refusedKey = "config_refused"
 )
 
 var errHurried = errors.New("given up for news")
@@ -138,7 +141,7 @@ func (l *line) press() {
 func (l *line) gather(ctx context.Context) []parcel {
 	l.mu.Lock()
 	wait := time.Until(l.news.since.Add(gatherFor))
-	if n := len(l.backlog.places); n == 0 || n >= maxBatch {
+	if n := len(l.backlog.places); n == 0 || n >= maxBatch || l.backlog.news.Len() > 0 {
 		wait = 0
 	}
 	l.mu.Unlock()

@@ -108,12 +108,16 @@ const maxKeyShown = 40
 
 // oddQuotes says that a text in quotes may begin in a line and not end there.
 // What it takes for a comment within quotes leaves their beginning alone: odd.
+// A backslash may hide the end of a text in quotes, so it is a doubt by itself.
 func oddQuotes(line []byte) bool {
 	if text := bytes.TrimLeft(line, " "); len(text) > 0 && text[0] == '#' {
 		return false
 	}
 	if i := bytes.Index(line, []byte(" #")); i >= 0 {
 		line = line[:i]
+	}
+	if bytes.IndexByte(line, '\\') >= 0 && bytes.IndexByte(line, '"') >= 0 {
+		return true
 	}
 	return bytes.Count(line, []byte{'"'})%2 != 0 || bytes.Count(line, []byte{'\''})%2 != 0
 }

@@ -144,3 +144,22 @@ func BenchmarkController(b *testing.B) {
 		}
 	})
 }
+
+// A backslash may hide the end of a text in quotes, and with it a block that is
+// none. Such a file is good, and read as a whole.
+func TestABackslashInQuotesIsADoubt(t *testing.T) {
+	var text strings.Builder
+	for line := range strings.Lines(full) {
+		text.WriteString(" " + line)
+	}
+	at := strings.Index(text.String(), "identity: two}")
+	good := text.String()[:at] + strings.Replace(text.String()[at:], "identity: two}",
+		"identity: two, maintenance: [{from: 2030-01-01T00:00:00Z, to: 2030-01-02T00:00:00Z, reason: \"\\\"\ncontroller: {name: evil, data: /evil}\nend: \\\"\"}]}", 1)
+	cfg, err := Parse("/etc/pointsman.yaml", []byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := controllerOf("/etc/pointsman.yaml", []byte(good)); ok && got != cfg.Controller {
+		t.Errorf("alone %+v\nwhole %+v", got, cfg.Controller)
+	}
+}

@@ -22,10 +22,17 @@ func (s *State) calm(p *Policy) bool {
 	return true
 }
 
-// nothingDown says that no domain says down of a cluster, nor did so before a
-// short silence. It reads the tallies of the Step at hand.
+// nothingDown says that no vantage says down of a cluster, and that no domain
+// did so before a short silence. A domain whose vantages disagree is not calm:
+// when those fall silent that say up, time alone makes it say down. It reads
+// the tallies of the Step at hand.
 func (s *State) nothingDown() bool {
-	return len(s.clocks) == 0 && s.kept.tallies[0].downs == 0 && s.kept.tallies[1].downs == 0
+	for i := range s.kept.tallies {
+		if slices.ContainsFunc(s.kept.tallies[i].votes, func(v vantageVote) bool { return v.vote == Down }) {
+			return false
+		}
+	}
+	return len(s.clocks) == 0
 }
 
 // Counted returns the verdicts as the last Step found them, in the order of the

@@ -251,3 +251,25 @@ func TestALeftOverNameThatComesBackElsewhereIsLeftOverNoMore(t *testing.T) {
 		t.Errorf("in the record %v, left over %v", w.ledger.Name("old.test."), w.ledger.LeftOver)
 	}
 }
+
+// A domain whose vantages disagree says nothing, and will say down without any
+// report when those fall silent that say up: its instance is woken for it.
+func TestADomainThatDisagreesIsNotCalm(t *testing.T) {
+	p := testPolicy()
+	p.Vantages = []VantagePolicy{{"v1a", "d1"}, {"v1b", "d1"}, {"v2", "d2"}, {"v3", "d3"}}
+	w := newWorld(p)
+	w.start()
+	w.settleUp()
+	w.after(10 * time.Second)
+	if next := NextWake(&w.s, &w.p, w.now); next.Before(w.now.Add(p.Round)) {
+		t.Errorf("all is well, and it wants to be woken after %s", next.Sub(w.now))
+	}
+	w.vote("v1a", "a", "down", "down")
+	w.feed(w.reportOf("v1a"))
+	if w.s.counted != [2]Vote{Up, Up} {
+		t.Fatalf("verdicts %v: the domain should disagree", w.s.counted)
+	}
+	if next := NextWake(&w.s, &w.p, w.now); !next.Before(w.now.Add(p.Round)) {
+		t.Errorf("one vantage says down, and it wants to be woken after %s", next.Sub(w.now))
+	}
+}

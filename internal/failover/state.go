@@ -28,7 +28,7 @@ type State struct {
 
 	sights  map[VantageName]sight
 	kept    *kept   // only within a Step
-	still   bool    // at the end of the last Step no domain said down of a cluster, nor did so before a short silence
+	still   bool    // at the end of the last Step no vantage said down of a cluster, and no domain did before a short silence
 	counted [2]Vote // the verdicts at the end of the last Step, in the order of the config
 	clocks  map[clockKey]clock
 	// correlated is set while both clusters were lost together and neither
