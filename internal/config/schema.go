@@ -18,6 +18,21 @@ type fileDoc struct {
 	Authority     *authorityDoc     `yaml:"authority"`
 	Providers     dict[providerDoc] `yaml:"providers"`
 	Instances     []instanceDoc     `yaml:"instances,required"`
+	Reports       []reportDoc       `yaml:"reports"`
+}
+
+// reportDoc is one health report.
+type reportDoc struct {
+	pos
+	Name      val[string]        `yaml:"name,required"`
+	Schedule  val[string]        `yaml:"schedule,required"`
+	Timezone  val[string]        `yaml:"timezone"`
+	Jitter    val[time.Duration] `yaml:"jitter"`
+	Instances []val[string]      `yaml:"instances"`
+	Window    val[string]        `yaml:"window"`
+	Formats   []val[string]      `yaml:"formats"`
+	Channels  []val[string]      `yaml:"channels"`
+	Keep      val[int]           `yaml:"keep"`
 }
 
 type controllerDoc struct {
@@ -337,6 +352,7 @@ var missingHints = map[string]string{
 	"names":       "names: [{name: orders.lab.test., provider: embedded}]",
 	"provider":    "embedded, or a key under providers",
 	"instances":   "one item for each service that is to be moved",
+	"schedule":    "minute, hour, day, month, weekday as in \"0 8 * * *\", or @daily, @weekly, @monthly",
 	"client_name": "the name that clients call: it goes into Host and the server name",
 }
 

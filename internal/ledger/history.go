@@ -24,7 +24,7 @@ const (
 
 	historyCount       = 100_000             // samples kept in the file
 	historyCountMemory = 2_000               // samples kept when the file cannot be used
-	historyAge         = 30 * 24 * time.Hour // of the oldest sample kept
+	historyAge         = 40 * 24 * time.Hour // of the oldest sample kept: a report over a whole month may be made some days after it
 	historyPending     = 4_096               // samples that may wait for the disk
 	pruneEvery         = 256                 // samples added between two prunings
 )
