@@ -52,7 +52,7 @@ func NewBuilder(h Head, wanted func(failover.InstanceName) bool) *Builder {
 		out: Report{
 			Version: Version, Name: h.Name, Controller: h.Controller, By: plain(h.By), MadeAt: h.MadeAt, From: h.From, To: h.To, Zone: h.Zone,
 			Due: h.Due.UTC(), Late: h.Late, Config: h.Config, ConfigAt: h.ConfigAt.UTC(), ID: idOf(h.Name, cmp.Or(h.Due, h.MadeAt)),
-			Counts: Counts{Ready: map[Readiness]int{}, Guards: map[string]int{}, Modes: map[string]int{}},
+			Counts: Counts{Ready: map[Readiness]int{}, Guards: map[string]int{}, Auto: map[string]int{}, Modes: map[string]int{}},
 		},
 	}
 }
@@ -155,12 +155,13 @@ func (b *Builder) count(in *Instance, rec *recorded, flapping int) {
 			n.Stale++
 		}
 	}
-	seen := map[failover.Guard]bool{}
-	for _, r := range append(slices.Clone(in.Why), in.Auto...) {
-		if !seen[r.Guard] && r.Guard != "" {
-			seen[r.Guard] = true
+	for _, r := range in.Why { // a guard speaks once
+		if r.Guard != "" {
 			n.Guards[string(r.Guard)]++
 		}
+	}
+	for _, r := range in.Auto {
+		n.Auto[string(r.Guard)]++
 	}
 }
 
@@ -360,15 +361,21 @@ func (b *Builder) verdict() Verdict {
 	if v.Level == Good && (n.Stale > 0 || n.Warnings > 0 || n.Flapping > 0 || b.out.Coverage.Missing > 0.01) {
 		v.Level = Look
 	}
-	for _, g := range slices.SortedFunc(maps.Keys(n.Guards), func(x, y string) int {
-		return cmp.Or(-cmp.Compare(n.Guards[x], n.Guards[y]), cmp.Compare(x, y))
-	}) {
-		if len(v.Why) == 5 {
-			break
-		}
-		v.Why = append(v.Why, fmt.Sprintf("%s refuses at %s", g, count(n.Guards[g], "instance", "instances")))
-	}
+	v.Why = append(often(n.Guards, "%s refuses at %s"), often(n.Auto, "%s refuses automation at %s")...)
 	return v
+}
+
+// often says which guards refuse most.
+func often(guards map[string]int, format string) []string {
+	var out []string
+	for _, g := range slices.SortedFunc(maps.Keys(guards), func(x, y string) int {
+		return cmp.Or(-cmp.Compare(guards[x], guards[y]), cmp.Compare(x, y))
+	}) {
+		if len(out) < 4 {
+			out = append(out, fmt.Sprintf(format, g, count(guards[g], "instance", "instances")))
+		}
+	}
+	return out
 }
 
 // compare says what is different from the report before.

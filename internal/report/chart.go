@@ -84,53 +84,71 @@ func (r *Report) recent() (names []string, switches []Switch) {
 	return names, switches
 }
 
-// phaseOrder is the order of the phases in time.
-var phaseOrder = []string{"detect", "decide", "intent", "close", "drain", "open", "move", "cut", "confirm", "settle"}
+// phaseColors are in the order of the phases in time. What is ours to make
+// shorter, up to the move, is warm; what comes after it is cold.
+var phaseColors = []struct {
+	phase string
+	color charts.Color
+}{
+	{"detect", charts.ColorFromHex("#a3152b")},
+	{"decide", charts.ColorFromHex("#d9622b")},
+	{"intent", charts.ColorFromHex("#f2c14e")},
+	{"close", charts.ColorFromHex("#8a6100")},
+	{"drain", charts.ColorFromHex("#b78bd0")},
+	{"open", charts.ColorFromHex("#7a4f9a")},
+	{"move", charts.ColorFromHex("#1c2330")},
+	{"cut", charts.ColorFromHex("#4f6d8f")},
+	{"confirm", charts.ColorFromHex("#6fa3d8")},
+	{"settle", charts.ColorFromHex("#c9dcef")},
+}
 
-// phases draws the time of each switch, split by phase; nil without switches.
+// phasesChart draws the time of the newest switches, split by phase; nil
+// without switches.
 func (r *Report) phasesChart(format string) ([]byte, error) {
 	names, switches := r.recent()
-	if len(switches) == 0 {
+	var most time.Duration
+	seen := map[string]bool{}
+	for _, s := range switches {
+		var sum time.Duration
+		for _, p := range s.Phases {
+			sum += p.Took
+			seen[p.Phase] = true
+		}
+		most = max(most, sum)
+	}
+	if most <= 0 {
 		return nil, nil
 	}
-	// The last bar is drawn on top, and the newest is to stand there.
-	slices.Reverse(names)
-	slices.Reverse(switches)
-	var values [][]float64
-	var legend, rows []string
-	for i, s := range switches {
-		rows = append(rows, label(names[i]+" "+s.At.In(r.location()).Format("01-02 15:04")))
+	const left, width, right, top = 230, 430, 100, 30
+	p := charts.NewPainter(charts.PainterOptions{OutputFormat: format, Width: left + width + right, Height: top + barHeight*len(switches) + 6})
+	p.FilledRect(0, 0, left+width+right, top+barHeight*len(switches)+6, charts.ColorWhite, charts.ColorWhite, 0)
+	x := 8
+	for _, c := range phaseColors {
+		if seen[c.phase] {
+			p.FilledRect(x, 6, x+12, 18, c.color, c.color, 0)
+			p.Text(c.phase, x+16, 17, 0, chartFont)
+			x += 74
+		}
 	}
-	for _, phase := range phaseOrder {
-		line := make([]float64, len(switches))
-		some := false
-		for i, s := range switches {
-			for _, p := range s.Phases {
-				if p.Phase == phase {
-					line[i] += p.Took.Seconds()
-					some = true
+	for i, s := range switches {
+		y := top + barHeight*i
+		p.Text(label(names[i]+" "+s.At.In(r.location()).Format("01-02 15:04")), 8, y+14, 0, chartFont)
+		at := float64(left)
+		for _, c := range phaseColors {
+			for _, t := range s.Phases {
+				if t.Phase == c.phase {
+					end := at + float64(width)*float64(t.Took)/float64(most)
+					p.FilledRect(int(at), y+2, max(int(end), int(at)+1), y+18, c.color, c.color, 0)
+					at = end
 				}
 			}
 		}
-		if some {
-			values, legend = append(values, line), append(legend, phase)
-		}
-	}
-	if len(values) == 0 {
-		return nil, nil
-	}
-	p := charts.NewPainter(charts.PainterOptions{OutputFormat: format, Width: 760, Height: 90 + barHeight*len(switches)})
-	opt := charts.NewBarChartOptionWithData(values)
-	opt.Horizontal, opt.StackSeries = true, charts.Ptr(true)
-	opt.Theme = charts.GetTheme(charts.ThemeLight)
-	opt.CategoryAxis.Labels = rows
-	opt.Legend.SeriesNames = legend
-	opt.ValueFormatter = func(v float64) string { return fmt.Sprintf("%g s", v) }
-	if err := p.BarChart(opt); err != nil {
-		return nil, err
+		p.Text(label(s.rto()), int(at)+6, y+14, 0, chartFont)
 	}
 	return p.Bytes()
 }
+
+var chartFont = charts.FontStyle{FontSize: 9, FontColor: charts.ColorFromHex("#1c2330")}
 
 // Image is one chart for an e-mail.
 type Image struct {
@@ -173,19 +191,17 @@ func (r *Report) stripPicture() ([]byte, error) {
 	const left, line, width = 200, 22, 540
 	p := charts.NewPainter(charts.PainterOptions{OutputFormat: charts.ChartOutputPNG, Width: left + width + 20, Height: line*len(rows) + 60})
 	p.FilledRect(0, 0, left+width+20, line*len(rows)+60, charts.ColorWhite, charts.ColorWhite, 0)
-	font := charts.FontStyle{FontSize: 10, FontColor: charts.ColorFromHex("#222222")}
 	for i, x := range rows {
-		p.Text(x.name, 8, 10+line*i+stripHeight-2, 0, font)
+		p.Text(x.name, 8, 10+line*i+stripHeight-2, 0, chartFont)
 		strip(p, x.s, r.From, r.To, left, 10+line*i, width, stripHeight)
 	}
 	low := 10 + line*len(rows)
-	p.Text(r.From.In(r.location()).Format("01-02 15:04"), left, low+14, 0, font)
-	p.Text(r.To.In(r.location()).Format("01-02 15:04"), left+width-72, low+14, 0, font)
+	p.Text(r.From.In(r.location()).Format("01-02 15:04"), left, low+14, 0, chartFont)
+	p.Text(r.To.In(r.location()).Format("01-02 15:04"), left+width-72, low+14, 0, chartFont)
 	x := left
 	for _, s := range []State{IsUp, IsDown, IsUnknown, IsGap} {
 		p.FilledRect(x, low+26, x+12, low+38, stateColors[s], stateColors[s], 0)
-		word := legendWords[s]
-		p.Text(word, x+16, low+37, 0, font)
+		p.Text(legendWords[s], x+16, low+37, 0, chartFont)
 		x += 130
 	}
 	return p.Bytes()

@@ -54,8 +54,8 @@ func (r *Report) funcs() template.FuncMap {
 		"rto":      func(s Switch) string { return s.rto() },
 		"phases":   func(s Switch) string { return s.phases() },
 		"because":  func(s Switch) string { return s.because() },
-		"age":      func(p Proof) string { return p.age() },
-		"state":    func(p Proof) string { return p.state() },
+		"says":     func(v VantageSeen) string { return v.sentence() },
+		"shows":    func(p Proof) string { return p.sentence() },
 		"until":    func(s failover.Stop) string { return r.until(s) },
 		"strip": func(s []Stretch) (template.HTML, error) {
 			b, err := stripSVG(s, r.From, r.To)

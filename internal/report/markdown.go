@@ -256,19 +256,31 @@ func (m *markdown) vantages() {
 	for i := range m.r.shown() {
 		in := &m.r.Instances[i]
 		for _, c := range in.Clusters {
+			var says []string
 			for _, v := range c.Vantages {
-				window := "not recorded"
-				if v.Window != nil {
-					window = available(*v.Window)
-				}
-				rows = append(rows, []string{md(string(in.Name)), md(string(c.Name)), md(string(v.Vantage)), md(string(v.Domain)), v.Vote.String(), window, md(v.Reason)})
+				says = append(says, md(v.sentence()))
+			}
+			if len(says) > 0 {
+				rows = append(rows, []string{md(string(in.Name)), md(string(c.Name)), strings.Join(says, "; ")})
 			}
 		}
 	}
 	if len(rows) > 0 {
 		m.line("### By vantage\n")
-		m.table([]string{"instance", "cluster", "vantage", "domain", "says now", "up in the window", "why"}, rows)
+		m.table([]string{"instance", "cluster", "now, and in the window"}, rows)
 	}
+}
+
+// sentence is what one vantage says.
+func (v *VantageSeen) sentence() string {
+	s := fmt.Sprintf("%s in %s: %s", v.Vantage, v.Domain, v.Vote)
+	if v.Window != nil {
+		s += ", up " + available(*v.Window)
+	}
+	if v.Vote != failover.Up && v.Reason != "" {
+		s += " (" + v.Reason + ")"
+	}
+	return s
 }
 
 func (m *markdown) switches() {
@@ -339,11 +351,15 @@ func (m *markdown) proofs() {
 	var rows [][]string
 	for i := range m.r.shown() {
 		in := &m.r.Instances[i]
+		var proofs []string
 		for _, p := range in.Proofs {
-			rows = append(rows, []string{md(string(in.Name)), md(p.What), p.age(), p.state(), md(p.How)})
+			proofs = append(proofs, md(p.sentence()))
+		}
+		if len(proofs) > 0 {
+			rows = append(rows, []string{md(string(in.Name)), strings.Join(proofs, "; ")})
 		}
 	}
-	m.table([]string{"instance", "proof", "age", "", "how"}, rows)
+	m.table([]string{"instance", "when it was shown last"}, rows)
 	m.line("The configuration %s runs since %s.\n", short(m.r.Config), m.r.stamp(m.r.ConfigAt))
 }
 
@@ -357,11 +373,17 @@ func (p *Proof) age() string {
 	return span(p.Age)
 }
 
-func (p *Proof) state() string {
-	if p.Stale {
-		return "stale: it counts for " + span(p.Life)
+// sentence says how old it is, and for how long it counts where it is stale.
+func (p *Proof) sentence() string {
+	switch {
+	case p.At.IsZero():
+		return p.What + ": never"
+	case p.Stale:
+		return fmt.Sprintf("%s: %s ago, stale, it counts for %s", p.What, p.age(), span(p.Life))
+	case p.Age < time.Second:
+		return p.What + ": now"
 	}
-	return "fresh"
+	return p.What + ": " + p.age() + " ago"
 }
 
 func (m *markdown) bounds() {

@@ -77,7 +77,8 @@ var worse = map[Readiness]int{Not: 0, Unsure: 1, ByPerson: 2, WhenArmed: 3, ByIt
 type Counts struct {
 	Instances int               `json:"instances"`
 	Ready     map[Readiness]int `json:"ready"`
-	Guards    map[string]int    `json:"guards"` // by the guard that refuses: how many instances
+	Guards    map[string]int    `json:"guards"`     // by the guard that refuses everybody: at how many instances
+	Auto      map[string]int    `json:"automation"` // by the one that refuses automation alone
 	Modes     map[string]int    `json:"modes"`
 	Switches  int               `json:"switches"`
 	Outages   int               `json:"outages"`

@@ -76,6 +76,9 @@ func (t *trace) follow(from, to time.Time, restarts []restart, gaps []Stretch, n
 	if !w.known && now != nil && len(t.changes) == 0 && r == 0 {
 		w.is(stateOf(*now)) // nothing changed in the whole window
 	}
+	if w.restarted && now != nil && *now != failover.Unknown {
+		w.is(IsGap) // it was seen anew, and that was not recorded
+	}
 	w.end(to)
 	return overlay(merge(w.out), gaps)
 }
@@ -87,6 +90,8 @@ type walk struct {
 	state    State
 	known    bool
 	from, to time.Time
+
+	restarted bool // and nothing was recorded since
 }
 
 func (w *walk) is(s State) { w.state, w.known = s, true }
@@ -121,6 +126,7 @@ func (w *walk) change(c change) {
 		w.put(c.time(), w.state)
 	}
 	w.is(stateOf(c.to))
+	w.restarted = false
 }
 
 func (w *walk) restart(r restart) {
@@ -129,6 +135,7 @@ func (w *walk) restart(r restart) {
 	}
 	w.put(r.at, IsGap)
 	w.is(IsUnknown)
+	w.restarted = true
 }
 
 // merge joins neighbours of one state.
