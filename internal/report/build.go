@@ -124,8 +124,8 @@ func (b *Builder) cluster(v *failover.ClusterView, rec *recorded) Cluster {
 			t.before = new(failover.Vote)
 		}
 	}
-	var now *failover.Vote
-	if b.head.MadeAt.Sub(b.head.To) < silence { // else what is now says nothing of then
+	now := t.after
+	if now == nil && !b.past.cut {
 		now = &v.Verdict
 	}
 	strip := t.follow(b.head.From, b.head.To, b.past.restarts, b.past.gaps, now)

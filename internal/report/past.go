@@ -49,8 +49,8 @@ type past struct {
 	samples  int
 	unread   int
 
-	base     bool // reading on before the window: what clusters were when it began
-	stopBase bool // a start was met there: nothing older tells
+	stopBase bool // a start was met before the window: nothing older tells what was
+	cut      bool // one was met after it: what is now does not tell
 }
 
 // recorded is what was recorded of one instance.
@@ -75,9 +75,17 @@ func (p *past) of(i failover.InstanceName) *recorded {
 	return r
 }
 
+// maxClusters is two, and those of a config in which they had other names: a
+// damaged history cannot fill the memory.
+const maxClusters = 8
+
+// cluster is what was recorded of one, nil: there are too many.
 func (r *recorded) cluster(c failover.ClusterName) *trace {
 	t := r.clusters[c]
 	if t == nil {
+		if len(r.clusters) >= maxClusters || len(c) > 64 {
+			return nil
+		}
 		t = &trace{}
 		r.clusters[c] = t
 	}
@@ -86,9 +94,8 @@ func (r *recorded) cluster(c failover.ClusterName) *trace {
 
 // sample takes one, and says whether older ones are wanted.
 func (p *past) sample(s ledger.Sample) bool {
-	if !s.At.Before(p.to) { // made after the window
-		p.newer = s.At
-		p.started = startOf(&s)
+	if !s.At.Before(p.to) {
+		p.later(&s)
 		return true
 	}
 	p.evidence(&s)
@@ -117,6 +124,26 @@ func (p *past) sample(s ledger.Sample) bool {
 		p.unread++
 	}
 	return true
+}
+
+// later reads what came after the window, as far as it says what was at its end.
+func (p *past) later(s *ledger.Sample) {
+	p.newer, p.started = s.At, startOf(s)
+	if p.started {
+		p.cut = true
+		for _, r := range p.instances {
+			for _, t := range r.clusters {
+				t.after = nil
+			}
+		}
+		return
+	}
+	var v verdictData
+	if s.Kind == KindVerdict && p.wanted(s.Instance) && json.Unmarshal(s.Data, &v) == nil && v.Cluster != "" {
+		if t := p.of(s.Instance).cluster(v.Cluster); t != nil {
+			t.after = &v.From
+		}
+	}
 }
 
 const maxPageKinds = 64 // a damaged history cannot fill the memory
@@ -151,7 +178,7 @@ func startOf(s *ledger.Sample) bool {
 // earlier reads before the window, as far as clusters need it whose state at
 // its beginning nothing in it tells. It says whether to go on.
 func (p *past) earlier(s *ledger.Sample) bool {
-	if len(p.restarts) == 0 {
+	if len(p.restarts) == 0 && !p.cut {
 		return false // changes tell what was before them, and what is now tells the rest
 	}
 	if startOf(s) {
@@ -165,7 +192,7 @@ func (p *past) earlier(s *ledger.Sample) bool {
 	if json.Unmarshal(s.Data, &v) != nil || v.Cluster == "" {
 		return true
 	}
-	if t := p.of(s.Instance).cluster(v.Cluster); t.before == nil {
+	if t := p.of(s.Instance).cluster(v.Cluster); t != nil && t.before == nil {
 		t.before = &v.To
 	}
 	return true
@@ -203,13 +230,13 @@ type verdictData struct {
 
 func (r *recorded) verdict(s *ledger.Sample) bool {
 	var v verdictData
-	if json.Unmarshal(s.Data, &v) != nil || v.Cluster == "" || len(v.Cluster) > 64 {
+	if json.Unmarshal(s.Data, &v) != nil || v.Cluster == "" {
 		return false
 	}
-	if len(r.clusters) >= 8 && r.clusters[v.Cluster] == nil {
-		return false // an instance has two; a config that was renamed a few more
-	}
 	t := r.cluster(v.Cluster)
+	if t == nil {
+		return false
+	}
 	t.changes = append(t.changes, change{s.At.UnixMilli(), s.ID, v.From, v.To})
 	return true
 }

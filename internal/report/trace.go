@@ -29,6 +29,7 @@ type restart struct {
 type trace struct {
 	changes []change
 	before  *failover.Vote // what it was when the window began; nil: not found out
+	after   *failover.Vote // what it was when the window ended, by the first change after it; nil: there was none
 }
 
 // clip cuts a stretch to the window; false where nothing is left.
@@ -55,7 +56,7 @@ func stateOf(v failover.Vote) State {
 
 // follow lays the changes out between from and to. gaps are the stretches in
 // which nothing was recorded of anything, in order and apart; now is what the
-// cluster is at the end where nothing else tells, nil: that is not known.
+// cluster was at the end where nothing in the window tells, nil: that is not known.
 func (t *trace) follow(from, to time.Time, restarts []restart, gaps []Stretch, now *failover.Vote) []Stretch {
 	slices.SortFunc(t.changes, func(a, b change) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.id, b.id)) })
 	w := walk{begin: from, from: from, to: to}

@@ -54,6 +54,9 @@ func (w Window) String() string {
 	if w.Previous != "" {
 		return "previous " + w.Previous
 	}
+	if w.Length == 24*time.Hour {
+		return "24h"
+	}
 	if w.Length%(24*time.Hour) == 0 {
 		return fmt.Sprintf("%dd", w.Length/(24*time.Hour))
 	}

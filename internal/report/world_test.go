@@ -37,6 +37,7 @@ func (p *tape) verdict(at time.Time, i failover.InstanceName, c failover.Cluster
 // newestFirst are the samples in the order in which the history is read.
 func (p *tape) newestFirst() []ledger.Sample {
 	out := slices.Clone(p.samples)
+	slices.Reverse(out)
 	slices.SortStableFunc(out, func(a, b ledger.Sample) int { return b.At.Compare(a.At) })
 	for i := range out {
 		out[i].ID = int64(len(out) - i)
