@@ -13,6 +13,7 @@ import (
 
 	"pointsman/internal/api"
 	"pointsman/internal/failover"
+	reporting "pointsman/internal/report" // report prints errors here
 )
 
 var update = flag.Bool("update", false, "write the golden key sets anew")
@@ -23,6 +24,7 @@ func TestJSONHasTheKeysThatScriptsKnow(t *testing.T) {
 	for name, v := range map[string]any{
 		"status": statusView{}, "summary": summaryView{}, "plan": failover.Plan{}, "audit": []api.AuditLine{}, "explain": failover.Explanation{},
 		"order": moveResult{}, "history": []api.Sample{}, "switches": []switchLine{}, "probes": []api.ProbeLine{}, "version": api.Version{},
+		"reports": []api.ReportLine{}, "report": api.ReportText{}, "report-file": reporting.Report{},
 	} {
 		keys := make(map[string]bool)
 		jsonKeys(reflect.TypeOf(v), "", keys)

@@ -41,7 +41,8 @@ type Builder struct {
 	past  *past
 	read  bool // the samples are all there
 	out   Report
-	extra []string // what is not known
+	brief []Instance // those of out.Instances that lost their details
+	extra []string   // what is not known
 }
 
 // NewBuilder begins a report; wanted says which instances it is about.
@@ -116,7 +117,7 @@ func (b *Builder) Instance(f *Facts) {
 }
 
 func (b *Builder) cluster(v *failover.ClusterView, rec *recorded) Cluster {
-	c := Cluster{Name: v.Name, Role: v.Role, Verdict: v.Verdict, Why: plain(v.Why)}
+	c := Cluster{Name: v.Name, Role: plain(v.Role), Verdict: v.Verdict, Why: plain(v.Why)}
 	t := rec.clusters[v.Name]
 	if t == nil {
 		t = &trace{}
@@ -187,30 +188,22 @@ func trouble(a, b *Instance) int {
 	)
 }
 
-// keep bounds the memory: of more than twice as many as have details, the
-// better half loses them.
+// keep bounds the memory: of twice as many as have details, the better half
+// loses them.
 func (b *Builder) keep(in Instance) {
 	b.out.Instances = append(b.out.Instances, in)
-	b.out.Counts.Detailed++
-	if b.out.Counts.Detailed > 2*maxDetailed {
+	if len(b.out.Instances) == 2*maxDetailed {
 		b.trim()
 	}
 }
 
 func (b *Builder) trim() {
-	all := b.out.Instances
-	slices.SortFunc(all, func(x, y Instance) int { return trouble(&x, &y) })
-	for i := range all {
-		if i >= maxDetailed && !all[i].Brief {
-			all[i].shorten()
-		}
+	slices.SortFunc(b.out.Instances, func(x, y Instance) int { return trouble(&x, &y) })
+	for i := min(maxDetailed, len(b.out.Instances)); i < len(b.out.Instances); i++ {
+		b.out.Instances[i].shorten()
+		b.brief = append(b.brief, b.out.Instances[i])
 	}
-	b.out.Counts.Detailed = 0
-	for i := range all {
-		if !all[i].Brief {
-			b.out.Counts.Detailed++
-		}
-	}
+	b.out.Instances = b.out.Instances[:min(maxDetailed, len(b.out.Instances))]
 }
 
 // shorten leaves the details out.
@@ -241,6 +234,9 @@ func (b *Builder) Report(before *Report) *Report {
 	}
 	b.trim()
 	r := &b.out
+	r.Counts.Detailed = len(r.Instances)
+	r.Instances = append(r.Instances, b.brief...)
+	slices.SortFunc(r.Instances, func(x, y Instance) int { return trouble(&x, &y) })
 	for i := range r.Instances {
 		for k := range r.Instances[i].Clusters {
 			c := &r.Instances[i].Clusters[k]
@@ -372,7 +368,7 @@ func often(guards map[string]int, format string) []string {
 		return cmp.Or(-cmp.Compare(guards[x], guards[y]), cmp.Compare(x, y))
 	}) {
 		if len(out) < 4 {
-			out = append(out, fmt.Sprintf(format, g, count(guards[g], "instance", "instances")))
+			out = append(out, fmt.Sprintf(format, plain(g), count(guards[g], "instance", "instances")))
 		}
 	}
 	return out

@@ -210,7 +210,7 @@ func (m *markdown) availability() {
 		in := &m.r.Instances[i]
 		for _, c := range in.Clusters {
 			rows = append(rows, []string{
-				md(string(in.Name)), md(string(c.Name)), c.Role, c.Verdict.String(), available(c.Window), span(c.Window.Down), span(c.Window.Unknown), span(c.Window.Gap),
+				md(string(in.Name)), md(string(c.Name)), md(c.Role), c.Verdict.String(), available(c.Window), span(c.Window.Down), span(c.Window.Unknown), span(c.Window.Gap),
 				percent(c.Window.Covered), c.flapping(),
 			})
 		}

@@ -86,7 +86,7 @@ type Counts struct {
 	Stops     int               `json:"stops"`
 	Stale     int               `json:"stale_proofs"`
 	Flapping  int               `json:"flapping"` // clusters above FlapLimit
-	Detailed  int               `json:"detailed"` // the first so many instances have everything, the others the most important
+	Detailed  int               `json:"detailed"` // so many instances have everything, the others the most important
 }
 
 // Instance is one instance.
