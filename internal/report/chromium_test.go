@@ -15,8 +15,7 @@ import (
 )
 
 // TestChromiumDrawsThePage: a browser draws verdict and strips in their
-// colours, and it
-// prints on A4.
+// colours, and prints them on A4.
 func TestChromiumDrawsThePage(t *testing.T) {
 	dir := t.TempDir()
 	page, err := sampleReport().HTML(false)
