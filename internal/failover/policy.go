@@ -51,7 +51,10 @@ type Policy struct {
 	VerifyEvery time.Duration // between two rounds of asking every authority
 	ReadEvery   time.Duration // between two reads of the name in Idle
 	Approvals   int           // people needed besides the requester
-	Maintenance []Window      `json:",omitempty"` // when somebody works on a cluster
+	// ApprovalLife is how long a proposal waits for people; 0 is DefaultApprovalLife.
+	ApprovalLife time.Duration `json:",omitempty"`
+	Freeze       []Window      `json:",omitempty"` // when nothing may start; of no cluster
+	Maintenance  []Window      `json:",omitempty"` // when somebody works on a cluster
 }
 
 // NamePolicy is one DNS name of the instance. Names of one instance move
