@@ -81,6 +81,7 @@ func (t *turn) housekeep() {
 		}
 	}
 	t.remindPause()
+	t.postHooks()
 	if t.p.ForceShadow {
 		return
 	}

@@ -71,6 +71,7 @@ var guards = []guardDef{
 	{GuardSettling, false, false, true, settlingGuard},
 	{GuardFence, false, true, true, fenceGuard},
 	{GuardPinned, false, false, true, pinnedGuard},
+	{GuardHooks, true, false, true, hooksGuard},
 	{GuardFlood, true, false, false, floodGuard},
 }
 

@@ -31,7 +31,11 @@ type history struct {
 	refused int
 	// approved counts the operations that began after enough people said yes.
 	approved int
-	landed  int
+	landed   int
+
+	was        map[string]string // an operation, and the one that it was before
+	vetoed     map[string]bool
+	unanswered int // runs of hooks
 }
 
 func (h *history) fail(format string, args ...any) {
@@ -56,14 +60,18 @@ func (h *history) carry(i int, how string) {
 		h.carryCommit(a, how)
 	case WriteName:
 		h.carryWrite(a, how)
+	case RunHooks:
+		h.carryHooks(a, how)
 	default:
 		if how == "kill before" || how == "kill after" {
+			h.untouched(a)
 			if g, ok := a.(SetGate); ok && how == "kill after" {
 				h.open[g.Cluster] = g.Want == GateOpen
 			}
 			h.kill()
 			return
 		}
+		h.untouched(a)
 		h.manual = false
 		h.manualOnce(a)
 	}
@@ -156,6 +164,7 @@ func (h *history) checkCommit(before *Record, c Commit) {
 		h.fail("I24: a commit without an audit entry")
 	}
 	h.auditOfValues(before, r, c)
+	h.checkHooks(before, r)
 }
 
 func (h *history) opBegan(before, r *Record) {
@@ -202,6 +211,8 @@ func (h *history) checkDecision(c Commit) {
 		h.fail("ride_out: %s began %s after %s was up", r.Op.ID, h.now.Sub(h.upAt[r.Op.From]), r.Op.From)
 	case r.Stop(StopPause) != nil && (r.Stop(StopPause).Until.IsZero() || r.Stop(StopPause).Until.After(h.now)):
 		h.fail("I14: %s began while paused", r.Op.ID)
+	case r.Stop(StopHooks) != nil && r.Stop(StopHooks).Until.After(h.now):
+		h.fail("%s began although a veto of its hooks stands", r.Op.ID)
 	case r.Standby.State == StandbyInvalidated:
 		h.fail("I8: %s began to an invalidated standby", r.Op.ID)
 	case !h.s.tiltAt.IsZero() && h.now.Sub(h.s.tiltAt) < 3*h.p.Round:
@@ -271,6 +282,7 @@ func (h *history) auditOfValues(before, r *Record, c Commit) {
 // checkWrite: I3, I14, I15 at the moment a write leaves the process.
 func (h *history) checkWrite(w WriteName) {
 	h.writes++
+	h.untouched(w)
 	n := h.ledger.Name(w.Name.Name)
 	if n == nil || n.Want == nil || n.Want.Value != w.Value || n.Want.Mark != w.Mark {
 		h.fail("I3: a write to %s without its intent in the ledger", w.Name.Name)
@@ -385,6 +397,7 @@ var historyPolicies = map[string]func(*Policy){
 type reached struct {
 	sync.Mutex
 	writes, refused, landed, settled, unwound, kills, approved int
+	vetoed, hooked, unanswered                                 int // operations vetoed, and such that passed their hooks; runs without an answer
 }
 
 // TestHistories runs random lives under every policy; the Makefile asks for
@@ -400,6 +413,10 @@ func TestHistories(t *testing.T) {
 		}
 	})
 	t.Logf("%d writes, %d landed, %d refused by their prerequisite; %d operations settled, %d unwound, %d were approved; %d kills", r.writes, r.landed, r.refused, r.settled, r.unwound, r.approved, r.kills)
+	t.Logf("%d operations passed their hooks, %d were vetoed; %d runs of hooks without an answer", r.hooked, r.vetoed, r.unanswered)
+	if r.hooked == 0 || r.vetoed == 0 || r.unanswered == 0 {
+		t.Error("the histories did not reach every answer of hooks")
+	}
 	if r.approved == 0 || r.landed == 0 || r.refused == 0 || r.settled == 0 || r.unwound == 0 || r.kills == 0 {
 		t.Error("the histories did not reach every kind of end: a green run proves nothing")
 	}
@@ -416,6 +433,8 @@ func (r *reached) live(h *history) {
 	r.writes, r.refused, r.landed = r.writes+h.writes, r.refused+h.refused, r.landed+h.landed
 	r.kills += int(h.term) - 1
 	r.approved += h.approved
+	r.hooked, r.unanswered = r.hooked+len(h.passed), r.unanswered+h.unanswered
+	r.vetoed += len(h.vetoed)
 	for _, o := range h.lastOps {
 		switch o {
 		case Settled:
@@ -434,9 +453,11 @@ func newHistory(t *rapid.T, change func(*Policy)) *history {
 	w := newWorld(p)
 	var h *history
 	w.decided = func(c Commit) { h.checkDecision(c) }
+	w.running = func(a RunHooks) { h.checkRun(a) }
 	h = &history{
 		world: w, t: t, consent: map[string]bool{}, toOf: map[string]ClusterName{},
 		opNames: map[string]Record{}, lastOps: map[string]Outcome{}, upAt: map[ClusterName]time.Time{},
+		was: map[string]string{}, vetoed: map[string]bool{},
 	}
 	w.start()
 	w.settleUp()
@@ -486,6 +507,7 @@ func (h *history) step() {
 		h.person()
 	case k == 18:
 		h.outside()
+		h.moods()
 	default:
 		h.pause()
 	}
@@ -658,7 +680,12 @@ func (h *history) end() {
 		}
 		h.report(v.Name)
 	}
-	for n := range 300 {
+	h.calm()
+	rounds := 300
+	if len(h.p.Hooks) > 0 {
+		rounds = 1200 // a post-hook without an answer may have been asked just now
+	}
+	for n := range rounds {
 		h.now = h.now.Add(h.p.Round)
 		for _, v := range h.p.Vantages {
 			h.report(v.Name)
@@ -683,7 +710,7 @@ func (h *history) end() {
 }
 
 func (h *history) atRest() bool {
-	if h.s.rec.Op != nil || h.s.rec.Stop(StopDrift) != nil || h.s.pending != nil {
+	if len(h.s.rec.HooksDue) > 0 || h.s.rec.Op != nil || h.s.rec.Stop(StopDrift) != nil || h.s.pending != nil {
 		return false
 	}
 	for _, n := range h.s.rec.Names {

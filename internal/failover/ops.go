@@ -144,7 +144,7 @@ func (t *turn) unhold() {
 // look asks the step in hand for its proof. Steps before the Move also ask
 // whether the world still wants it.
 func (t *turn) look(op *Op) (verdictOn, string, Guard) {
-	if op.Step != StepIntent && stepIndex(op.Step) < stepIndex(StepMove) || op.Step == StepIntent && op.Kind == Switchover {
+	if op.Step != StepIntent && stepIndex(op.Step) < stepIndex(StepMove) || op.Step == StepIntent && (op.Kind == Switchover || t.awaitsHooks(op)) {
 		if v, why, g := t.stillWanted(op); v != pass {
 			return v, why, g
 		}
@@ -209,6 +209,9 @@ func (t *turn) convert(why string) {
 	d.Op.ID = fmt.Sprintf("%s-%s", t.p.Instance, d.Token())
 	d.Op.Kind, d.Op.Reason, d.Op.Held = Failover, why, nil
 	d.Op.StepSince = t.now
+	if d.Op.Step == StepIntent {
+		d.Op.Hooks = nil // it is another operation now, and nothing was begun: its own hooks are asked
+	}
 	if old := t.s.tally(t.p, d.Op.From, t.now); old.verdict == Down {
 		d.Op.FaultAt, d.Op.DetectedAt = old.downSince, t.s.detected
 	}

@@ -55,6 +55,8 @@ type Policy struct {
 	ApprovalLife time.Duration `json:",omitempty"`
 	Freeze       []Window      `json:",omitempty"` // when nothing may start; of no cluster
 	Maintenance  []Window      `json:",omitempty"` // when somebody works on a cluster
+	Hooks        []Hook        `json:",omitempty"` // pre and post, each in its order
+	HookRetry    time.Duration `json:",omitempty"` // after a veto of an automatic start; 0 is DefaultHookRetry
 }
 
 // NamePolicy is one DNS name of the instance. Names of one instance move
@@ -295,6 +297,7 @@ func (p *Policy) Validate() []error {
 		bad("fence: %s needs a gate driver; without one say none", p.Fence)
 	}
 	p.validateWindows(bad)
+	p.validateHooks(bad)
 	if p.Preset == PresetFastLab && p.Replicated {
 		bad("preset: fast-lab is for demos and benchmarks and is refused with replication")
 	}

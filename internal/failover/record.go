@@ -36,6 +36,9 @@ type Record struct {
 	LastOp *OpSummary            `json:"last_op,omitempty"`
 	Proofs map[ClusterName]Proof `json:"proofs,omitempty"` // move proofs
 
+	Vetoes   *Vetoes   `json:"vetoes,omitempty"`    // of automatic operations, by their pre-hooks
+	HooksDue []HookDue `json:"hooks_due,omitempty"` // post-hooks that have not all run
+
 	ConfigHash  string    `json:"config_hash,omitempty"`
 	ConfigSince time.Time `json:"config_since,omitzero"`
 
@@ -141,6 +144,7 @@ const (
 	StopUnacknowledged StopKind = "unacknowledged"
 	StopLockout        StopKind = "lockout"
 	StopDrift          StopKind = "drift"
+	StopHooks          StopKind = "hooks"
 )
 
 // Stop takes away the right to start; it never takes away the right to
@@ -211,6 +215,8 @@ type Op struct {
 	// Targets are the values that the Move leads to, as the config had them at
 	// the start: a config that changes later changes no operation.
 	Targets map[RecordName]Target `json:"targets,omitempty"`
+
+	Hooks *OpHooks `json:"hooks,omitempty"` // nil: no pre-hook was asked
 
 	// ForwardOnly: resumed after client writes had landed on new. Unwinding
 	// would lose them silently.
@@ -298,6 +304,7 @@ func (r Record) Clone() Record {
 		r.LastOp = &l
 	}
 	r.Proofs = maps.Clone(r.Proofs)
+	r.cloneHooks()
 	return r
 }
 
@@ -309,6 +316,11 @@ func (o Op) clone() Op {
 	if o.Consent != nil {
 		c := *o.Consent
 		o.Consent = &c
+	}
+	if o.Hooks != nil {
+		h := *o.Hooks
+		h.Asked, h.Notes = slices.Clone(h.Asked), slices.Clone(h.Notes)
+		o.Hooks = &h
 	}
 	o.Evidence = slices.Clone(o.Evidence)
 	o.Override = slices.Clone(o.Override)

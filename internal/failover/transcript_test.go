@@ -270,6 +270,11 @@ func (w *world) policyLine(args []string) error {
 			t0 := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
 			p.Maintenance = append(p.Maintenance, Window{Cluster: ClusterName(x[0]), From: t0.Add(from), To: t0.Add(from + length), Reason: strings.ReplaceAll(x[3], "_", " ")})
 			err = cmp.Or(ferr, lerr)
+		case "hook": // pre|post/name/timeout[/failover|switchover][/pass]
+			h, herr := parseHook(v)
+			p.Hooks, err = append(p.Hooks, h), herr
+		case "hook-retry":
+			p.HookRetry, err = d, derr
 		case "expected":
 			p.Expected = v
 		default:
@@ -456,6 +461,9 @@ func (w *world) planLine(args []string) error {
 	for _, s := range pl.Steps {
 		w.say("step %s budget %s late %s skip %q", s.Step, s.Budget, s.Late, s.Skip)
 	}
+	for _, h := range pl.Hooks {
+		w.say("%s-hook %s timeout %s late %q skip %q", h.When, h.Name, h.Timeout, h.Late, h.Skip)
+	}
 	for _, b := range pl.Bound {
 		w.say("bound %s %s unbounded %v", b.Term, b.Is, b.Unbounded)
 	}
@@ -485,6 +493,9 @@ func (w *world) showRecord() {
 	}
 	if pr := r.Proposal; pr != nil {
 		w.say("proposal %s", pr.words(w.now))
+	}
+	for _, n := range r.hookNotices() {
+		w.say("%s", n)
 	}
 	if l := r.LastOp; l != nil && r.Op == nil {
 		w.say("last %s %s to %s %s", l.Op.Kind, l.Op.From, l.Op.To, l.Outcome)

@@ -144,6 +144,7 @@ type Plan struct {
 	Guards   []Verdict     `json:"guards"`
 	Diff     []NameDiff    `json:"diff"`
 	Steps    []PlanStep    `json:"steps"`
+	Hooks    []PlanHook    `json:"hooks,omitempty"`
 	Bound    []BoundTerm   `json:"bound"`
 	Refused  bool          `json:"refused"` // a guard refuses it now
 	Changes  bool          `json:"changes"` // it would change something
