@@ -159,8 +159,8 @@ func replaceFile(path string, data []byte) error {
 	return nil
 }
 
-// checkForm refuses the name of a file that was meant as a form of the output.
-func checkForm(file string) error {
+// checkNoForm refuses the name of a file that was meant as a form of the output.
+func checkNoForm(file string) error {
 	if strings.ContainsAny(file, "./") {
 		return nil
 	}
@@ -178,7 +178,7 @@ func checkPlanFile(file string) error {
 	if file == "" {
 		return nil
 	}
-	if err := checkForm(file); err != nil {
+	if err := checkNoForm(file); err != nil {
 		return err
 	}
 	fi, err := os.Lstat(file)

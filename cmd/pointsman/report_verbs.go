@@ -49,7 +49,7 @@ func (f *formFlags) check(a *app) error {
 	if isOutput(f.out) {
 		a.output = outputFormat(f.out)
 	} else if f.file = f.out; f.file != "" {
-		if err := checkForm(f.file); err != nil {
+		if err := checkNoForm(f.file); err != nil {
 			return err
 		}
 	}
