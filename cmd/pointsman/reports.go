@@ -49,13 +49,16 @@ func (r reported) Facts(i failover.InstanceName) (reporting.Facts, bool) {
 		return reporting.Facts{}, false
 	}
 	now := time.Now()
-	f := reporting.Facts{View: r.p.look(&s), TTL: s.Policy.TTL, Proved: s.Policy.MoveProof != failover.MoveProofWaived}
+	f := reporting.Facts{
+		View: r.p.look(&s), TTL: s.Policy.TTL, Proved: s.Policy.MoveProof != failover.MoveProofWaived,
+		Bound: s.Policy.WorstCase(failover.Failover),
+	}
 	if quiet := now.Sub(s.At); quiet > stuck(s.Policy.Round) {
 		f.View.At, f.Old = s.At, stuck(s.Policy.Round)
 	}
 	if _, found := s.State.Record(); found {
 		plan := failover.PlanMove(&s.State, s.Policy, failover.Command{Do: failover.DoFailover, To: f.View.Standby}, now)
-		f.Hand, f.Bound = plan.Guards, plan.Bound
+		f.Hand = plan.Guards
 		f.Auto = failover.Explain(&s.State, s.Policy, now).Verdicts
 	}
 	return f, true
