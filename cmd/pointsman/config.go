@@ -163,6 +163,8 @@ func (a *app) configVantage() *cobra.Command {
 		Use:   "vantage NAME",
 		Short: "Print the vantage.yaml of one of the vantages, ready to use",
 		Args:  exactly("NAME"),
+
+		ValidArgsFunction: a.completeVantages,
 		RunE: func(_ *cobra.Command, args []string) error {
 			cfg, err := a.loadConfig()
 			if err != nil {
