@@ -52,7 +52,8 @@ func PlanMove(s *State, p *Policy, c Command, now time.Time) Plan {
 		pl.Diff = append(pl.Diff, NameDiff{Name: n.Name, Provider: n.Provider, From: n.Value, To: np.Targets[to], TTL: p.TTL, Mark: m.String()})
 	}
 	pl.Steps = planSteps(s, p, kind)
-	pl.Bound = bound(s, p, kind)
+	pl.Hooks = planHooks(p, &c, kind)
+	pl.Bound = bound(s, p, kind, pl.Hooks)
 	return pl
 }
 
@@ -134,10 +135,10 @@ func (s *State) lowerFirst(p *Policy) bool {
 
 // bound is the honest time bound of a plan, term by term: that of the policy
 // with the TTLs that the names have now.
-func bound(s *State, p *Policy, kind OpKind) []BoundTerm {
+func bound(s *State, p *Policy, kind OpKind, hooks []PlanHook) []BoundTerm {
 	ttl := p.TTL
 	for _, n := range s.rec.Names {
 		ttl = max(ttl, n.TTL)
 	}
-	return terms(p, kind, ttl, s.lowerFirst(p))
+	return terms(p, kind, ttl, s.lowerFirst(p), preTime(hooks))
 }

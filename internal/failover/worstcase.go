@@ -7,13 +7,17 @@ import "time"
 // a failover, from the command for a switchover. A term that nothing here can
 // bound is marked so, and [Sum] leaves it out.
 func (p *Policy) WorstCase(kind OpKind) []BoundTerm {
-	ts := terms(p, kind, p.TTL, p.TTL > p.LowTTL())
+	ts := terms(p, kind, p.TTL, p.TTL > p.LowTTL(), preTime(planHooks(p, &Command{}, kind)))
 	if kind != Failover {
 		return ts
 	}
 	var out []BoundTerm
 	for _, t := range ts {
-		if t.Term == termWrite && p.Auto != AutoAuto {
+		switch {
+		case t.Term != termWrite:
+		case p.Auto == AutoApprove:
+			out = append(out, BoundTerm{Term: "people", Unbounded: true, Note: "auto: approve asks for " + people(p.needed()) + " and waits for " + span(p.approvalLife()) + "; without them nothing moves by itself"})
+		case p.Auto != AutoAuto:
 			out = append(out, BoundTerm{Term: "a person", Unbounded: true, Note: "automation starts nothing with auto: " + string(p.Auto) + "; somebody must command the failover"})
 		}
 		out = append(out, t)
@@ -48,8 +52,9 @@ func (p *Policy) detect() time.Duration {
 
 // terms is the honest time bound, term by term. A connection's life is shown
 // as unbounded, never folded into a sum. lower: the TTL, which is ttl seconds
-// now, must be lowered before a switchover.
-func terms(p *Policy, kind OpKind, ttl uint32, lower bool) []BoundTerm {
+// now, must be lowered before a switchover. asked is the most that pre-hooks
+// may take.
+func terms(p *Policy, kind OpKind, ttl uint32, lower bool, asked time.Duration) []BoundTerm {
 	var out []BoundTerm
 	add := func(term string, d time.Duration, note string) {
 		out = append(out, BoundTerm{Term: term, Is: d, Note: note})
@@ -60,7 +65,11 @@ func terms(p *Policy, kind OpKind, ttl uint32, lower bool) []BoundTerm {
 		if p.RideOut > 0 {
 			add("confirm", p.Round+p.Timeout, "a fresh miss of a quorum after that")
 		}
-	} else {
+	}
+	if asked > 0 {
+		add("pre-hooks", asked, preNote)
+	}
+	if kind != Failover {
 		if lower {
 			add("lower the TTL", time.Duration(ttl)*time.Second, "the old TTL is waited out first; clients are served meanwhile")
 		}
