@@ -20,7 +20,7 @@ func TestWorstCaseIsTheBoundOfAPlan(t *testing.T) {
 		for _, kind := range []OpKind{Failover, Switchover} {
 			s := &w.s
 			s.rec.Names = []NameRecord{{Name: p.Names[0].Name, TTL: p.TTL}}
-			want := bound(s, &w.p, kind)
+			want := bound(s, &w.p, kind, nil)
 			if got := w.p.WorstCase(kind); !reflect.DeepEqual(got, want) {
 				t.Errorf("embedded %v, %s: got\n%+v\nwant\n%+v", embedded, kind, got, want)
 			}
@@ -58,6 +58,7 @@ func TestWorstCaseByTerm(t *testing.T) {
 		{PresetFastLab, nil, Switchover, 8 * time.Second, "open connections"},
 		{PresetHTTP, func(p *Policy) { p.Auto = AutoPropose }, Failover, 40800 * time.Millisecond, "a person, open connections"},
 		{PresetHTTP, func(p *Policy) { p.Auto = AutoOff }, Failover, 40800 * time.Millisecond, "a person, open connections"},
+		{PresetHTTP, func(p *Policy) { p.Auto = AutoApprove }, Failover, 40800 * time.Millisecond, "people, open connections"},
 		{PresetHTTP, func(p *Policy) { p.Auto = AutoOff }, Switchover, 38 * time.Second, "open connections"},
 		{PresetHTTP, func(p *Policy) { p.Gated, p.Fence = true, FencePrefer }, Failover, 50800 * time.Millisecond, "open connections"},
 		{PresetHTTP, func(p *Policy) { p.Gated, p.Fence = true, FenceStrict }, Failover, 50800 * time.Millisecond, "proof of the close, open connections"},
