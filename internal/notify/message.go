@@ -33,12 +33,13 @@ type Message struct {
 	At       time.Time             `json:"at"`
 	Since    time.Time             `json:"since,omitzero"` // of the trouble; zero: not known
 
-	Title    string   `json:"title,omitempty"`    // a few words of the instance's state, such as "a is down, b is up"
-	Text     string   `json:"text,omitempty"`     // the sentence of the core
-	Evidence []string `json:"evidence,omitempty"` // one line for each vantage
-	Loss     string   `json:"loss,omitempty"`     // bound of what a move loses; empty: not known
+	Title    string  `json:"title,omitempty"`    // a few words of the instance's state, such as "a is down, b is up"
+	Text     string  `json:"text,omitempty"`     // the sentence of the core
+	Evidence []Sight `json:"evidence,omitempty"` // one for each vantage and cluster
+	Loss     *Loss   `json:"loss,omitempty"`     // of a move now; nil: not known
 
-	Will     string    `json:"will,omitempty"` // what happens by itself; empty: nothing
+	Will     string    `json:"will,omitempty"`    // what happens by itself: a key of the tables of words, or a text; empty: nothing
+	WillTo   string    `json:"will_to,omitempty"` // the cluster or the like that a key is about
 	WillAt   time.Time `json:"will_at,omitzero"`
 	Commands []string  `json:"commands,omitempty"`
 	Unknown  []string  `json:"unknown,omitempty"` // what is not known
@@ -49,13 +50,28 @@ type Message struct {
 	Document *Document `json:"-"` // of a report; kept apart because it is large
 }
 
+// Sight is what one vantage says of one cluster.
+type Sight struct {
+	Cluster string        `json:"cluster"`
+	Vantage string        `json:"vantage"`
+	Domain  string        `json:"domain,omitempty"`
+	Vote    failover.Vote `json:"vote"`
+	Reason  string        `json:"reason,omitempty"`
+}
+
+// Loss is an upper bound of what a move would lose.
+type Loss struct {
+	Bound time.Duration `json:"bound_ns"`
+	Rows  int64         `json:"rows,omitempty"`
+}
+
 // urgent says that a message may use the place in a channel's rate that is
 // kept for changes of state.
 func (m *Message) urgent() bool { return m.State != Info || m.Change }
 
 // Document is a report to be delivered: whichever of its forms a channel takes.
 type Document struct {
-	ID       string  `json:"id"`       // the same document handed over twice is delivered once; empty: made
+	ID       string  `json:"id"`       // while one of this ID waits it is not queued again; empty: made
 	Title    string  `json:"title"`    // one line
 	Summary  string  `json:"summary"`  // the verdict, one to three lines
 	Markdown string  `json:"markdown"` // the whole report, for chats and the plain part of an e-mail
@@ -84,8 +100,14 @@ const (
 // the cursor of whoever reads it: part of it comes from outside.
 func (m Message) bound() Message {
 	m.Kind, m.Title = oneLine(m.Kind, 64), oneLine(m.Title, maxTitle)
-	m.Text, m.Loss, m.Will = oneLine(m.Text, maxText), oneLine(m.Loss, maxTitle), oneLine(m.Will, maxText)
-	m.Evidence, m.Commands, m.Unknown = lines(m.Evidence), lines(m.Commands), lines(m.Unknown)
+	m.Text, m.Will, m.WillTo = oneLine(m.Text, maxText), oneLine(m.Will, maxText), oneLine(m.WillTo, maxTitle)
+	m.Commands, m.Unknown = lines(m.Commands), lines(m.Unknown)
+	var seen []Sight
+	for _, s := range m.Evidence[:min(len(m.Evidence), maxLines)] {
+		s.Cluster, s.Vantage, s.Domain, s.Reason = oneLine(s.Cluster, 64), oneLine(s.Vantage, 64), oneLine(s.Domain, 64), oneLine(s.Reason, maxTitle)
+		seen = append(seen, s)
+	}
+	m.Evidence = seen
 	return m
 }
 
