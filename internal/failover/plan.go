@@ -52,7 +52,8 @@ func PlanMove(s *State, p *Policy, c Command, now time.Time) Plan {
 		pl.Diff = append(pl.Diff, NameDiff{Name: n.Name, Provider: n.Provider, From: n.Value, To: np.Targets[to], TTL: p.TTL, Mark: m.String()})
 	}
 	pl.Steps = planSteps(s, p, kind)
-	pl.Bound = bound(s, p, kind)
+	pl.Hooks = planHooks(p, &c, kind)
+	pl.Bound = bound(s, p, kind, pl.Hooks)
 	return pl
 }
 
@@ -144,7 +145,7 @@ func (s *State) lowerFirst(p *Policy) bool {
 
 // bound is the honest time bound, term by term. A connection's life is shown
 // as unbounded, never folded into a sum.
-func bound(s *State, p *Policy, kind OpKind) []BoundTerm {
+func bound(s *State, p *Policy, kind OpKind, hooks []PlanHook) []BoundTerm {
 	var out []BoundTerm
 	add := func(term string, d time.Duration, note string) {
 		out = append(out, BoundTerm{Term: term, Is: d, Note: note})
@@ -153,13 +154,20 @@ func bound(s *State, p *Policy, kind OpKind) []BoundTerm {
 	for _, n := range s.rec.Names {
 		ttl = max(ttl, n.TTL)
 	}
+	asked := preTime(hooks)
 	if kind == Failover {
 		add("detect", p.Round+p.Timeout+time.Duration(p.Count.Fall-1)*max(p.Burst, p.Timeout), "one round until the first probe, then the misses that make a vote")
 		add("ride out", p.RideOut, "the longest blip that is never acted upon")
 		if p.RideOut > 0 {
 			add("confirm", p.Round+p.Timeout, "a fresh miss of a quorum after that")
 		}
+		if asked > 0 {
+			add("pre-hooks", asked, preNote)
+		}
 	} else {
+		if asked > 0 {
+			add("pre-hooks", asked, preNote)
+		}
 		if s.lowerFirst(p) {
 			add("lower the TTL", time.Duration(ttl)*time.Second, "the old TTL is waited out first; clients are served meanwhile")
 		}

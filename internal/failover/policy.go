@@ -51,7 +51,12 @@ type Policy struct {
 	VerifyEvery time.Duration // between two rounds of asking every authority
 	ReadEvery   time.Duration // between two reads of the name in Idle
 	Approvals   int           // people needed besides the requester
-	Maintenance []Window      `json:",omitempty"` // when somebody works on a cluster
+	// ApprovalLife is how long a proposal waits for people; 0 is DefaultApprovalLife.
+	ApprovalLife time.Duration `json:",omitempty"`
+	Freeze       []Window      `json:",omitempty"` // when nothing may start; of no cluster
+	Maintenance  []Window      `json:",omitempty"` // when somebody works on a cluster
+	Hooks        []Hook        `json:",omitempty"` // pre and post, each in its order
+	HookRetry    time.Duration `json:",omitempty"` // after a veto of an automatic start; 0 is DefaultHookRetry
 }
 
 // NamePolicy is one DNS name of the instance. Names of one instance move
@@ -292,6 +297,7 @@ func (p *Policy) Validate() []error {
 		bad("fence: %s needs a gate driver; without one say none", p.Fence)
 	}
 	p.validateWindows(bad)
+	p.validateHooks(bad)
 	if p.Preset == PresetFastLab && p.Replicated {
 		bad("preset: fast-lab is for demos and benchmarks and is refused with replication")
 	}
