@@ -11,7 +11,7 @@ import (
 )
 
 // news of these kinds want nobody: what they tell of is over, or can wait.
-var calmKinds = []string{"pause-stands", "ttl", string(failover.Settled), string(failover.Unwound), string(failover.Yielded)}
+var calmKinds = []string{"hook", "pause-stands", "ttl", string(failover.Settled), string(failover.Unwound), string(failover.Yielded)}
 
 // pageMessage makes a message of a call for people and of how the instance
 // stands.
@@ -48,6 +48,9 @@ func well(v *failover.View) bool {
 	if !v.Leading || v.Phase != failover.PhaseIdle || v.Op != nil || v.Wants != "" {
 		return false
 	}
+	if waiting(v) != nil {
+		return false
+	}
 	for _, c := range v.Clusters {
 		if c.Name == v.Active && c.Verdict != failover.Up {
 			return false
@@ -65,6 +68,14 @@ func well(v *failover.View) bool {
 		}
 	}
 	return true
+}
+
+// waiting is the proposal that people may answer, or nil.
+func waiting(v *failover.View) *failover.Proposal {
+	if p := v.Proposal; p != nil && p.Denied == nil && !p.Expired {
+		return p
+	}
+	return nil
 }
 
 // verdicts says in a few words how the clusters stand.
@@ -124,6 +135,8 @@ func willOf(v *failover.View, kind string) (will, to string, at time.Time) {
 		return notify.WillUnwind, string(v.Op.From), deadline(v)
 	case v.Op != nil:
 		return notify.WillContinue, string(v.Op.To), deadline(v)
+	case waiting(v) != nil:
+		return notify.WillExpire, string(v.Proposal.To), v.Proposal.Expires
 	case kind == "write-path", kind == "move", kind == "ttl", kind == "slow-reads":
 		return notify.WillRetry, "", time.Time{}
 	case v.Wants != "" && v.Mode == failover.ModeAuto.String() && v.Auto == failover.AutoAuto && kind != "both-down":
@@ -147,7 +160,9 @@ func commandsFor(v *failover.View, kind string) []string {
 	switch {
 	case kind == "drift":
 		return []string{"pointsman adopt " + i, "pointsman restore " + i}
-	case kind == "proposal":
+	case waiting(v) != nil:
+		return []string{"pointsman approve " + v.Proposal.ID, "pointsman deny " + v.Proposal.ID}
+	case kind == "proposal", kind == "proposal-expired":
 		return []string{explain, fmt.Sprintf("pointsman failover %s --to %s", i, v.Standby)}
 	case kind == "pause-stands":
 		return []string{"pointsman status " + i, "pointsman resume " + i}

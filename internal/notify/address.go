@@ -34,8 +34,11 @@ var inside = []netip.Prefix{
 	netip.MustParsePrefix("100.64.0.0/10"), // RFC 6598
 	netip.MustParsePrefix("fc00::/7"),      // RFC 4193
 	netip.MustParsePrefix("fec0::/10"),     // RFC 3879
-	netip.MustParsePrefix("0.0.0.0/8"),     // "this network": Linux connects it to itself
+	thisNetwork,
 }
+
+// thisNetwork is RFC 1122 section 3.2.1.3; Linux connects 0.0.0.0 to itself.
+var thisNetwork = netip.MustParsePrefix("0.0.0.0/8")
 
 // wrapping are the networks whose IPv6 addresses lead to an IPv4 address that
 // they hold, and where in them it stands.
@@ -63,8 +66,11 @@ func leadsTo(a netip.Addr) []netip.Addr {
 	}
 	b := a.As16()
 	for _, w := range wrapping {
-		if w.in.Contains(a) {
-			all = append(all, netip.AddrFrom4([4]byte{b[w.at[0]] ^ w.not, b[w.at[1]] ^ w.not, b[w.at[2]] ^ w.not, b[w.at[3]] ^ w.not}))
+		v4 := netip.AddrFrom4([4]byte{b[w.at[0]] ^ w.not, b[w.at[1]] ^ w.not, b[w.at[2]] ^ w.not, b[w.at[3]] ^ w.not})
+		// "This network" is no place to be led to: it is what a place looks
+		// like in which no address stands.
+		if w.in.Contains(a) && !thisNetwork.Contains(v4) {
+			all = append(all, v4)
 		}
 	}
 	return all
@@ -83,7 +89,7 @@ func CheckAddress(a netip.Addr, allow []netip.Prefix) error {
 		if x != a {
 			leads = fmt.Sprintf(" leads to %s", x)
 		}
-		if within(x, never) || x.Is4() && (x.IsUnspecified() || x.IsMulticast()) {
+		if within(x, never) {
 			return fmt.Errorf("%s%s: %w: it is link-local or the metadata of a cloud", a, leads, ErrAddress)
 		}
 		if within(x, inside) && !within(x, allow) && !within(a, allow) {

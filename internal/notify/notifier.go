@@ -86,6 +86,7 @@ func open(cfg Config, o outer) (*Notifier, error) {
 		}
 	}
 	n.box = newOutbox(d, cfg.Setup.keep())
+	n.box.trouble = err
 	if unread := n.box.restore(rows); unread > 0 {
 		cfg.Log.Warn("lines of the outbox cannot be read and are left out", "count", unread)
 	}
