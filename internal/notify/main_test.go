@@ -75,8 +75,10 @@ func mustSender(t *testing.T, c Channel, o outer) sender {
 // whatever its port, and the certificate there is trusted.
 func bent(addr string, roots *tls.Config) outer {
 	return outer{
-		now:    time.Now,
-		lookup: func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil },
+		now: time.Now,
+		lookup: func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+		},
 		dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, addr)
 		},

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nicholas-fedor/shoutrrr/pkg/router"
 	"github.com/nicholas-fedor/shoutrrr/pkg/types"
@@ -97,7 +98,7 @@ func (l *library) send(ctx context.Context, p *parcel) (err error) {
 		}
 	}()
 	err = s.Send(text, l.params(p, t))
-	return hide(ln.judge(err, l.o), secretsOf(l.url))
+	return hide(ln.judge(err), secretsOf(l.url))
 }
 
 // chatText is at most so many bytes and ends with the ID, by which the call is
@@ -139,30 +140,37 @@ type lane struct {
 	g   *guarded
 
 	mu   sync.Mutex
-	last *http.Response // of the newest answer; its body is closed
-	err  error          // of the newest exchange
+	sent int   // exchanges
+	bad  error // what went wrong in the first that did
 }
 
 // judge says what became of the call: what went over the wire counts before
 // the words of the library.
-func (l *lane) judge(err error, o outer) error {
+func (l *lane) judge(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err == nil {
-		return nil
-	}
-	if l.err != nil {
-		return withoutURL(l.err)
-	}
-	if l.last != nil && l.last.StatusCode >= 300 {
-		if j := judge(l.last, nil, o.now()); j != nil {
-			return j
-		}
-	}
-	if tooFast(err.Error()) {
+	switch {
+	case l.bad != nil:
+		return withoutURL(l.bad) // its service for Telegram takes errors for success
+	case err == nil && l.sent == 0:
+		return fmt.Errorf("%w: the library sent nothing", errRefused)
+	case err != nil && tooFast(err.Error()):
 		return &throttled{defThrottle, oneLine(err.Error(), 160)}
 	}
 	return err
+}
+
+// note keeps what became of one exchange.
+func (l *lane) note(resp *http.Response, err error, now time.Time) {
+	if err == nil && resp.StatusCode >= 300 {
+		err = judge(resp, nil, now)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent++
+	if l.bad == nil {
+		l.bad = err
+	}
 }
 
 // tooFast finds the answers of chats that say "too fast" with status 200:
@@ -252,9 +260,7 @@ func (l *lane) exchange(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(r.Context())
 	stop := context.AfterFunc(l.ctx, cancel)
 	resp, err := l.g.RoundTrip(r.WithContext(ctx))
-	l.mu.Lock()
-	l.last, l.err = resp, err
-	l.mu.Unlock()
+	l.note(resp, err, time.Now())
 	if err != nil {
 		stop()
 		cancel()
