@@ -91,7 +91,7 @@ func (p *postman) send(ctx context.Context, x *parcel) error {
 	if err == nil {
 		err = c.DialAndSendWithContext(ctx, m)
 	}
-	if ctx.Err() != nil && err != nil {
+	if late := net.Error(nil); err != nil && (ctx.Err() != nil || errors.As(err, &late) && late.Timeout()) {
 		err = errNoAnswer
 	}
 	return hide(p.reason(err), []string{p.password})
@@ -224,7 +224,7 @@ func addDocument(m *gomail.Msg, d *Document, t Text) error {
 	m.AddAlternativeString(gomail.TypeTextHTML, page)
 	for _, i := range d.PNGs {
 		name := oneLine(i.Name, maxName)
-		if err := m.EmbedReader(name, bytes.NewReader(i.Data), gomail.WithFileContentID(name), gomail.WithFileContentType("image/png")); err != nil {
+		if err := m.EmbedReader(name, bytes.NewReader(i.Data), gomail.WithFileContentID("<"+name+">"), gomail.WithFileContentType("image/png")); err != nil {
 			return err
 		}
 	}
