@@ -129,6 +129,7 @@ func (o *outbox) restore(rows rowsOf) (unread int) {
 			unread++
 			continue
 		}
+		*m = m.bound()
 		if r.document != nil {
 			if m.Document = (&Document{}); json.Unmarshal(r.document, m.Document) != nil {
 				unread++

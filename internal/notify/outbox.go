@@ -139,6 +139,9 @@ func (o *outbox) put(s *Setup, m *Message, now time.Time) {
 	over := false
 	if m.State == Resolve {
 		over = inc.end(m.Kind)
+		if m.Since.IsZero() {
+			m.Since = inc.Opened
+		}
 	}
 	steps := s.route(m)
 	if m.State == Resolve {

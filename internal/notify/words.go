@@ -23,6 +23,7 @@ type words struct {
 	votes map[failover.Vote]string
 	sight string            // holds cluster, vantage with its domain, and vote
 	wills map[string]string // what may happen by itself; each may hold one %s for whom
+	comma string            // between parts of a line
 	bound string            // of a loss; holds one %s
 	rows  string            // holds one %d
 
@@ -124,9 +125,6 @@ func (w writer) write(p *parcel) Text {
 	if w.runbook != "" && m.State == Fire {
 		t.add(Line{Label: ws.runbook, Text: strings.ReplaceAll(w.runbook, "KIND", m.Kind), Trust: true})
 	}
-	if m.Shadow {
-		t.add(Line{Text: ws.shadowLine, Trust: true})
-	}
 	t.add(Line{Label: ws.from, Text: strings.TrimSpace(m.From + " · id " + p.id)})
 	return t
 }
@@ -164,6 +162,9 @@ func (w writer) state(ws *words, m *Message, t *Text) {
 	if do := ws.phrase(m.Kind).Do; do != "" {
 		t.add(Line{Text: do, Trust: true})
 	}
+	if m.Shadow {
+		t.add(Line{Text: ws.shadowLine, Trust: true})
+	}
 	since := m.Since
 	if since.IsZero() {
 		since = m.At
@@ -183,7 +184,7 @@ func (w writer) will(ws *words, m *Message) string {
 	if m.WillAt.IsZero() {
 		return will
 	}
-	return will + ", " + w.moment(m.WillAt) + w.distance(ws, m.WillAt)
+	return will + ws.comma + w.moment(m.WillAt) + w.distance(ws, m.WillAt)
 }
 
 // says is one line of evidence.
@@ -194,7 +195,7 @@ func (w *words) says(s Sight) string {
 	}
 	line := fmt.Sprintf(w.sight, s.Cluster, who, w.votes[s.Vote])
 	if s.Reason != "" {
-		line += ", " + s.Reason
+		line += w.comma + s.Reason
 	}
 	return line
 }
@@ -226,9 +227,9 @@ func (w writer) moment(t time.Time) string {
 func (w writer) distance(ws *words, t time.Time) string {
 	d := t.Sub(w.now()).Round(time.Second)
 	if d > 0 {
-		return ", " + fmt.Sprintf(ws.in, span(d))
+		return ws.comma + fmt.Sprintf(ws.in, span(d))
 	}
-	return ", " + fmt.Sprintf(ws.ago, span(-d))
+	return ws.comma + fmt.Sprintf(ws.ago, span(-d))
 }
 
 // span is a duration without what nobody reads: 2h5m, 3m20s, 12s.
@@ -272,7 +273,7 @@ func (t Text) Plain() string {
 		case l.Label != "" && l.Code, l.Label != "" && under && l.Text == "":
 			fmt.Fprintf(&b, "%s\n    %s\n", l.Label, l.Text)
 		case l.Label != "":
-			fmt.Fprintf(&b, "%s %s\n", l.Label, l.Text)
+			b.WriteString(l.Label + gap(l.Label) + l.Text + "\n")
 		case l.Code:
 			fmt.Fprintf(&b, "    %s\n", l.Text)
 		case under:
@@ -283,6 +284,14 @@ func (t Text) Plain() string {
 		under = under || l.Label != ""
 	}
 	return b.String()
+}
+
+// gap stands after a label; the wide colon of Chinese brings its own.
+func gap(label string) string {
+	if strings.HasSuffix(label, "：") {
+		return ""
+	}
+	return " "
 }
 
 // Markdown is the text for chats that format it. Words from outside stand in it

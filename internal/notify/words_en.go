@@ -45,7 +45,7 @@ var english = words{
 		WillExpire:   "the proposal to move to %s ends without an answer",
 		WillRetry:    "it is tried again",
 	},
-	bound: "at most %s of writes", rows: ", %d rows",
+	comma: ", ", bound: "at most %s of writes", rows: ", %d rows",
 
 	since: "Since:", evidence: "Evidence:", loss: "Lost by moving now:", will: "By itself:", commands: "Commands:",
 	unknown: "Not known:", runbook: "Runbook:", from: "From:",

@@ -44,7 +44,7 @@ var chinese = words{
 		WillExpire:   "切换到 %s 的建议若无人答复将失效",
 		WillRetry:    "会再次尝试",
 	},
-	bound: "最多 %s 的写入", rows: "，%d 行",
+	comma: "，", bound: "最多 %s 的写入", rows: "，%d 行",
 
 	since: "开始时间：", evidence: "证据：", loss: "现在切换的损失：", will: "将自动：", commands: "可用命令：",
 	unknown: "未知：", runbook: "处置手册：", from: "来自：",
