@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"net/url"
@@ -108,15 +109,22 @@ func (c *compiler) channel(doc *channelDoc, lang notify.Language) (notify.Channe
 		Name: doc.Name.v, Type: oneOf(c, "type", doc.Type, notify.Type(""), notify.Types...),
 		Language: oneOf(c, "language", doc.Language, lang, notify.English, notify.Chinese),
 		Allow:    c.allowed(doc.Allow),
-		Timeout:  between(c, "timeout", doc.Timeout, 0, time.Second, 5*time.Minute),
 		Keep:     between(c, "keep", doc.Keep, 1000, 1, 100_000),
 		Security: oneOf(c, "tls", doc.TLS, notify.StartTLS, notify.StartTLS, notify.Implicit, notify.NoTLS),
 		Server:   doc.Server.v, User: doc.User.v, Sender: doc.From.v, URL: doc.URL.v, Keyword: doc.Keyword.v,
 		Path: c.path(doc.Path.v),
 	}
+	life := 10 * time.Second
+	if ch.Type == notify.Email {
+		life = time.Minute
+	}
+	ch.Timeout = between(c, "timeout", doc.Timeout, life, time.Second, 5*time.Minute)
 	ch.Info = doc.Info.or(ch.Type != notify.Alertmanager)
 	if doc.PerMinute.set {
-		ch.Limits = []notify.Limit{{Count: between(c, "per_minute", doc.PerMinute, 20, 1, 6000), Per: time.Minute}}
+		if n := doc.PerMinute.v; n < 1 || n > 6000 {
+			c.fault(doc.PerMinute.at, "leave it out to have what the receiver is known to take", "per_minute: %d is outside 1 to 6000", n)
+		}
+		ch.Limits = []notify.Limit{{Count: doc.PerMinute.v, Per: time.Minute}}
 	}
 	for _, x := range doc.To {
 		ch.To = append(ch.To, x.v)
@@ -237,8 +245,16 @@ func (c *compiler) receiver(x val[string], allow []netip.Prefix) {
 		return
 	}
 	if err := notify.CheckURL(x.v, allow); err != nil {
-		c.fault(x.at, "a loopback or private address is written under allow, as in allow: [127.0.0.0/8]", "url: %v", err)
+		c.fault(x.at, addressHint(err), "url: %v", err)
 	}
+}
+
+// addressHint says what helps against a refused address.
+func addressHint(err error) string {
+	if errors.Is(err, notify.ErrAddress) && strings.Contains(err.Error(), "allow") {
+		return "a loopback or private network that is meant is written under allow, as in allow: [10.0.0.0/8]"
+	}
+	return "write the URL or the address of the receiver, such as https://hooks.example.com/pointsman"
 }
 
 func (c *compiler) email(doc *channelDoc, ch *notify.Channel) {
@@ -246,7 +262,7 @@ func (c *compiler) email(doc *channelDoc, ch *notify.Channel) {
 		if host, ok := c.hostPort(doc.Server, 1); ok {
 			if a, err := netip.ParseAddr(host); err == nil {
 				if err := notify.CheckAddress(a, ch.Allow); err != nil {
-					c.fault(doc.Server.at, "a loopback or private address is written under allow, as in allow: [10.0.0.0/8]", "server: %v", err)
+					c.fault(doc.Server.at, addressHint(err), "server: %v", err)
 				}
 			}
 		}
@@ -271,10 +287,6 @@ func (c *compiler) email(doc *channelDoc, ch *notify.Channel) {
 
 func (c *compiler) channelSecrets(doc *channelDoc) ChannelSecrets {
 	c.secretPath("url_file", doc.URLFile)
-	if doc.URLFile.set && strings.Contains(doc.URLFile.v, "://") {
-		c.fault(doc.URLFile.at, "put the URL into a file of mode 0600 and write its path; make a new one, this one has been in a config",
-			"url_file holds what looks like the URL itself, not the path of its file")
-	}
 	s := ChannelSecrets{URLFile: c.path(doc.URLFile.v)}
 	for key, x := range map[string]val[string]{"secret_file": doc.SecretFile, "password_file": doc.PasswordFile, "token_file": doc.TokenFile} {
 		c.secretPath(key, x)
@@ -365,9 +377,6 @@ func (c *compiler) heartbeat(doc *notifyDoc, n *Notify) {
 		return
 	}
 	c.secretPath("url_file", h.URLFile)
-	if strings.Contains(h.URLFile.v, "://") {
-		c.fault(h.URLFile.at, "put the URL into a file of mode 0600 and write its path", "url_file holds what looks like the URL itself, not the path of its file")
-	}
 	n.HeartbeatURLFile = c.path(h.URLFile.v)
 	n.Setup.Heartbeat = &notify.Heartbeat{
 		Every: between(c, "every", h.Every, time.Minute, 10*time.Second, 24*time.Hour), Allow: c.allowed(h.Allow),
