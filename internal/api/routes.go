@@ -36,6 +36,10 @@ func (s *Server) routes() http.Handler {
 		m.HandleFunc("GET /v1/config", s.getConfig)
 		m.HandleFunc("POST /v1/reload", s.postReload)
 	}
+	if s.cfg.Notices != nil {
+		m.HandleFunc("GET /v1/notify", s.getNotify)
+		m.HandleFunc("POST /v1/notify/test", s.postNotifyTest)
+	}
 	if s.cfg.Report != nil {
 		m.Handle("POST "+reportPath, knowReporters(s.cfg.Report))
 	}

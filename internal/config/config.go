@@ -32,6 +32,7 @@ type Config struct {
 	// CookieSecretFile holds the secrets of DNS cookies; empty: one is drawn at the start.
 	CookieSecretFile string
 	Providers        []Provider
+	Notify           *Notify // nil without notification
 	Instances        []Instance
 	Warnings         Faults // what works and is probably not meant
 	Rights           Faults // those of the Warnings that say who else may change the file
@@ -365,6 +366,7 @@ func (c *compiler) compile(cfg, old *Config, known []int) error {
 	c.authority(cfg)
 	c.providers(cfg)
 	c.instances(cfg, old, known)
+	c.notification(cfg)
 	c.finish(cfg)
 	cfg.Warnings = sorted(c.warnings)
 	return c.err()
