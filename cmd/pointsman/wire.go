@@ -52,6 +52,7 @@ type process struct {
 	receiver *healthcheck.Receiver // also nil without controller.listen
 	ctl      *controller.Controller
 	news     *news
+	notices  *notices
 	api      *api.Server
 	reloads  *reloader
 	reports  *reporting.Service
@@ -101,6 +102,7 @@ func newProcess(ctx context.Context, pc processConfig) (_ *process, err error) {
 		return nil, err
 	}
 	m := newMetrics(pc.Version)
+	p.openNotices(f, secrets, m)
 	if err := p.degrade("controller", p.openController(f, m)); err != nil {
 		return nil, err
 	}
@@ -215,6 +217,7 @@ func (p *process) openController(f *fitting, m *metrics) error {
 		Page: func(_ context.Context, i failover.InstanceName, pg failover.Page) {
 			m.pages.WithLabelValues(p.label(i), pg.Kind).Inc()
 			p.remember(i, "page", pageNote{pg.Kind, pg.Text})
+			p.notices.paged(i, pg)
 		},
 		History: func(_ context.Context, i failover.InstanceName, o failover.OpSummary) {
 			m.operations.WithLabelValues(p.label(i), string(o.Op.Kind), string(o.Outcome)).Inc()
@@ -283,6 +286,9 @@ func (p *process) openAPI(f *fitting, m *metrics) error {
 			p.log.Warn("wrong tokens at the API", "count", n)
 		},
 	}
+	if p.notices != nil {
+		ac.Notices = p.notices
+	}
 	if p.authority != nil {
 		ac.Secondaries = p
 	}
@@ -336,6 +342,7 @@ func (p *process) Run(ctx context.Context) error {
 	if p.ctl != nil {
 		room("controller", p.ctl.Run)
 		room("news", p.news.Run)
+		room("notify", p.notices.Run)
 	}
 	if p.prober != nil {
 		room("vantage", p.prober.Run)
@@ -362,6 +369,7 @@ func (p *process) Run(ctx context.Context) error {
 // close frees what was opened, in the reverse order. Sockets are closed by
 // the Run methods; where Run was never called the process ends anyway.
 func (p *process) close() {
+	p.notices.close()
 	if p.past != nil {
 		if err := p.past.Close(); err != nil {
 			p.log.Warn("history did not close", "reason", err)

@@ -18,7 +18,7 @@ import (
 )
 
 // Config says where the server listens and whom it asks. Everything but
-// Listen, Token, Secondaries, Reloads, HealthReports, Metrics, Report, ErrorLog and OnWrongToken is needed.
+// Listen, Token, Secondaries, Reloads, HealthReports, Notices, Metrics, Report, ErrorLog and OnWrongToken is needed.
 type Config struct {
 	Socket string // path of the Unix socket, at most 107 bytes (unix(7))
 	Listen string // host:port on loopback, or empty; port 0 is any
@@ -37,6 +37,7 @@ type Config struct {
 	Secondaries   Secondaries   // nil: there are none
 	Reloads       Reloads       // of the configuration; nil: there are none
 	HealthReports HealthReports // nil: none are made
+	Notices       Notices       // channels to people; nil: there are none
 	Metrics       http.Handler  // mounted at /metrics
 	Report        http.Handler  // mounted at /v1/report; authenticates every message itself
 	ErrorLog      *log.Logger   // faults of connections; nil drops them

@@ -33,6 +33,7 @@ type Config struct {
 	// CookieSecretFile holds the secrets of DNS cookies; empty: one is drawn at the start.
 	CookieSecretFile string
 	Providers        []Provider
+	Notify           *Notify // nil without notification
 	Instances        []Instance
 	Reports          []report.Config
 	Warnings         Faults // what works and is probably not meant
@@ -367,6 +368,7 @@ func (c *compiler) compile(cfg, old *Config, known []int) error {
 	c.authority(cfg)
 	c.providers(cfg)
 	c.instances(cfg, old, known)
+	c.notification(cfg)
 	c.reports(cfg)
 	c.finish(cfg)
 	cfg.Warnings = sorted(c.warnings)

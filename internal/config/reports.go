@@ -10,9 +10,8 @@ import (
 )
 
 const (
-	maxReports  = 64 // of a file
-	maxGlobs    = 64 // of one report
-	maxChannels = 32 // of one report
+	maxReports = 64 // of a file
+	maxGlobs   = 64 // of one report
 
 	scheduleHint = "write minute, hour, day, month, weekday as in \"0 8 * * *\", or @daily, @weekly, @monthly"
 	windowHint   = "write 24h, 7d, previous day, previous week or previous month"
@@ -55,18 +54,31 @@ func (c *compiler) report(doc *reportDoc, cfg *Config) report.Config {
 	r.Keep = between(c, "keep", doc.Keep, report.DefaultKeep, 1, report.MostKeep)
 	r.Formats = c.formats(doc.Formats)
 	r.Instances = c.globs(doc.Instances, cfg)
-	if len(doc.Channels) > maxChannels {
-		c.fault(doc.Channels[maxChannels].at, "leave some out", "report %s has %d channels, at most %d are taken", r.Name, len(doc.Channels), maxChannels)
-		return r
-	}
-	seen := map[string]pos{}
-	for _, x := range doc.Channels {
-		if x.set && !c.twice(seen, "channel", x) {
-			c.word("a channel", x.v, x.at)
-			r.Channels = append(r.Channels, x.v)
+	r.Channels = c.channels(doc.Channels, cfg.Notify)
+	return r
+}
+
+// channels are names of channels that there are.
+func (c *compiler) channels(xs []val[string], n *Notify) []string {
+	var known, out []string
+	if n != nil {
+		for _, ch := range n.Setup.Channels {
+			known = append(known, ch.Name)
 		}
 	}
-	return r
+	seen := map[string]pos{}
+	for _, x := range xs {
+		switch {
+		case !x.set || c.twice(seen, "channel", x):
+		case len(known) == 0:
+			c.fault(x.at, "notify: {channels: [{name: files, type: folder, path: notices}]}, or leave channels out: reports are kept anyhow", "there is no channel %q: notify names none", x.v)
+		case !slices.Contains(known, x.v):
+			c.fault(x.at, choice(x.v, known), "there is no channel %q", x.v)
+		default:
+			out = append(out, x.v)
+		}
+	}
+	return out
 }
 
 // hintOfSchedule knows what people bring from elsewhere.
