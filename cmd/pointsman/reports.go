@@ -9,7 +9,6 @@ import (
 
 	"pointsman/internal/api"
 	"pointsman/internal/failover"
-	"pointsman/internal/notify"
 	reporting "pointsman/internal/report" // report prints errors here
 )
 
@@ -18,13 +17,10 @@ import (
 func (p *process) openReports(f *fitting) {
 	s := reporting.Setup{
 		Dir: filepath.Join(f.cfg.Controller.Data, "reports"), Controller: f.cfg.Controller.Name,
-		Source: reported{p}, Log: p.log,
+		Source: reported{p}, Deliver: delivered{p}, Log: p.log,
 	}
 	if p.past != nil {
 		s.Past = p.past
-	}
-	if p.notices != nil {
-		s.Deliver = postbox{p.notices.n}
 	}
 	p.reports = reporting.New(s, f.cfg.Reports)
 }
@@ -66,17 +62,6 @@ func (r reported) Facts(i failover.InstanceName) (reporting.Facts, bool) {
 		f.Auto = failover.Explain(&s.State, s.Policy, now).Verdicts
 	}
 	return f, true
-}
-
-// postbox hands reports to the channels, which have them durably when it returns.
-type postbox struct{ n *notify.Notifier }
-
-func (b postbox) Deliver(ctx context.Context, channels []string, d reporting.Document) error {
-	out := notify.Document{ID: d.ID, Title: d.Title, Summary: d.Summary, Markdown: d.Markdown, HTML: d.HTML, JSON: d.JSON}
-	for _, i := range d.PNGs {
-		out.PNGs = append(out.PNGs, notify.Image{Name: i.Name, Data: i.Data})
-	}
-	return b.n.Deliver(ctx, channels, out)
 }
 
 // beats says in the history that the controller records, so that a reader can

@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	maxReports = 64 // of a file
-	maxGlobs   = 64 // of one report
+	maxReports        = 64 // of a file
+	maxGlobs          = 64 // of one report
+	maxReportChannels = 32 // of one report
 
 	scheduleHint = "write minute, hour, day, month, weekday as in \"0 8 * * *\", or @daily, @weekly, @monthly"
 	windowHint   = "write 24h, 7d, previous day, previous week or previous month"
@@ -54,31 +55,24 @@ func (c *compiler) report(doc *reportDoc, cfg *Config) report.Config {
 	r.Keep = between(c, "keep", doc.Keep, report.DefaultKeep, 1, report.MostKeep)
 	r.Formats = c.formats(doc.Formats)
 	r.Instances = c.globs(doc.Instances, cfg)
-	r.Channels = c.channels(doc.Channels, cfg.Notify)
-	return r
-}
-
-// channels are names of channels that there are.
-func (c *compiler) channels(xs []val[string], n *Notify) []string {
-	var known, out []string
-	if n != nil {
-		for _, ch := range n.Setup.Channels {
-			known = append(known, ch.Name)
-		}
+	if len(doc.Channels) > maxReportChannels {
+		c.fault(doc.Channels[maxReportChannels].at, "leave some out", "report %s has %d channels, at most %d are taken", r.Name, len(doc.Channels), maxReportChannels)
+		return r
 	}
 	seen := map[string]pos{}
-	for _, x := range xs {
-		switch {
-		case !x.set || c.twice(seen, "channel", x):
-		case len(known) == 0:
-			c.fault(x.at, "notify: {channels: [{name: files, type: folder, path: notices}]}, or leave channels out: reports are kept anyhow", "there is no channel %q: notify names none", x.v)
-		case !slices.Contains(known, x.v):
-			c.fault(x.at, choice(x.v, known), "there is no channel %q", x.v)
-		default:
-			out = append(out, x.v)
+	for _, x := range doc.Channels {
+		if x.set && !c.twice(seen, "channel", x) {
+			if known := cfg.channels(); !slices.Contains(known, x.v) {
+				hint := "write it under notify.channels: {name: " + x.v + ", type: folder, path: notices}"
+				if len(known) > 0 {
+					hint = choice(x.v, known)
+				}
+				c.fault(x.at, hint, "channel %q is none of notify.channels", x.v)
+			}
+			r.Channels = append(r.Channels, x.v)
 		}
 	}
-	return out
+	return r
 }
 
 // hintOfSchedule knows what people bring from elsewhere.
@@ -149,6 +143,18 @@ func (c *compiler) globs(xs []val[string], cfg *Config) []string {
 			c.warn(x.at, "check the spelling; the report leaves it out until there is one", "no instance is called %q", x.v)
 		}
 		out = append(out, x.v)
+	}
+	return out
+}
+
+// channels are the names of the channels that there are.
+func (cfg *Config) channels() []string {
+	if cfg.Notify == nil {
+		return nil
+	}
+	var out []string
+	for _, ch := range cfg.Notify.Setup.Channels {
+		out = append(out, ch.Name)
 	}
 	return out
 }

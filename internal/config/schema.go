@@ -434,11 +434,11 @@ var missingHints = map[string]string{
 	"names":       "names: [{name: orders.lab.test., provider: embedded}]",
 	"provider":    "embedded, or a key under providers",
 	"instances":   "one item for each service that is to be moved",
-	"schedule":    "minute, hour, day, month, weekday as in \"0 8 * * *\", or @daily, @weekly, @monthly",
 	"channels":    "channels: [{name: files, type: folder, path: notices}]",
 	"channel":     "the name of an item under notify.channels",
 	"steps":       "steps: [{channel: NAME}, {channel: OTHER, after: 10m}]",
 	"url_file":    "the path of a file of mode 0600 that holds the URL",
+	"schedule":    "minute, hour, day, month, weekday as in \"0 8 * * *\", or @daily, @weekly, @monthly",
 	"client_name": "the name that clients call: it goes into Host and the server name",
 }
 
