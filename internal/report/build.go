@@ -89,6 +89,7 @@ func (b *Builder) Instance(f *Facts) {
 		Name: v.Instance, Mode: v.Mode, Active: v.Active, Preset: v.Preset, SeenAt: v.At.UTC(),
 		Warnings: f.warnings(b.head.MadeAt), Proofs: f.proofs(b.head.MadeAt), Bound: f.Bound, Worst: worst(f.Bound), Stops: v.Stops,
 	}
+	in.Loss = f.exposure()
 	in.Ready, in.Why, in.Auto = f.readiness(b.head.MadeAt)
 	if o := v.Op; o != nil {
 		in.InHand = fmt.Sprintf("%s %s from %s to %s is at %s", o.Kind, o.ID, o.From, o.To, o.Step)
@@ -329,7 +330,7 @@ func (b *Builder) notKnown() []string {
 	}
 	return append(out,
 		"what clients see: their resolvers and open connections are not measured",
-		"what replication would lose: this program replicates nothing")
+		"what the clusters hold: whether the standby has the data is known only where this program replicates them")
 }
 
 // verdict is the first line.

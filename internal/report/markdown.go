@@ -64,6 +64,14 @@ func (r *Report) late() string {
 
 // sentence says whether the instance could fail over, and why not.
 func (i *Instance) sentence() string {
+	s := i.ready()
+	if i.Loss != "" {
+		s += "; switching now would lose: " + i.Loss
+	}
+	return s
+}
+
+func (i *Instance) ready() string {
 	switch i.Ready {
 	case ByItself:
 		return "could fail over by itself"

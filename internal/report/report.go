@@ -98,9 +98,10 @@ type Instance struct {
 	Mode    string                `json:"mode"`
 	Active  failover.ClusterName  `json:"active"`
 	Preset  failover.Preset       `json:"preset,omitempty"`
-	InHand  string                `json:"in_hand,omitempty"` // the operation that runs
-	SeenAt  time.Time             `json:"seen_at,omitzero"`  // of the state that this was read from
-	Brief   bool                  `json:"brief,omitempty"`   // the details were left out: too many instances
+	InHand  string                `json:"in_hand,omitempty"`  // the operation that runs
+	Loss    string                `json:"exposure,omitempty"` // what switching now would lose, where something is replicated
+	SeenAt  time.Time             `json:"seen_at,omitzero"`   // of the state that this was read from
+	Brief   bool                  `json:"brief,omitempty"`    // the details were left out: too many instances
 	Outages int                   `json:"outages"`
 
 	Clusters []Cluster            `json:"clusters"`
