@@ -64,24 +64,6 @@ func (r reported) Facts(i failover.InstanceName) (reporting.Facts, bool) {
 	return f, true
 }
 
-// beats says in the history that the controller records, so that a reader can
-// tell a quiet time from one in which nobody looked.
-func (p *process) beats(ctx context.Context) error {
-	say := func(what string) { p.remember("", reporting.KindAlive, reporting.Alive{What: what}) }
-	say("start")
-	every := time.NewTicker(reporting.AliveEvery)
-	defer every.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			say("end")
-			return nil
-		case <-every.C:
-			say("beat")
-		}
-	}
-}
-
 // healthReports are the reports as the API wants them.
 type healthReports struct{ p *process }
 
