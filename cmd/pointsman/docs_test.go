@@ -102,10 +102,11 @@ func commands(text string, programs ...string) [][]string {
 func callFault(tree *cobra.Command, args []string) string {
 	cmd := tree
 	var flags []string
-	for _, w := range args {
+	for i, w := range args {
 		w = strings.TrimRight(w, ".,:)")
 		switch {
 		case w == "" || w == "…" || w == "[flags]":
+		case i > 0 && cmd.HasSubCommands() && takesValue(cmd, args[i-1]):
 		case strings.HasPrefix(w, "-"):
 			flags = append(flags, w)
 		case cmd.HasSubCommands():
@@ -133,6 +134,18 @@ func callFault(tree *cobra.Command, args []string) string {
 		}
 	}
 	return ""
+}
+
+// takesValue says that a word is a flag whose value is the next one.
+func takesValue(cmd *cobra.Command, w string) bool {
+	_ = cmd.InheritedFlags() // merges the flags of the parents
+	f := cmd.Flag(strings.TrimPrefix(w, "--"))
+	if short := strings.TrimPrefix(w, "-"); len(short) == 1 {
+		if f = cmd.Flags().ShorthandLookup(short); f == nil {
+			f = cmd.InheritedFlags().ShorthandLookup(short)
+		}
+	}
+	return strings.HasPrefix(w, "-") && f != nil && f.NoOptDefVal == ""
 }
 
 // isPlaceholder says that a word stands for any verb.

@@ -35,13 +35,17 @@ const (
 	exitChanges    = 2 // a plan that would change something
 	exitRefused    = 3 // by a named guard, or stale
 	exitNotLeading = 4
+
+	// exitWarnings is doctor's: nothing failed, something will hurt one day.
+	exitWarnings = exitRefused
 )
 
 const exitHelp = `Exit status:
   0  done, or nothing to do
   1  error
   2  plan: carrying it out would change something
-  3  refused by a named guard; "stale" when the world is not the one expected
+  3  refused by a named guard; "stale" when the world is not the one expected;
+     doctor: warnings, and no failure (which is 1)
   4  this controller does not lead`
 
 // failure is an error with its exit status and hint.
