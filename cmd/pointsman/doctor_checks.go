@@ -81,7 +81,7 @@ func lineOf(f config.Fault) string {
 func (p *patient) ask(ctx context.Context, a *app) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	c, err := a.clientOf(p.cfg)
+	c, err := a.clientOf(p.cfg.Controller)
 	if err != nil {
 		p.running.Where, p.running.Err = "controller", err.Error()
 		return
@@ -130,11 +130,11 @@ func shortly(err error) string {
 }
 
 // clientOf is client, for a command that knows the configuration anyhow.
-func (a *app) clientOf(cfg *config.Config) (*api.Client, error) {
+func (a *app) clientOf(ctl config.Controller) (*api.Client, error) {
 	if a.server != "" || a.socket != "" || a.config == "" && a.env("POINTSMAN_SOCKET") != "" {
 		return a.client()
 	}
-	return api.NewClient(api.ClientConfig{Socket: cfg.Controller.Socket})
+	return api.NewClient(api.ClientConfig{Socket: ctl.Socket})
 }
 
 // checks are all that doctor can do. Each line names its ids.
@@ -149,6 +149,7 @@ func (p *patient) checks() []doctor.Check {
 		now("failure domains", []string{"placement.domains", "placement.blast"}, p.placement),
 		now("vantages", []string{"vantage.reports"}, p.reports),
 		now("move proofs", []string{"cluster.proof"}, p.proofs),
+		now("clock", []string{"clock.here"}, func() []doctor.Finding { return []doctor.Finding{doctor.JudgeHere(doctor.ReadClock())} }),
 		now("clock of the controller", []string{"clock.controller"}, func() []doctor.Finding {
 			return []doctor.Finding{doctor.JudgeClock("clock.controller", p.clock)}
 		}),

@@ -68,19 +68,10 @@ func (a *app) proveMoveCommand() *cobra.Command {
 }
 
 func (a *app) proveMove(ctx context.Context, cfg *config.Config, name failover.InstanceName, here bool) error {
-	at := slices.IndexFunc(cfg.Instances, func(i config.Instance) bool { return i.Policy.Instance == name })
-	if at < 0 {
-		var known []string
-		for _, i := range cfg.Instances {
-			known = append(known, string(i.Policy.Instance))
-		}
-		hint := didYouMean(known, 0)
-		if n := nearest(string(name), known); n != "" {
-			hint = fmt.Sprintf("did you mean %s?", n)
-		}
-		return failed(hint, "%s has no instance %q", cfg.File, name)
+	inst, err := instanceNamed(cfg, string(name))
+	if err != nil {
+		return err
 	}
-	inst := cfg.Instances[at]
 	var view *failover.View
 	if !here {
 		v, err := a.viewOf(ctx, cfg, name)
@@ -99,7 +90,7 @@ func (a *app) proveMove(ctx context.Context, cfg *config.Config, name failover.I
 func (a *app) viewOf(ctx context.Context, cfg *config.Config, name failover.InstanceName) (*failover.View, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	c, err := a.clientOf(cfg)
+	c, err := a.clientOf(cfg.Controller)
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ type Cache struct {
 	Name    string        `json:"name"`
 	Running bool          `json:"running"`
 	Path    string        `json:"path,omitempty"` // of the settings that were read
-	Keeps   time.Duration `json:"keeps"`          // how much longer than the TTL it may keep an address; 0: not longer
+	Keeps   time.Duration `json:"keeps_ns"`       // how much longer than the TTL it may keep an address; 0: not longer
 	Stale   bool          `json:"stale"`          // it may serve expired answers while authorities are silent
 	What    string        `json:"what"`           // in words
 }

@@ -22,6 +22,7 @@ var Catalogue = []Entry{
 	{"vantage.reports", "every vantage reports, is well and probes what the configuration says"},
 	{"cluster.probe", "each cluster passes its check from here under the clients' name, and says that it is itself"},
 	{"cluster.proof", "the guard move-proof has a proof of each cluster that is fresh"},
+	{"clock.here", "something keeps the clock of this host right"},
 	{"clock.controller", "the clock here and that of the running controller agree"},
 	{"clock.clusters", "the clock here and those of the clusters agree"},
 	{"clock.dns", "the clock here and that of each DNS server which takes updates agree"},

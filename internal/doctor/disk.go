@@ -39,10 +39,7 @@ const (
 // and removes the file.
 func MeasureSync(ctx context.Context, dir string) (s SyncFacts) {
 	s.Dir = dir
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err == nil {
-		s.RAM = int64(st.Type) == unix.TMPFS_MAGIC || int64(st.Type) == unix.RAMFS_MAGIC
-	}
+	s.RAM = inMemory(dir)
 	var tag [6]byte
 	_, _ = rand.Read(tag[:]) // never fails, see its documentation
 	path := filepath.Join(dir, ".doctor-"+hex.EncodeToString(tag[:]))
@@ -112,10 +109,12 @@ func JudgeSync(s SyncFacts) Finding {
 
 // SpaceFacts is what is left of a file system.
 type SpaceFacts struct {
-	Dir          string
-	Free, Total  uint64 // bytes, for users without privileges
-	Files, Nodes uint64 // inodes left, and in all; Nodes 0: the file system has no such bound
-	Err          string
+	Dir   string `json:"folder"`
+	Free  uint64 `json:"free_bytes"` // for users without privileges
+	Total uint64 `json:"total_bytes"`
+	Files uint64 `json:"free_inodes"`
+	Nodes uint64 `json:"total_inodes"` // 0: the file system has no such bound
+	Err   string `json:"error,omitempty"`
 }
 
 // MeasureSpace asks the file system of a folder.
@@ -125,7 +124,7 @@ func MeasureSpace(dir string) SpaceFacts {
 		return SpaceFacts{Dir: dir, Err: err.Error()}
 	}
 	size := uint64(st.Bsize)
-	return SpaceFacts{Dir: dir, Free: st.Bavail * size, Total: st.Blocks * size, Files: st.Ffree, Nodes: st.Files}
+	return SpaceFacts{Dir: dir, Free: uint64(st.Bavail) * size, Total: st.Blocks * size, Files: st.Ffree, Nodes: st.Files}
 }
 
 const (

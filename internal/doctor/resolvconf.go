@@ -10,13 +10,13 @@ import (
 
 // ResolvConf is /etc/resolv.conf as glibc reads it (resolv.conf(5)).
 type ResolvConf struct {
-	Nameservers []netip.AddrPort // the first three count
-	Search      []string
-	Options     []string
-	Ndots       int           // names with fewer dots are searched first
-	Timeout     time.Duration // of one question
-	Attempts    int
-	Odd         []string // lines that nobody understands, at most a few
+	Nameservers []netip.AddrPort `json:"nameservers"` // the first three count
+	Search      []string         `json:"search,omitempty"`
+	Options     []string         `json:"options,omitempty"`
+	Ndots       int              `json:"ndots"`      // names with fewer dots are searched first
+	Timeout     time.Duration    `json:"timeout_ns"` // of one question
+	Attempts    int              `json:"attempts"`
+	Odd         []string         `json:"odd,omitempty"` // lines that nobody understands, at most a few
 }
 
 // Bounds of glibc (resolv/resolv.h: MAXNS, RES_MAXNDOTS, RES_MAXRETRANS,
