@@ -131,22 +131,35 @@ func (a *app) doctorTable(w io.Writer, r doctorReport) {
 	fmt.Fprintf(w, "\n%s: %d ok, %d warnings, %d failures, %d skipped\n", a.verdict(r.Verdict), r.OK, r.Warn, r.Fail, r.Skipped)
 }
 
-// findings prints a line for each, what to do below every bad one.
+// findings prints a line for each, what to do below every bad one. What was
+// skipped for the same reason is one line.
 func (a *app) findings(w io.Writer, fs []doctor.Finding) {
 	wide := 0
 	for _, f := range fs {
 		wide = max(wide, len(f.ID))
 	}
-	for _, f := range fs {
-		about := ""
+	for i := 0; i < len(fs); i++ {
+		f := fs[i]
+		about, also := "", ""
 		if f.About != "" {
 			about = clean(f.About) + ": "
 		}
-		fmt.Fprintf(w, "%s%s  %-*s  %s%s\n", a.verdict(f.Verdict), strings.Repeat(" ", len(doctor.Skipped)-len(f.Verdict)), wide, f.ID, about, flat(f.Evidence))
+		for f.Verdict == doctor.Skipped && i+1 < len(fs) && sameSkip(f, fs[i+1]) {
+			i++
+			also += ", " + fs[i].ID
+		}
+		if also != "" {
+			also = " (also " + also[2:] + ")"
+		}
+		fmt.Fprintf(w, "%s%s  %-*s  %s%s%s\n", a.verdict(f.Verdict), strings.Repeat(" ", len(doctor.Skipped)-len(f.Verdict)), wide, f.ID, about, flat(f.Evidence), also)
 		if f.Fix != "" {
 			fmt.Fprintf(w, "%s  fix: %s\n", strings.Repeat(" ", len(doctor.Skipped)+2+wide), flat(f.Fix))
 		}
 	}
+}
+
+func sameSkip(f, g doctor.Finding) bool {
+	return g.Verdict == doctor.Skipped && g.About == f.About && g.Evidence == f.Evidence
 }
 
 // flat puts the words of others on one line.

@@ -60,6 +60,16 @@ func (a *app) examine(ctx context.Context, f doctorFlags, ids []string, asker do
 	return newReport(file, doctor.Run(ctx, p.checks(), doctor.Options{Only: ids, Progress: progress})), nil
 }
 
+// configAsItIs loads the configuration without its warnings, which are a check
+// of doctor.
+func (a *app) configAsItIs() (*config.Config, error) {
+	cfg, err := config.Load(orElse(a.config, defaultConfig))
+	if err != nil {
+		return nil, configError(err)
+	}
+	return cfg, nil
+}
+
 // mistaken makes findings of what the file has wrong, or probably wrong.
 func mistaken(faults config.Faults) []doctor.Finding {
 	var out []doctor.Finding

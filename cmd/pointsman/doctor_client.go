@@ -141,7 +141,7 @@ func (a *app) clientConfig(named bool) (*config.Config, error) {
 			return nil, failed("pointsman doctor client NAME, or -c FILE", "neither a name nor a configuration is given")
 		}
 	}
-	return a.loadConfig()
+	return a.configAsItIs()
 }
 
 // proxies lists the variables that send requests through a proxy, without the

@@ -55,7 +55,7 @@ func (a *app) proveMoveCommand() *cobra.Command {
 		Args:              exactly("INSTANCE"),
 		ValidArgsFunction: a.completeInstances,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := a.loadConfig()
+			cfg, err := a.configAsItIs()
 			if err != nil {
 				return err
 			}

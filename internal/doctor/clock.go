@@ -39,7 +39,10 @@ func Compared(with, how string, sent, received, theirs time.Time, coarse time.Du
 // JudgeClock says whether a clock is near enough to ours.
 func JudgeClock(id string, c ClockFacts) Finding {
 	off := c.Offset.Abs() - c.Unsure // what is certain of it
-	evidence := fmt.Sprintf("%s is %s %s (by %s, ± %s)", c.With, roughly(c.Offset.Abs()), side(c.Offset), c.How, roughly(c.Unsure))
+	evidence := fmt.Sprintf("%s %s (by %s, ± %s)", roughly(c.Offset.Abs()), side(c.Offset), c.How, roughly(c.Unsure))
+	if off <= 0 {
+		evidence = fmt.Sprintf("no difference is to be seen (by %s, ± %s)", c.How, roughly(c.Unsure))
+	}
 	switch {
 	case c.Absent != "":
 		return Skip(id, c.With, "%s", c.Absent)
