@@ -48,8 +48,10 @@ func TestRunEndsWhateverAChecksDoes(t *testing.T) {
 			{IDs: []string{"ledger.sync"}, About: "too late", Look: say(Finding{ID: "ledger.sync", Verdict: OK})},
 		}, Options{
 			Only: []string{"dns.cname", "dns.ttl", "files.data", "ledger.sync", "channels", "clock.dns"}, Concurrent: 1,
-			Each:     5 * time.Second,
-			Progress: func(ended, all int, about string) { progress = append(progress, fmt.Sprintf("%d/%d %s", ended, all, about)) },
+			Each: 5 * time.Second,
+			Progress: func(ended, all int, about string) {
+				progress = append(progress, fmt.Sprintf("%d/%d %s", ended, all, about))
+			},
 		})
 		close(release)
 		synctest.Wait()
