@@ -59,9 +59,9 @@ type DialledFacts struct {
 	Err       string
 }
 
-// beside are the types that are asked for at a name, over what the CNAME is
-// asked for.
-var beside = []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeMX, dns.TypeNS, dns.TypeSRV, dns.TypeCAA, dns.TypeHTTPS}
+// beside are the types that are asked for at a name, after its CNAME. A server
+// that lets other records stand beside a CNAME may show them for ANY alone.
+var beside = []uint16{dns.TypeANY, dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeMX, dns.TypeNS, dns.TypeSRV, dns.TypeCAA, dns.TypeHTTPS}
 
 // longest chain that is followed; resolvers give up at 8 to 16.
 const longestChain = 8
