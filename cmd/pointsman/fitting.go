@@ -12,6 +12,7 @@ import (
 	"pointsman/internal/config"
 	"pointsman/internal/controller"
 	"pointsman/internal/failover"
+	"pointsman/internal/hook"
 )
 
 // fitting is everything that is made of one configuration: what the rooms run
@@ -24,6 +25,7 @@ type fitting struct {
 	setup     controller.Setup
 	probe     healthcheck.Config
 	receive   healthcheck.ReceiverConfig
+	hooks     hook.Config
 	want      map[failover.InstanceName]string // generation that a vote must bear
 }
 
@@ -52,6 +54,7 @@ func (p *process) fit(cfg *config.Config, s *secrets, zones *authority.Config) (
 		look.own = servedBy(p.authority.Addrs(), zones)
 	}
 	f.setup.Names, f.setup.Verifier = names, look
+	f.hooks = hooksOf(cfg, s)
 	return f, faults
 }
 

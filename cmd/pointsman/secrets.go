@@ -15,6 +15,7 @@ type secrets struct {
 	token     []byte
 	vantages  map[failover.VantageName][]healthcheck.Key
 	providers map[string]dnsctl.Secret // write credentials; empty in shadow
+	hooks     map[string][]byte        // by file; empty in shadow, which runs none
 }
 
 // readSecret reads the file of a secret and notes its content, such as
@@ -53,7 +54,7 @@ func readSecrets(cfg *config.Config, shadow bool) (*secrets, []error) {
 		}
 		s.providers[p.Name] = secret
 	}
-	return s, faults
+	return s, append(faults, readHookSecrets(cfg, s)...)
 }
 
 func readToken(read readSecret, path string) ([]byte, error) {

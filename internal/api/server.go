@@ -34,6 +34,7 @@ type Config struct {
 
 	Secondaries Secondaries  // nil: there are none
 	Reloads     Reloads      // of the configuration; nil: there are none
+	Hooks       Hooks        // nil: in shadow
 	Metrics     http.Handler // mounted at /metrics
 	Report      http.Handler // mounted at /v1/report; authenticates every message itself
 	ErrorLog    *log.Logger  // faults of connections; nil drops them

@@ -121,6 +121,7 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 	c.knobs(doc, &p)
 	c.clusters(doc, &p)
 	c.windows(doc, &p)
+	hooks := c.hooks(doc, &p)
 	c.nameList(cfg, doc, &p)
 	c.ttl(cfg, doc, &p)
 	if at, ok := doc.typed(); ok && doc.identity() == (pos{}) && p.MoveProof != failover.MoveProofWaived {
@@ -153,10 +154,10 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 		}
 	}
 	p.Generation = Instance{Targets: inst.Targets}.Generation()
-	inst.generation, inst.bound = healthcheck.Generation(inst.Targets), doc.bound()
+	inst.generation, inst.bound = healthcheck.Generation(inst.Targets), doc.bound() || doc.Hooks.runs()
 	p.Expected = fingerprint(p)
-	inst.Policy = p
-	inst.Settings = settings(doc, given, p, inst.Targets)
+	inst.Policy, inst.Hooks = p, hooks
+	inst.Settings = append(settings(doc, given, p, inst.Targets), hooksText(hooks, p)...)
 	return inst
 }
 
