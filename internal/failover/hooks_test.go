@@ -239,3 +239,29 @@ func TestAReloadWhileHooksAreAsked(t *testing.T) {
 		t.Fatalf("without hooks any more: %+v", l)
 	}
 }
+
+// TestShadowRunsNoHooks: what is due waits for a process that may do something.
+func TestShadowRunsNoHooks(t *testing.T) {
+	p := testPolicy()
+	p.Hooks = []Hook{{Name: "tell", When: HookPost, Timeout: time.Second}}
+	w := armed(p)
+	w.fault["post-hooks"] = "never"
+	w.command(Command{Do: DoSwitchover, To: "b", Reason: "x"})
+	w.after(40 * time.Second)
+	rev, asked := w.rev, len(w.asked)
+	if asked != 1 || len(w.ledger.HooksDue) != 1 {
+		t.Fatalf("%d runs, due %+v", asked, w.ledger.HooksDue)
+	}
+	w.p.ForceShadow = true
+	w.start()
+	w.after(time.Minute)
+	if w.rev != rev || len(w.asked) != asked {
+		t.Fatalf("in shadow: %d commits, %d runs", w.rev-rev, len(w.asked)-asked)
+	}
+	w.p.ForceShadow = false
+	w.start()
+	w.after(time.Second)
+	if len(w.asked) != asked+1 || len(w.ledger.HooksDue) != 0 {
+		t.Fatalf("%d runs, due %+v", len(w.asked), w.ledger.HooksDue)
+	}
+}
