@@ -84,10 +84,10 @@ func (a *app) configCommand() *cobra.Command {
 		Short: "Check a configuration, make a vantage's, or show what runs",
 		Args:  a.unknownCommand,
 		RunE: func(*cobra.Command, []string) error {
-			return failed("usage: pointsman config validate, config vantage NAME, or config running", "what to do with the configuration is missing")
+			return failed("usage: pointsman config validate, config explain, config vantage NAME, or config running", "what to do with the configuration is missing")
 		},
 	}
-	cmd.AddCommand(a.configValidate(), a.configVantage(), a.configRunning())
+	cmd.AddCommand(a.configValidate(), a.configExplain(), a.configVantage(), a.configRunning())
 	return cmd
 }
 

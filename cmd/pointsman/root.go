@@ -55,7 +55,8 @@ the other commands ask or order a controller that runs. They find it by
 	add("look", a.statusCommand(), a.explainCommand(), a.planCommand(), a.historyCommand(), a.auditCommand())
 	add("move", a.switchoverCommand(), a.failoverCommand(), a.applyCommand(), a.abortCommand(), a.adoptCommand(), a.restoreCommand())
 	add("hold", a.pauseCommand(), a.resumeCommand(), a.ackCommand(), a.armCommand(), a.disarmCommand())
-	add("serve", a.runCommand(), a.vantageCommand(), a.reloadCommand(), a.configCommand(), a.hookCommand())
+	add("serve", a.runCommand(), a.vantageCommand(), a.reloadCommand(), a.configCommand(), a.initCommand())
+	add("serve", a.hookCommand())
 	root.AddCommand(a.versionCommand())
 	return root
 }

@@ -20,6 +20,7 @@ type ask struct {
 	override     []Guard
 	acceptLoss   *time.Duration
 	acceptPinned bool
+	approved     bool // the people that the policy wants have said yes
 }
 
 func (s *State) ask(p *Policy, kind OpKind, to ClusterName, auto bool, now time.Time) *ask {

@@ -29,7 +29,9 @@ type history struct {
 	upAt    map[ClusterName]time.Time // when the quorum last said up
 	writes  int
 	refused int
-	landed  int
+	// approved counts the operations that began after enough people said yes.
+	approved int
+	landed   int
 
 	was        map[string]string // an operation, and the one that it was before
 	vetoed     map[string]bool
@@ -192,6 +194,9 @@ func (h *history) opBegan(before, r *Record) {
 // checkDecision: I7, I8, I11, I14 at the moment an automatic start is decided.
 func (h *history) checkDecision(c Commit) {
 	r, before := &c.Record, h.ledger
+	if h.p.Approvals > 0 && r.Op != nil && before != nil && before.Op == nil {
+		h.checkApprovals(r.Op)
+	}
 	if r.Op == nil || !r.Op.Auto || before == nil || before.Op != nil {
 		return
 	}
@@ -376,6 +381,10 @@ var historyPolicies = map[string]func(*Policy){
 		p.RPO.Bound = time.Hour
 		p.Gated, p.ClientProbes, p.Fence, p.GateDriver, p.CanCut = true, true, FencePrefer, FencePrefer, true
 	},
+	"approve": func(p *Policy) {
+		p.Names = []NamePolicy{externalName("orders.test.")}
+		p.Auto, p.Approvals, p.ApprovalLife = AutoApprove, 2, 30*time.Second
+	},
 	"strict": func(p *Policy) {
 		replicated(p)
 		p.Names = []NamePolicy{externalName("orders.test.")}
@@ -387,8 +396,8 @@ var historyPolicies = map[string]func(*Policy){
 // reached counts what the histories of one policy reached.
 type reached struct {
 	sync.Mutex
-	writes, refused, landed, settled, unwound, kills int
-	vetoed, hooked, unanswered                       int // operations vetoed, and such that passed their hooks; runs without an answer
+	writes, refused, landed, settled, unwound, kills, approved int
+	vetoed, hooked, unanswered                                 int // operations vetoed, and such that passed their hooks; runs without an answer
 }
 
 // TestHistories runs random lives under every policy; the Makefile asks for
@@ -403,12 +412,12 @@ func TestHistories(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("%d writes, %d landed, %d refused by their prerequisite; %d operations settled, %d unwound; %d kills", r.writes, r.landed, r.refused, r.settled, r.unwound, r.kills)
+	t.Logf("%d writes, %d landed, %d refused by their prerequisite; %d operations settled, %d unwound, %d were approved; %d kills", r.writes, r.landed, r.refused, r.settled, r.unwound, r.approved, r.kills)
 	t.Logf("%d operations passed their hooks, %d were vetoed; %d runs of hooks without an answer", r.hooked, r.vetoed, r.unanswered)
 	if r.hooked == 0 || r.vetoed == 0 || r.unanswered == 0 {
 		t.Error("the histories did not reach every answer of hooks")
 	}
-	if r.landed == 0 || r.refused == 0 || r.settled == 0 || r.unwound == 0 || r.kills == 0 {
+	if r.approved == 0 || r.landed == 0 || r.refused == 0 || r.settled == 0 || r.unwound == 0 || r.kills == 0 {
 		t.Error("the histories did not reach every kind of end: a green run proves nothing")
 	}
 }
@@ -423,6 +432,7 @@ func (r *reached) live(h *history) {
 	defer r.Unlock()
 	r.writes, r.refused, r.landed = r.writes+h.writes, r.refused+h.refused, r.landed+h.landed
 	r.kills += int(h.term) - 1
+	r.approved += h.approved
 	r.hooked, r.unanswered = r.hooked+len(h.passed), r.unanswered+h.unanswered
 	r.vetoed += len(h.vetoed)
 	for _, o := range h.lastOps {
@@ -458,6 +468,10 @@ func newHistory(t *rapid.T, change func(*Policy)) *history {
 		w.feed(Exposure{Known: true, Sampled: w.now})
 	}
 	w.after(3 * p.Round)
+	if p.Approvals > 0 && rapid.Bool().Draw(t, "asked") {
+		w.all("a", "down", "refused")
+		w.after(p.RideOut + 3*p.Round) // what a rule wants now waits for people
+	}
 	w.manual, w.quiet = true, true
 	return h
 }
@@ -465,6 +479,10 @@ func newHistory(t *rapid.T, change func(*Policy)) *history {
 func (h *history) step() {
 	t := h.t
 	h.manual = true
+	if h.p.Approvals > 0 && len(h.queued) == 0 && rapid.IntRange(0, 3).Draw(t, "people") == 0 {
+		h.person()
+		return
+	}
 	switch k := rapid.IntRange(0, 19).Draw(t, "kind"); {
 	case k <= 7 && len(h.queued) > 0:
 		i := rapid.IntRange(0, len(h.queued)-1).Draw(t, "which")
@@ -565,9 +583,21 @@ func (h *history) voteAndClient(v VantageName, c ClusterName, word string) {
 }
 
 func (h *history) person() {
-	c := Command{Do: rapid.SampledFrom([]Verb{DoSwitchover, DoFailover, DoAbort, DoPause, DoResume, DoAck, DoAdopt, DoRestore, DoArm, DoDisarm}).Draw(h.t, "verb")}
+	if h.p.Approvals > 0 && h.s.rec.Proposal != nil && rapid.IntRange(0, 3).Draw(h.t, "answers") > 0 {
+		h.answer()
+		return
+	}
+	verbs := []Verb{DoSwitchover, DoFailover, DoAbort, DoPause, DoResume, DoAck, DoAdopt, DoRestore, DoArm, DoDisarm}
+	if h.p.Approvals > 0 { // most of them would end the wait
+		verbs = []Verb{DoSwitchover, DoSwitchover, DoFailover, DoFailover, DoAbort, DoResume, DoArm, DoDisarm}
+	}
+	c := Command{Do: rapid.SampledFrom(verbs).Draw(h.t, "verb")}
 	c.To = rapid.SampledFrom([]ClusterName{"a", "b"}).Draw(h.t, "to")
 	c.Mode, c.Reason = ModeAuto, "by chance"
+	if h.p.Approvals > 0 {
+		c.Who = rapid.SampledFrom(crowd).Draw(h.t, "who")
+		c.By = c.Who
+	}
 	if c.Do == DoPause {
 		c.For = 5 * time.Second
 	}
@@ -576,6 +606,41 @@ func (h *history) person() {
 		c.Seen, c.TermBase = h.s.rec.Stop(StopDrift).seen(), 1000
 	}
 	h.command(c)
+}
+
+// crowd are the people of lives in which moves are approved.
+var crowd = []string{"ann", "ben", "cyd", ""}
+
+// answer says yes or no to the proposal that stands, or to one that is gone.
+func (h *history) answer() {
+	c := Command{Do: rapid.SampledFrom([]Verb{DoApprove, DoApprove, DoApprove, DoApprove, DoDeny}).Draw(h.t, "answer"), Proposal: h.s.rec.Proposal.ID}
+	if rapid.IntRange(0, 9).Draw(h.t, "which") == 0 {
+		c.Proposal = "orders-p1"
+	}
+	c.Who = rapid.SampledFrom(crowd).Draw(h.t, "who")
+	c.By = c.Who
+	h.command(c)
+	if c.Do == DoApprove && rapid.Bool().Draw(h.t, "another") {
+		c.Who = rapid.SampledFrom(crowd).Draw(h.t, "other")
+		c.By = c.Who
+		h.command(c)
+	}
+}
+
+// checkApprovals: nothing begins where people must say yes unless as many
+// different people have, and never by the one who asked.
+func (h *history) checkApprovals(op *Op) {
+	who := map[string]bool{}
+	for _, y := range op.Approvals {
+		if y.Who == "" || y.Who == op.By || h.now.Sub(y.At) > h.p.ApprovalLife {
+			h.fail("approval: %s began with the yes of %q of %s", op.ID, y.Who, y.At)
+		}
+		who[y.Who] = true
+	}
+	if len(who) < h.p.Approvals {
+		h.fail("approval: %s began with %d of %d people: %+v", op.ID, len(who), h.p.Approvals, op.Approvals)
+	}
+	h.approved++
 }
 
 func (h *history) agree() {

@@ -22,7 +22,7 @@ func Look(s *State, p *Policy, now time.Time) View {
 			v.Names = append(v.Names, s.nameView(NameRecord{Name: n.Name, Provider: n.Provider, Zone: n.Zone, Embedded: n.Embedded}))
 		}
 	}
-	v.Op, v.LastOp, v.Stops = rec.Op, rec.LastOp, rec.Stops
+	v.Op, v.LastOp, v.Stops, v.Proposal = rec.Op, rec.LastOp, s.stops(p, now), rec.Proposal
 	if rec.Op != nil {
 		v.Step = stepView(p, rec.Op)
 	}
@@ -47,6 +47,12 @@ func (s *State) notices(p *Policy, now time.Time) []string {
 	}
 	if words := s.rec.pauseWords(now); s.found && words != "" {
 		out = append(out, words)
+	}
+	if pr := s.rec.Proposal; s.found && pr != nil {
+		out = append(out, "proposal: "+pr.words(now))
+	}
+	if st, on := p.frozen(now); on {
+		out = append(out, fmt.Sprintf("frozen until %s: %s", st.Until.Format("2006-01-02 15:04 MST"), st.Why))
 	}
 	if n := len(p.Domains()); n < 3 {
 		out = append(out, fmt.Sprintf("%d failure domains are configured; automatic operation wants three", n))

@@ -25,13 +25,16 @@ type Record struct {
 	// name. They move with nothing.
 	LeftOver []NameRecord `json:"left_over,omitempty"`
 
-	Op      *Op                   `json:"op,omitempty"`
-	Gates   map[ClusterName]Gate  `json:"gates,omitempty"`
-	Standby Standby               `json:"standby"`
-	Stops   []Stop                `json:"stops,omitempty"`
-	Moves   []time.Time           `json:"moves,omitempty"` // automatic moves, for budgets; trimmed to the longest period
-	LastOp  *OpSummary            `json:"last_op,omitempty"`
-	Proofs  map[ClusterName]Proof `json:"proofs,omitempty"` // move proofs
+	Op      *Op                  `json:"op,omitempty"`
+	Gates   map[ClusterName]Gate `json:"gates,omitempty"`
+	Standby Standby              `json:"standby"`
+	Stops   []Stop               `json:"stops,omitempty"`
+	// Proposal is a move that waits for people.
+	Proposal *Proposal `json:"proposal,omitempty"`
+
+	Moves  []time.Time           `json:"moves,omitempty"` // automatic moves, for budgets; trimmed to the longest period
+	LastOp *OpSummary            `json:"last_op,omitempty"`
+	Proofs map[ClusterName]Proof `json:"proofs,omitempty"` // move proofs
 
 	Vetoes   *Vetoes   `json:"vetoes,omitempty"`    // of automatic operations, by their pre-hooks
 	HooksDue []HookDue `json:"hooks_due,omitempty"` // post-hooks that have not all run
@@ -53,6 +56,7 @@ type Mode string
 const (
 	ModeShadow  Mode = ""        // decides everything, does nothing
 	ModePropose Mode = "propose" // people may move it, automation only proposes
+	ModeApprove Mode = "approve" // automation asks people, and moves when enough have approved
 	ModeAuto    Mode = "auto"    // automation may move it
 )
 
@@ -182,8 +186,10 @@ type Op struct {
 	Consent  *Consent `json:"consent,omitempty"`
 	Override []Guard  `json:"override,omitempty"`
 
-	By     string `json:"by"`
-	Reason string `json:"reason"`
+	By        string     `json:"by"`
+	Reason    string     `json:"reason"`
+	Change    string     `json:"change,omitempty"`    // number of the change request
+	Approvals []Approval `json:"approvals,omitempty"` // who said yes, where people had to
 
 	Since      time.Time              `json:"since"`
 	StepSince  time.Time              `json:"step_since"`
@@ -291,6 +297,7 @@ func (r Record) Clone() Record {
 	r.Standby.Why = slices.Clone(r.Standby.Why)
 	r.Stops = slices.Clone(r.Stops)
 	r.Moves = slices.Clone(r.Moves)
+	r.Proposal = r.Proposal.clone()
 	if r.LastOp != nil {
 		l := *r.LastOp
 		l.Op = l.Op.clone()
@@ -317,6 +324,7 @@ func (o Op) clone() Op {
 	}
 	o.Evidence = slices.Clone(o.Evidence)
 	o.Override = slices.Clone(o.Override)
+	o.Approvals = slices.Clone(o.Approvals)
 	o.StepAt = maps.Clone(o.StepAt)
 	o.Targets = maps.Clone(o.Targets)
 	o.Cut = slices.Clone(o.Cut)

@@ -252,6 +252,15 @@ func (w *world) policyLine(args []string) error {
 			p.MoveProof = MoveProofPolicy(v)
 		case "approvals":
 			p.Approvals, err = n, nerr
+		case "approval-life":
+			p.ApprovalLife, err = d, derr
+		case "freeze": // from..to
+			from, to, _ := strings.Cut(v, "..")
+			win := Window{Reason: "quarter end"}
+			if win.From, err = time.Parse(time.RFC3339, from); err == nil {
+				win.To, err = time.Parse(time.RFC3339, to)
+			}
+			p.Freeze = append(p.Freeze, win)
 		case "shadow":
 			p.ForceShadow = v == "forced"
 		case "maintenance": // cluster/minutes after 03:00/length/reason
@@ -426,6 +435,10 @@ func parseCommand(args []string) (Command, error) {
 			c.Change = v
 		case "seen":
 			c.Seen = Target(v)
+		case "who":
+			c.Who = v
+		case "proposal":
+			c.Proposal = v
 		case "plan":
 			c.PlanHash = v
 		default:
@@ -477,6 +490,9 @@ func (w *world) showRecord() {
 	}
 	for _, s := range r.Stops {
 		w.say("stop %s: %s", s.Kind, s.Why)
+	}
+	if pr := r.Proposal; pr != nil {
+		w.say("proposal %s", pr.words(w.now))
 	}
 	for _, n := range r.hookNotices() {
 		w.say("%s", n)

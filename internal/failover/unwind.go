@@ -49,7 +49,7 @@ func (t *turn) oldDiedMeanwhile(op *Op) bool {
 	if !old.rodeOut(t.p, t.now) || !t.mayTurnBack(op) || !old.downSince.After(op.StepSince) {
 		return false // it was lost before: whoever turned the operation round knew
 	}
-	if t.rec.Mode == ModeAuto && t.p.Auto == AutoAuto || op.OrFailover {
+	if !t.s.shadow(t.p) && t.s.level(t.p) == AutoAuto || op.OrFailover {
 		if len(t.worldAsk(op, Failover).worldRefusals()) == 0 {
 			t.turnBack(string(op.From) + " was lost while it was unwound")
 			return true

@@ -12,7 +12,7 @@ type View struct {
 	Leading  bool         `json:"leading"`
 	LeadWhy  string       `json:"lead_why,omitempty"`
 	Token    Token        `json:"token"`
-	Mode     string       `json:"mode"` // shadow, propose, auto
+	Mode     string       `json:"mode"` // shadow, propose, approve, auto
 	Auto     Auto         `json:"auto"`
 	Preset   Preset       `json:"preset"`
 	Active   ClusterName  `json:"active"`
@@ -24,6 +24,7 @@ type View struct {
 	Step     *StepView     `json:"step,omitempty"`
 	LastOp   *OpSummary    `json:"last_op,omitempty"`
 	Stops    []Stop        `json:"stops,omitempty"`
+	Proposal *Proposal     `json:"proposal,omitempty"` // a move that waits for people
 	Exposure ExposureView  `json:"exposure"`
 	Wants    string        `json:"wants,omitempty"` // the failover that a rule wants, in words
 	Refused  []Refusal     `json:"refused,omitempty"`

@@ -69,6 +69,7 @@ func (b *Body) env() []string {
 	add("AUTO", strconv.FormatBool(op.Auto))
 	add("BY", op.By)
 	add("REASON", op.Reason)
+	add("CHANGE", op.Change)
 	add("SINCE", op.Since.UTC().Format(time.RFC3339))
 	add("DEADLINE", b.Deadline.Format(time.RFC3339Nano))
 	if b.When == failover.HookPost {
