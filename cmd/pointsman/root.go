@@ -56,7 +56,7 @@ the other commands ask or order a controller that runs. They find it by
 	add("move", a.switchoverCommand(), a.failoverCommand(), a.applyCommand(), a.abortCommand(), a.adoptCommand(), a.restoreCommand())
 	add("hold", a.pauseCommand(), a.resumeCommand(), a.ackCommand(), a.armCommand(), a.disarmCommand())
 	add("serve", a.runCommand(), a.vantageCommand(), a.reloadCommand(), a.configCommand(), a.initCommand())
-	add("serve", a.hookCommand())
+	add("serve", a.hookCommand(), a.ejectCommand())
 	root.AddCommand(a.versionCommand())
 	return root
 }
@@ -118,7 +118,7 @@ func (a *app) completeClusters(cmd *cobra.Command, args []string, _ string) ([]s
 
 // completeInstances offers the names that the running controller knows.
 func (a *app) completeInstances(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 && cmd.Name() != "pause" && cmd.Name() != "resume" {
+	if len(args) > 0 && cmd.Name() != "pause" && cmd.Name() != "resume" && cmd.Name() != "eject" {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	c, err := a.client()

@@ -28,6 +28,8 @@ type Peeked struct {
 	Written time.Time         // when it or its log was written last
 	Term    uint64            // the highest that was handed out
 	Records []failover.Record // sorted by instance
+
+	Serials map[failover.RecordName]uint32 // of embedded zones
 }
 
 // Peek reads a ledger beside whoever holds it, or when nobody does. It takes
@@ -123,6 +125,7 @@ func readCopy(path, original string) (p Peeked, err error) {
 	if err := s.disk.conn.QueryRowContext(context.Background(), "SELECT term FROM ledger").Scan(&p.Term); err != nil {
 		return p, describe(original, err)
 	}
+	p.Serials = s.serials
 	for _, r := range s.records {
 		p.Records = append(p.Records, r)
 	}
