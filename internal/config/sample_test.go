@@ -115,10 +115,6 @@ func schemaKeys(typ reflect.Type, prefix string) []string {
 			continue
 		}
 		path := prefix + name
-		if prefix == "instances[]." && name == "hooks" || prefix == "hooks." && name == "post" {
-			out = append(out, path)
-			continue // the keys of one list of hooks are those of every other
-		}
 		star := ""
 		if opts == "required" {
 			star = "*"
