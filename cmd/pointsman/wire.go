@@ -19,6 +19,7 @@ import (
 	"pointsman/internal/config"
 	"pointsman/internal/controller"
 	"pointsman/internal/failover"
+	"pointsman/internal/hook"
 	"pointsman/internal/ledger"
 	reporting "pointsman/internal/report" // report prints errors here
 )
@@ -56,6 +57,7 @@ type process struct {
 	api      *api.Server
 	reloads  *reloader
 	reports  *reporting.Service
+	hooks    *hook.Runner // also nil in shadow
 }
 
 // farAway is the end of a lease that the file lock is.
@@ -210,10 +212,17 @@ func (p *process) openController(f *fitting, m *metrics) error {
 	}
 	m.expect(f.cfg)
 	var err error
+	var run controller.Hooks // nil in shadow
+	if !p.pc.Shadow {
+		if p.hooks, err = hook.New(f.hooks); err != nil {
+			return err
+		}
+		run = hooked{p}
+	}
 	p.ctl, err = controller.New(controller.Config{
 		Policies: f.setup.Policies, Lead: l,
 		Ledger: recorded{p.store, m}, Names: f.setup.Names, Verifier: f.setup.Verifier,
-		Log: p.log, Fail: p.pc.Fail,
+		Hooks: run, Log: p.log, Fail: p.pc.Fail,
 		Page: func(_ context.Context, i failover.InstanceName, pg failover.Page) {
 			m.pages.WithLabelValues(p.label(i), pg.Kind).Inc()
 			p.remember(i, "page", pageNote{pg.Kind, pg.Text})
@@ -291,6 +300,9 @@ func (p *process) openAPI(f *fitting, m *metrics) error {
 	}
 	if p.authority != nil {
 		ac.Secondaries = p
+	}
+	if p.hooks != nil {
+		ac.Hooks = hookTrial{p}
 	}
 	if p.receiver != nil {
 		ac.Report = p.receiver

@@ -121,6 +121,7 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 	c.knobs(doc, &p)
 	c.clusters(doc, &p)
 	c.windows(doc, &p)
+	hooks := c.hooks(doc, &p)
 	c.freezes(cfg, doc, &p)
 	c.approvers(cfg, doc, &p)
 	c.nameList(cfg, doc, &p)
@@ -156,10 +157,10 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 	}
 	p.Generation = Instance{Targets: inst.Targets}.Generation()
 	inst.generation = healthcheck.Generation(inst.Targets)
-	inst.bound = doc.bound() || calendars(doc.Freeze) || calendars(cfg.doc.Freeze)
+	inst.bound = doc.bound() || doc.Hooks.runs() || calendars(doc.Freeze) || calendars(cfg.doc.Freeze)
 	p.Expected = fingerprint(p)
-	inst.Policy = p
-	inst.Settings = settings(doc, given, p, inst.Targets)
+	inst.Policy, inst.Hooks = p, hooks
+	inst.Settings = append(settings(doc, given, p, inst.Targets), hooksText(hooks, p)...)
 	return inst
 }
 
