@@ -217,6 +217,7 @@ func (p *process) openController(f *fitting, m *metrics) error {
 			m.operations.WithLabelValues(p.label(i), string(o.Op.Kind), string(o.Outcome)).Inc()
 			p.remember(i, "outcome", o)
 		},
+		Episode: p.keepEpisode, Unfinished: p.unfinished(context.Background()),
 	})
 	return err
 }
@@ -333,6 +334,7 @@ func (p *process) Run(ctx context.Context) error {
 	if p.ctl != nil {
 		room("controller", p.ctl.Run)
 		room("news", p.news.Run)
+		room("recording", newRecording(p).Run)
 	}
 	if p.prober != nil {
 		room("vantage", p.prober.Run)

@@ -88,9 +88,10 @@ type Controller struct {
 
 	inspection inspection
 
-	logs    *outbox[logNote]
-	pages   *outbox[pageNote]
-	history *outbox[historyNote]
+	logs     *outbox[logNote]
+	pages    *outbox[pageNote]
+	history  *outbox[historyNote]
+	episodes *outbox[failover.Episode]
 
 	poisoned atomic.Pointer[string] // why nothing can be written any more
 	stopped  chan struct{}          // closed when Run has ended
@@ -120,6 +121,7 @@ func New(cfg Config) (*Controller, error) {
 		logs:       newOutbox[logNote](1024),
 		pages:      newOutbox[pageNote](256),
 		history:    newOutbox[historyNote](256),
+		episodes:   newOutbox[failover.Episode](1024),
 		stopped:    make(chan struct{}),
 	}
 	c.watch.reset()
@@ -164,6 +166,13 @@ func (c *Controller) Run(ctx context.Context) error {
 		return nil
 	})
 
+	heralds.Go(func() error {
+		c.episodes.run(voice, func(ctx context.Context, e failover.Episode) {
+			c.guarded("episode", func() { c.cfg.Episode(ctx, e) })
+		})
+		return nil
+	})
+
 	c.watch.reset()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { c.watch.pulse(gctx); return nil })
@@ -176,6 +185,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	defer limit.Stop()
 	c.pages.close()
 	c.history.close()
+	c.episodes.close()
 	c.logs.close()
 	_ = heralds.Wait() // they return no errors
 	return err
@@ -295,6 +305,6 @@ func (c *Controller) Stats() Stats {
 		SubscribersDropped: c.count.subscribersDropped.Load(),
 		LogDropped:         c.logs.dropped.Load(),
 		PagesDropped:       c.pages.dropped.Load(),
-		HistoryDropped:     c.history.dropped.Load(),
+		HistoryDropped:     c.history.dropped.Load() + c.episodes.dropped.Load(),
 	}
 }

@@ -42,6 +42,9 @@ type world struct {
 	pages   []Page
 	uptime  time.Duration
 	decided func(Commit) // called when a commit is asked for, before it is made
+
+	watch    Watch
+	episodes []Episode // as told
 }
 
 type dnsState struct {
@@ -130,6 +133,9 @@ func (w *world) feed(e Event) {
 	before := w.s
 	var acts []Action
 	w.s, acts = Step(before, &w.p, e, w.now)
+	var told []Episode
+	w.watch, told = w.watch.See(&w.s, &w.p, w.now)
+	w.episodes = append(w.episodes, told...)
 	if w.steps++; w.steps%sketchEvery == 0 {
 		w.sketch()
 	}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"pointsman/internal/api"
+	"pointsman/internal/failover"
+)
+
+// episodeText is one episode for people, in the order in which it happened.
+func episodeText(w io.Writer, j *failover.Judged) {
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%-12s  %s\n", name, clean(fmt.Sprintf(format, args...)))
+	}
+	line("episode", "%s of %s, in mode %s", j.ID, j.Instance, j.Mode)
+	line("judgement", "%s: %s", j.Judgement, j.Why)
+	if j.Gained > 0 {
+		line("gained", "%s", age(j.Gained))
+	}
+	line("began", "%s: a domain said down of %s, the active cluster", stamp(j.Began), j.Active)
+	line("votes", "at most %d of %d domains said down, %d needed", j.MostDown, j.Domains, j.Quorum)
+	if !j.DownAt.IsZero() {
+		line("down", "%s, first miss %s, at most %s without a break", stamp(j.DownAt), stamp(j.DownSince), age(j.Longest))
+	}
+	if !j.RodeOutAt.IsZero() {
+		line("ridden out", "%s, after %s", stamp(j.RodeOutAt), j.RideOut)
+	} else {
+		line("ridden out", "no: ride_out is %s", j.RideOut)
+	}
+	if j.WouldAt.IsZero() {
+		line("would move", "no")
+	} else {
+		line("would move", "%s: failover from %s to %s", stamp(j.WouldAt), j.Active, j.Standby)
+	}
+	if j.Exposure != "" {
+		line("exposure", "%s", j.Exposure)
+	}
+	line("then", "%s", endWords(&j.Episode))
+	for _, g := range j.Gaps {
+		to := stamp(g.To)
+		if g.To.IsZero() {
+			to = "now"
+		}
+		line("gap", "%s to %s: %s", stamp(g.From), to, g.Why)
+	}
+	if len(j.Guards) > 0 {
+		fmt.Fprintln(w, "\nguards that spoke:")
+	}
+	for _, g := range j.Guards {
+		fmt.Fprintf(w, "  %s by %s, from %s: %s\n", spokeWords[g.Kind], g.Guard, stamp(g.First), clean(g.Why))
+	}
+	if len(j.Evidence) > 0 {
+		fmt.Fprintln(w, "\nevidence at that moment:")
+	}
+	for _, e := range j.Evidence {
+		fmt.Fprintf(w, "  %s\n", clean(e))
+	}
+}
+
+var spokeWords = map[failover.SpokeKind]string{
+	failover.SpokeNotArmed: "not armed", failover.SpokeStop: "stopped", failover.SpokeWorld: "refused",
+}
+
+// endWords says what really happened.
+func endWords(e *failover.Episode) string {
+	switch e.End {
+	case failover.EndRecovered:
+		return fmt.Sprintf("%s was up again from %s on", e.Active, stamp(e.UpAt))
+	case failover.EndUnseen:
+		return fmt.Sprintf("from %s on nobody could say how %s was", stamp(e.EndedAt), e.Active)
+	case failover.EndMoved:
+		m := e.Moved
+		who := "a person"
+		if m.Auto {
+			who = "pointsman"
+		} else if m.By != "" {
+			who = m.By
+		}
+		s := fmt.Sprintf("%s moved it to %s at %s (%s", who, m.To, stamp(m.At), m.Kind)
+		if m.Op != "" {
+			s += " " + m.Op
+		}
+		s += ")"
+		if !e.UpAt.IsZero() {
+			s += fmt.Sprintf("; %s was up again from %s on", e.Active, stamp(e.UpAt))
+		}
+		return s
+	}
+	return "it is not over"
+}
+
+// pastWords says lines of the history that look back in one line each; false
+// for those of other kinds.
+func pastWords(s api.Sample) (string, bool) {
+	switch s.Kind {
+	case episodeKind:
+		var e failover.Episode
+		if json.Unmarshal(s.Data, &e) != nil || e.ID == "" {
+			return "", false
+		}
+		j := failover.Judge(e, time.Now())
+		return fmt.Sprintf("%s %s: %s; %s", j.ID, j.Judgement, j.Why, endWords(&e)), true
+	case recordingKind:
+		var r failover.Recording
+		if json.Unmarshal(s.Data, &r) != nil || r.From.IsZero() {
+			return "", false
+		}
+		end := "and goes on"
+		if r.Ended {
+			end = "and ended"
+		}
+		return fmt.Sprintf("%s records from %s, last seen %s, %s; %d lines dropped", r.Controller, stamp(r.From), stamp(r.Until), end, r.Dropped), true
+	case silenceKind:
+		var q failover.Silence
+		if json.Unmarshal(s.Data, &q) != nil || q.Vantage == "" {
+			return "", false
+		}
+		until := "still"
+		if !q.To.IsZero() {
+			until = "until " + stamp(q.To)
+		}
+		return fmt.Sprintf("vantage %s is silent of %d instances from %s, %s", q.Vantage, q.Instances, stamp(q.From), until), true
+	}
+	return "", false
+}
