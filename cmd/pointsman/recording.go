@@ -18,6 +18,7 @@ const (
 	episodeKind   = "episode"
 	recordingKind = "recording"
 	silenceKind   = "silence"
+	policyKind    = "policy"
 )
 
 // recording notes in the history that this life looks, and which vantages do
@@ -123,6 +124,22 @@ func (p *process) keep(key string, at time.Time, i failover.InstanceName, kind s
 
 func (p *process) keepEpisode(_ context.Context, e failover.Episode) {
 	p.keep("episode/"+e.ID, e.Began, e.Instance, episodeKind, e)
+}
+
+// keepTape keeps recorded votes, and the policy that ran once for each.
+func (p *process) keepTape(_ context.Context, t failover.Tape, ran *failover.Policy) {
+	if p.past == nil {
+		return
+	}
+	key := fmt.Sprintf("policy/%s/%s", t.Instance, t.Policy)
+	if _, known := p.policies.LoadOrStore(key, true); !known {
+		p.keep(key, t.From, t.Instance, policyKind, ran)
+	}
+	s := sampleOf(t.Instance, ledger.KindVotes, t)
+	s.At = t.From
+	if err := p.past.Add(context.Background(), s); err != nil {
+		p.log.Debug("history took no sample", "instance", t.Instance, "kind", s.Kind, "reason", err)
+	}
 }
 
 // unfinished reads which episodes the life before left open. One of each

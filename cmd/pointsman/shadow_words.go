@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"pointsman/internal/api"
 	"pointsman/internal/failover"
+	"pointsman/internal/ledger"
 )
 
 // episodeText is one episode for people, in the order in which it happened.
@@ -113,6 +115,18 @@ func pastWords(s api.Sample) (string, bool) {
 			end = "and ended"
 		}
 		return fmt.Sprintf("%s records from %s, last seen %s, %s; %d lines dropped", r.Controller, stamp(r.From), stamp(r.Until), end, r.Dropped), true
+	case ledger.KindVotes:
+		var t failover.Tape
+		if json.Unmarshal(s.Data, &t) != nil || t.Version == 0 {
+			return "", false
+		}
+		return tapeWords(&t), true
+	case policyKind:
+		var p failover.Policy
+		if json.Unmarshal(s.Data, &p) != nil || p.Instance == "" {
+			return "", false
+		}
+		return fmt.Sprintf("runs by policy %.12s: preset %s, ride_out %s, auto %s", p.Expected, p.Preset, p.RideOut, p.Auto), true
 	case silenceKind:
 		var q failover.Silence
 		if json.Unmarshal(s.Data, &q) != nil || q.Vantage == "" {
@@ -125,4 +139,47 @@ func pastWords(s api.Sample) (string, bool) {
 		return fmt.Sprintf("vantage %s is silent of %d instances from %s, %s", q.Vantage, q.Instances, stamp(q.From), until), true
 	}
 	return "", false
+}
+
+// mostTapeWords is how many changes of votes one line of the history tells.
+const mostTapeWords = 6
+
+// tapeWords says which votes changed on a tape.
+func tapeWords(t *failover.Tape) string {
+	notes, err := t.Read()
+	if err != nil {
+		return err.Error()
+	}
+	type key struct {
+		v failover.VantageName
+		c int
+	}
+	said := map[key]failover.Vote{}
+	var out []string
+	for _, n := range notes {
+		switch n.Kind {
+		case failover.NoteSilent:
+			out = append(out, fmt.Sprintf("%s fell silent", n.Vantage))
+		case failover.NoteTilt:
+			out = append(out, "the process stalled")
+		case failover.NoteReport:
+			for c, s := range n.Seen {
+				was, had := said[key{n.Vantage, c}]
+				if s == nil || had && was == s.Vote {
+					continue
+				}
+				said[key{n.Vantage, c}] = s.Vote
+				if had {
+					out = append(out, strings.TrimSuffix(fmt.Sprintf("%s says %s of %s: %s", n.Vantage, s.Vote, t.Clusters[c], s.Reason), ": "))
+				}
+			}
+		}
+	}
+	if n := len(out) - mostTapeWords; n > 0 {
+		out = append(out[:mostTapeWords], fmt.Sprintf("and %d more", n))
+	}
+	if len(out) == 0 {
+		out = []string{"no vote changed"}
+	}
+	return fmt.Sprintf("%d notes in %s: %s", len(notes), age(t.Until.Sub(t.From)), strings.Join(out, ", "))
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -44,6 +45,7 @@ type process struct {
 	store     *ledger.Store
 	authority *authority.Server // nil without one
 	trouble   trouble
+	policies  sync.Map // keys of those that the history has, of this life
 
 	// Each of these is nil when it could not be had and DNS goes on without.
 	past     *ledger.History
@@ -217,7 +219,7 @@ func (p *process) openController(f *fitting, m *metrics) error {
 			m.operations.WithLabelValues(p.label(i), string(o.Op.Kind), string(o.Outcome)).Inc()
 			p.remember(i, "outcome", o)
 		},
-		Episode: p.keepEpisode, Unfinished: p.unfinished(context.Background()),
+		Episode: p.keepEpisode, Tape: p.keepTape, Unfinished: p.unfinished(context.Background()),
 	})
 	return err
 }

@@ -190,7 +190,9 @@ type Config struct {
 
 	// Episode is told of an outage, or the like of one, as it goes on; nil: nobody
 	// wants to know. Unfinished are those that an earlier life left open.
-	Episode    func(context.Context, failover.Episode)
+	Episode func(context.Context, failover.Episode)
+	// Tape is handed recorded votes with the policy that ran; nil: none are recorded.
+	Tape       func(context.Context, failover.Tape, *failover.Policy)
 	Unfinished map[failover.InstanceName]Unfinished
 
 	// Fail is called with each name of [Failpoints] as it is passed; an error

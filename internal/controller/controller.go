@@ -88,10 +88,10 @@ type Controller struct {
 
 	inspection inspection
 
-	logs     *outbox[logNote]
-	pages    *outbox[pageNote]
-	history  *outbox[historyNote]
-	episodes *outbox[failover.Episode]
+	logs    *outbox[logNote]
+	pages   *outbox[pageNote]
+	history *outbox[historyNote]
+	past    *outbox[pastNote]
 
 	poisoned atomic.Pointer[string] // why nothing can be written any more
 	stopped  chan struct{}          // closed when Run has ended
@@ -121,7 +121,7 @@ func New(cfg Config) (*Controller, error) {
 		logs:       newOutbox[logNote](1024),
 		pages:      newOutbox[pageNote](256),
 		history:    newOutbox[historyNote](256),
-		episodes:   newOutbox[failover.Episode](1024),
+		past:       newOutbox[pastNote](1024),
 		stopped:    make(chan struct{}),
 	}
 	c.watch.reset()
@@ -167,9 +167,12 @@ func (c *Controller) Run(ctx context.Context) error {
 	})
 
 	heralds.Go(func() error {
-		c.episodes.run(voice, func(ctx context.Context, e failover.Episode) {
-			c.guarded("episode", func() { c.cfg.Episode(ctx, e) })
-		})
+		c.past.run(voice, c.handPast)
+		for _, o := range c.roster.Load().owners {
+			if voice.Err() == nil {
+				o.lastTape(voice)
+			}
+		}
 		return nil
 	})
 
@@ -185,7 +188,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	defer limit.Stop()
 	c.pages.close()
 	c.history.close()
-	c.episodes.close()
+	c.past.close()
 	c.logs.close()
 	_ = heralds.Wait() // they return no errors
 	return err
@@ -305,6 +308,6 @@ func (c *Controller) Stats() Stats {
 		SubscribersDropped: c.count.subscribersDropped.Load(),
 		LogDropped:         c.logs.dropped.Load(),
 		PagesDropped:       c.pages.dropped.Load(),
-		HistoryDropped:     c.history.dropped.Load() + c.episodes.dropped.Load(),
+		HistoryDropped:     c.history.dropped.Load() + c.past.dropped.Load(),
 	}
 }

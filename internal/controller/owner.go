@@ -277,9 +277,10 @@ func (o *owner) decide(e failover.Event) []failover.Action {
 		o.draft = &s
 	}
 	var actions []failover.Action
-	was, now := o.draft.State.Counted(), o.c.now()
+	before, now := o.draft.State, o.c.now()
+	was := before.Counted()
 	o.draft.State, actions = o.c.cfg.Core.Step(o.draft.State, o.policy, e, now)
-	o.keep(now)
+	o.keep(&before, e, now)
 	if l.heard.news(e, l.calm) || len(actions) > 0 || o.draft.State.Counted() != was {
 		l.look = true
 	}

@@ -46,6 +46,19 @@ func (s *State) activeLost() int {
 	return 0
 }
 
+// unknowns counts the votes that are unknown, in the same tallies.
+func (s *State) unknowns() (n int) {
+	for i := range s.kept.tallies {
+		votes := s.kept.tallies[i].votes
+		for j := range votes {
+			if votes[j].vote == Unknown {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // Counted returns the verdicts as the last Step found them, in the order of the
 // config: mere time changes them, too.
 func (s *State) Counted() [2]Vote { return s.counted }
