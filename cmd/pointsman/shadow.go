@@ -101,7 +101,7 @@ were silent) is listed, and never counted as calm.`,
 			return err
 		}
 		v := scoreView{Score: failover.ScoreOf(b.episodes, b.gaps, from, now), Odd: b.odd}
-		v.Instances = perInstance(b.episodes, from, now)
+		v.Instances = perInstance(&b, from, now)
 		return a.print(v, func(w io.Writer) { a.scoreText(w, &v) })
 	}
 	return cmd
@@ -181,14 +181,14 @@ func decodeAll[T any](ss []api.Sample) (out []T, odd int) {
 	return out, odd
 }
 
-func perInstance(es []failover.Episode, since, now time.Time) []instanceScore {
+func perInstance(b *shadowBook, since, now time.Time) []instanceScore {
 	by := map[failover.InstanceName][]failover.Episode{}
-	for _, e := range es {
+	for _, e := range b.episodes {
 		by[e.Instance] = append(by[e.Instance], e)
 	}
 	out := make([]instanceScore, 0, len(by))
 	for i, es := range by {
-		s := failover.ScoreOf(es, nil, since, now)
+		s := failover.ScoreOf(es, b.gaps, since, now)
 		out = append(out, instanceScore{i, s.Counts, s.Gained})
 	}
 	slices.SortFunc(out, func(a, b instanceScore) int { return cmp.Compare(a.Instance, b.Instance) })
@@ -288,7 +288,7 @@ func (a *app) shadowList() *cobra.Command {
 		}
 		js := []failover.Judged{}
 		for _, e := range failover.Newest(b.episodes) {
-			js = append(js, failover.Judge(e, now))
+			js = append(js, failover.Judge(e, failover.LookedTo(b.gaps, now)))
 		}
 		return a.print(js, func(w io.Writer) {
 			a.episodeTable(w, js)
@@ -317,7 +317,7 @@ func (a *app) shadowShow() *cobra.Command {
 		var ids []string
 		for _, e := range failover.Newest(b.episodes) {
 			if e.ID == args[0] {
-				j := failover.Judge(e, now)
+				j := failover.Judge(e, failover.LookedTo(b.gaps, now))
 				return a.print(j, func(w io.Writer) { episodeText(w, &j) })
 			}
 			ids = append(ids, e.ID)

@@ -52,6 +52,18 @@ func (o *owner) lastTape(ctx context.Context) {
 	}
 }
 
+// closePast ends what is kept of an instance that a reload removed.
+func (o *owner) closePast() {
+	now := o.c.now()
+	for _, e := range o.life.past.watch.End(now) {
+		o.c.past.post(pastNote{episode: &e})
+	}
+	if r := o.life.past.tape; r != nil {
+		o.tape(r.Flush(now))
+	}
+	o.life.past = past{}
+}
+
 // pastNote is one of its fields, for people who look back.
 type pastNote struct {
 	episode *failover.Episode
@@ -81,7 +93,7 @@ func (o *owner) recall(now time.Time) past {
 		}
 		return past{}
 	}
-	if e := o.life.past.watch.Open(); e != nil {
+	if e := o.life.past.watch.Unfinished(); e != nil {
 		return past{watch: failover.Resume(*e, o.life.lastTick, now)}
 	}
 	return past{}

@@ -54,21 +54,21 @@ func Uncovered(rs []Recording, silent []Silence, is []InstanceName, since, now t
 		return []Gap{{From: since, Why: "nothing says that a controller recorded"}}
 	}
 	if rs[0].From.After(since) {
-		add(Gap{since, rs[0].From, "nothing was recorded before"})
+		add(Gap{From: since, To: rs[0].From, Why: "nothing was recorded before"})
 	}
 	seen := rs[0].Until
 	for i, r := range rs {
 		if i > 0 && r.From.After(seen) {
-			add(Gap{seen, r.From, "the controller did not run"})
+			add(Gap{From: seen, To: r.From, Why: "the controller did not run"})
 		}
 		if r.Until.After(seen) {
 			seen = r.Until
 		}
 		if r.Dropped > 0 && r.Until.After(since) {
-			add(Gap{r.From, r.Until, fmt.Sprintf("%d lines were dropped somewhere in this time: the disk was too slow, or refused them", r.Dropped)})
+			add(Gap{From: r.From, To: r.Until, Why: fmt.Sprintf("%d lines were dropped somewhere in this time: the disk was too slow, or refused them", r.Dropped)})
 		}
 		if r.Reach.After(since) {
-			add(Gap{since, r.Reach, "older lines were pushed out by newer ones"})
+			add(Gap{From: since, To: r.Reach, Why: "older lines were pushed out by newer ones"})
 		}
 	}
 	if now.Sub(seen) > 3*BeatEvery {
@@ -76,7 +76,7 @@ func Uncovered(rs []Recording, silent []Silence, is []InstanceName, since, now t
 	}
 	for _, s := range silent {
 		if s.concerns(is) && (s.To.IsZero() || s.To.After(since)) {
-			add(Gap{s.From, s.To, fmt.Sprintf("vantage %s was silent", s.Vantage)})
+			add(Gap{From: s.From, To: s.To, Why: fmt.Sprintf("vantage %s was silent", s.Vantage), Vantage: s.Vantage})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Gap) int {

@@ -90,9 +90,10 @@ type Moved struct {
 
 // Gap is a time that the data do not cover.
 type Gap struct {
-	From time.Time `json:"from"`
-	To   time.Time `json:"to,omitzero"` // zero: it lasts
-	Why  string    `json:"why"`
+	From    time.Time   `json:"from"`
+	To      time.Time   `json:"to,omitzero"` // zero: it lasts
+	Why     string      `json:"why"`
+	Vantage VantageName `json:"vantage,omitempty"` // only it did not look
 }
 
 const (
@@ -152,6 +153,36 @@ func addGap(gs []Gap, g Gap) []Gap {
 
 // Open returns the episode in hand, or nil. It must not be changed.
 func (w Watch) Open() *Episode { return w.open }
+
+// Left returns the episode whose cluster was left and is still watched, or nil.
+// It must not be changed.
+func (w Watch) Left() *Episode { return w.after }
+
+// Unfinished returns the one of both that a later life should go on with, or nil.
+func (w Watch) Unfinished() *Episode {
+	if w.open != nil {
+		return w.open
+	}
+	return w.after
+}
+
+// End closes what is in hand when nobody will watch the instance any more, and
+// returns how it is told last.
+func (w Watch) End(now time.Time) []Episode {
+	var out []Episode
+	for _, e := range []*Episode{w.after, w.open} {
+		if e == nil {
+			continue
+		}
+		x := *e
+		if x.End == "" {
+			x.End, x.EndedAt = EndUnseen, now
+		}
+		x.Watched, x.SeenTo = true, now
+		out = append(out, x)
+	}
+	return out
+}
 
 // Calm says that See would do nothing.
 func (w Watch) Calm(s *State) bool { return w.open == nil && w.after == nil && s.lost == 0 }

@@ -215,8 +215,10 @@ type Score struct {
 }
 
 // ScoreOf judges episodes and adds them up. Those that began before since and
-// those of which a newer telling is there are left out; gaps go in as they are.
+// those of which a newer telling is there are left out; gaps go in as they are,
+// and nothing is judged by the time of a gap that lasts.
 func ScoreOf(es []Episode, gaps []Gap, since, now time.Time) Score {
+	seen := LookedTo(gaps, now)
 	s := Score{Since: since, Until: now, Counts: map[Judgement]int{}, Gaps: slices.Clone(gaps), Rules: JudgeRules()}
 	for _, j := range Judgements {
 		s.Counts[j] = 0
@@ -225,7 +227,7 @@ func ScoreOf(es []Episode, gaps []Gap, since, now time.Time) Score {
 		if e.Began.Before(since) {
 			continue
 		}
-		j := Judge(e, now)
+		j := Judge(e, seen)
 		s.Counts[j.Judgement]++
 		s.Gained += j.Gained
 		if j.Judgement != Blip {
@@ -233,6 +235,17 @@ func ScoreOf(es []Episode, gaps []Gap, since, now time.Time) Score {
 		}
 	}
 	return s
+}
+
+// LookedTo is until when anybody looked at all: now, or the beginning of a gap
+// that lasts.
+func LookedTo(gaps []Gap, now time.Time) time.Time {
+	for _, g := range gaps {
+		if g.To.IsZero() && g.Vantage == "" && g.From.Before(now) {
+			now = g.From
+		}
+	}
+	return now
 }
 
 // Newest returns the newest telling of each episode, those that began first

@@ -104,9 +104,28 @@ func TestTheScoreAddsUp(t *testing.T) {
 	old := e
 	old.ID, old.Began = "old", t0.Add(-time.Hour)
 	needed := Episode{ID: "y", Began: t0.Add(time.Hour), WouldAt: t0.Add(time.Hour), Grace: time.Second}
-	s := ScoreOf([]Episode{needed, late, e, old}, []Gap{{From: t0, Why: "x"}}, t0, t0.Add(2*time.Hour))
+	s := ScoreOf([]Episode{needed, late, e, old}, []Gap{{From: t0, To: t0.Add(1), Why: "x"}}, t0, t0.Add(2*time.Hour))
 	if s.Counts[NearMiss] != 1 || s.Counts[Needed] != 1 || s.Counts[Pending] != 0 || s.Gained != time.Hour || len(s.Judged) != 2 || len(s.Gaps) != 1 || s.Judged[0].ID != "x" {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestNothingIsJudgedByTimeThatNobodySaw: an outage that was open when the
+// controller went away is not said to have lasted until now.
+func TestNothingIsJudgedByTimeThatNobodySaw(t *testing.T) {
+	t0 := time.Date(2026, 1, 31, 2, 0, 0, 0, time.UTC)
+	open := Episode{ID: "x", Began: t0, DownAt: t0, DownSince: t0, WouldAt: t0, Grace: time.Minute}
+	for _, c := range []struct {
+		gap  Gap
+		want Judgement
+	}{
+		{Gap{From: t0.Add(time.Second)}, Pending},
+		{Gap{From: t0.Add(time.Second), Vantage: "v2"}, Needed},
+		{Gap{From: t0.Add(time.Second), To: t0.Add(time.Hour)}, Needed},
+	} {
+		if s := ScoreOf([]Episode{open}, []Gap{c.gap}, t0, t0.Add(2*time.Hour)); s.Counts[c.want] != 1 {
+			t.Errorf("%+v: %+v", c.gap, s.Counts)
+		}
 	}
 }
 

@@ -102,8 +102,8 @@ const (
 	exactFor = 10 * time.Minute
 	// tapeNotes and tapeTime bound one tape. A process that is killed loses the
 	// tape in hand.
-	tapeNotes = 128
-	tapeTime  = 10 * time.Second
+	tapeNotes = 256
+	tapeTime  = 30 * time.Second
 	// mostReasons bounds the different words of one tape.
 	mostReasons = 32
 )

@@ -249,19 +249,20 @@ func number(s string, least, most int64) (int64, error) {
 	return x, nil
 }
 
-// fields calls f with each letter and the number behind it, -1 for none.
-func fields(s string, f func(key byte, x int64) error) error {
+// fields calls f with each letter and the number behind it. Those of bare have
+// none, all others must have one.
+func fields(s, bare string, f func(key byte, x int64) error) error {
 	for len(s) > 0 {
 		key := s[0]
 		end := 1
 		for end < len(s) && (s[end] >= '0' && s[end] <= '9' || end == 1 && s[end] == '-') {
 			end++
 		}
-		x := int64(-1)
-		if end > 1 {
+		x := int64(0)
+		if strings.IndexByte(bare, key) < 0 || end > 1 {
 			var err error
 			if x, err = number(s[1:end], -longAgo, longAgo); err != nil {
-				return err
+				return fmt.Errorf("behind %q: %w", key, err)
 			}
 		}
 		if err := f(key, x); err != nil {
@@ -282,7 +283,7 @@ func (t *Tape) decodeWho(n *TapeNote, word string) error {
 		return err
 	}
 	n.Vantage = t.Vantages[i]
-	return fields(word[end:], func(key byte, x int64) error {
+	return fields(word[end:], "x", func(key byte, x int64) error {
 		switch key {
 		case 'x':
 			n.Foreign = true
@@ -307,7 +308,7 @@ func (t *Tape) decodeSighting(word string, at time.Time) (*Sighting, error) {
 		return nil, fmt.Errorf("%.20q begins with no vote", word)
 	}
 	s, noMiss := &Sighting{Vote: Vote(v), Received: at}, false
-	err := fields(word[1:], func(key byte, x int64) error {
+	err := fields(word[1:], "iz", func(key byte, x int64) error {
 		when := at.Add(-time.Duration(x) * time.Millisecond)
 		switch key {
 		case 'f':
@@ -322,7 +323,7 @@ func (t *Tape) decodeSighting(word string, at time.Time) (*Sighting, error) {
 			s.LastSuccess = when
 		case 'm':
 			if x < 0 {
-				return errors.New("misses without a number")
+				return fmt.Errorf("%d misses", x)
 			}
 			s.Misses = int(x)
 		case 'z':

@@ -28,7 +28,7 @@ const (
 	historyAge         = 30 * 24 * time.Hour // of the oldest sample kept
 	historyPending     = 4_096               // samples that may wait for the disk
 	historyVotes       = 40_000              // of all samples, those of recorded votes
-	historyVotesEach   = 256                 // of one instance
+	historyVotesEach   = 1_024               // of one instance
 	pruneEvery         = 256                 // samples added between two prunings
 )
 

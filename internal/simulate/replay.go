@@ -104,7 +104,7 @@ func (pl *player) newLife(i int, p failover.Policy) error {
 	if i > 0 {
 		pl.advance(pl.lifeEnd(i - 1))
 		seen = pl.w.now
-		open = pl.w.watch.Open()
+		open = pl.w.watch.Unfinished()
 		epoch = pl.w.record.Epoch + 1
 		pl.moved(&t.Standing, t.From)
 	}
@@ -126,8 +126,12 @@ func (pl *player) newLife(i int, p failover.Policy) error {
 	if open != nil {
 		pl.w.watch = failover.Resume(*open, seen, t.From)
 	}
+	st := t.Standing
+	if left := pl.w.record.Active; epoch > 0 && st.Active == pl.truth.Active && left != st.Active {
+		st.Active = left // moved in the replay, and the incident is not over
+	}
 	pl.truth = t.Standing
-	pl.w.begin(t.From, t.Standing, epoch)
+	pl.w.begin(t.From, st, epoch)
 	return nil
 }
 
@@ -272,12 +276,13 @@ func (pl *player) again(v failover.VantageName, at time.Time) {
 	pl.say(clusters, &n)
 }
 
-// skip jumps over a long calm time, in which nothing can be decided.
+// skip jumps over a long time in which no domain says down of the active cluster
+// and nothing is noted: nothing can be decided in it.
 func (pl *player) skip(end time.Time) bool {
 	w := pl.w
 	round := w.p.Round
 	to := end.Add(-3 * round)
-	if to.Sub(w.now) < 10*round || !w.watch.Calm(&w.s) || w.record.Op != nil || failover.NextWake(&w.s, &w.p, w.now).Before(w.now.Add(round)) {
+	if to.Sub(w.now) < 10*round || !w.watch.Calm(&w.s) || w.record.Op != nil {
 		return false
 	}
 	w.now = to
