@@ -174,7 +174,10 @@ func Stirs(prev, next *State, p *Policy, e Event) bool {
 	if !next.found || !next.adopted {
 		return false
 	}
-	if next.lost != prev.lost || next.blind != prev.blind || !prev.adopted && !next.still {
+	if !prev.adopted {
+		return !next.still // before it everybody was heard for the first time
+	}
+	if next.lost != prev.lost || next.blind != prev.blind {
 		return true
 	}
 	switch e := e.(type) {

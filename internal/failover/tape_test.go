@@ -167,6 +167,9 @@ func FuzzTape(f *testing.F) {
 // what is news is.
 func TestCalmStirsNothing(t *testing.T) {
 	w := inShadow(testPolicy())
+	if w.stirred > 0 {
+		t.Errorf("a start and a calm minute stirred %d times", w.stirred)
+	}
 	note := func(e Event) bool {
 		before := w.s
 		w.s, _ = Step(w.s, &w.p, e, w.now)

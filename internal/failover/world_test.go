@@ -45,6 +45,7 @@ type world struct {
 
 	watch    Watch
 	episodes []Episode // as told
+	stirred  int       // steps that a recorder would have woken up for
 }
 
 type dnsState struct {
@@ -133,6 +134,9 @@ func (w *world) feed(e Event) {
 	before := w.s
 	var acts []Action
 	w.s, acts = Step(before, &w.p, e, w.now)
+	if Stirs(&before, &w.s, &w.p, e) {
+		w.stirred++
+	}
 	var told []Episode
 	w.watch, told = w.watch.See(&w.s, &w.p, w.now)
 	w.episodes = append(w.episodes, told...)
