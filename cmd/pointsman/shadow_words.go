@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,9 +95,17 @@ func endWords(e *failover.Episode) string {
 	return "it is not over"
 }
 
-// pastWords says lines of the history that look back in one line each; false
-// for those of other kinds.
+// pastWords says lines of the history that look back in one line each, and as
+// they are where they cannot be read; false for those of other kinds.
 func pastWords(s api.Sample) (string, bool) {
+	line, ok := readPast(s)
+	if !ok && slices.Contains([]string{episodeKind, recordingKind, silenceKind, policyKind, ledger.KindVotes}, s.Kind) {
+		return string(s.Data), true
+	}
+	return line, ok
+}
+
+func readPast(s api.Sample) (string, bool) {
 	switch s.Kind {
 	case episodeKind:
 		var e failover.Episode
