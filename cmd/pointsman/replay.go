@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -104,7 +105,11 @@ func (a *app) replay(ctx context.Context, f *replayFlags, name failover.Instance
 		in.Lives = lives
 		c, err := simulate.Compare(in, asked[i])
 		if err != nil {
-			return failed("see docs/shadow.md for what a replay needs", "replay %s: %w", asked[i].Instance, err)
+			hint := "docs/shadow.md tells what a replay needs"
+			if errors.Is(err, simulate.ErrTooLong) || errors.Is(err, simulate.ErrTooMuch) || errors.Is(err, failover.ErrTape) {
+				hint = "leave older votes out: --since"
+			}
+			return failed(hint, "replay %s: %w", asked[i].Instance, err)
 		}
 		v.Instances = append(v.Instances, c)
 	}
@@ -146,7 +151,7 @@ func inputOf(ctx context.Context, v recordedVotes, i failover.InstanceName, sinc
 	in.Policy = func(hash string) (failover.Policy, error) {
 		k := slices.IndexFunc(policies, func(p failover.Policy) bool { return p.Expected == hash })
 		if k < 0 {
-			return failover.Policy{}, fmt.Errorf("the policy %.12s that ran is not in the history any more", hash)
+			return failover.Policy{}, simulate.ErrPolicyGone
 		}
 		return policies[k], nil
 	}

@@ -144,6 +144,10 @@ var (
 // MostTapeNotes is the most notes that one tape may have to be read at all.
 const MostTapeNotes = 64 * tapeNotes
 
+// longestTape is far longer than the recorder makes one: it ends them with the
+// round that follows half a minute.
+const longestTape = 24 * time.Hour
+
 // longAgo bounds how far a note may lie from its tape: ten years, in
 // milliseconds. Beyond it a damaged digit would pass for a date.
 const longAgo = 10 * 366 * 24 * 3600 * 1000
@@ -160,6 +164,8 @@ func (t *Tape) Read() ([]TapeNote, error) {
 		return nil, fmt.Errorf("%w: active is %q, which is none of its clusters", ErrTape, t.Standing.Active)
 	case t.Until.Before(t.From):
 		return nil, fmt.Errorf("%w: it ends before it begins", ErrTape)
+	case t.Until.Sub(t.From) > longestTape:
+		return nil, fmt.Errorf("%w: it is longer than %s", ErrTape, longestTape)
 	case len(t.Notes) > MostTapeNotes:
 		return nil, fmt.Errorf("%w: %d notes are more than %d", ErrTape, len(t.Notes), MostTapeNotes)
 	}
@@ -168,6 +174,9 @@ func (t *Tape) Read() ([]TapeNote, error) {
 		n, err := t.decode(text)
 		if err != nil {
 			return nil, fmt.Errorf("%w: note %d %.60q: %w", ErrTape, i+1, text, err)
+		}
+		if n.At.After(t.Until.Add(time.Second)) {
+			return nil, fmt.Errorf("%w: note %d %.60q: it lies behind the end", ErrTape, i+1, text)
 		}
 		out = append(out, n)
 	}

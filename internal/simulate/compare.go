@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -28,12 +29,25 @@ type Difference struct {
 	What    string               `json:"what"`
 }
 
-// Compare replays the tapes under the policies that ran and under asked. It
-// wants those that ran under every hash of the tapes.
+// Compare replays the tapes under the policies that ran and under asked. A policy
+// that ran and is not known any more is replaced by asked, which is said.
 func Compare(in Input, asked failover.Policy) (Comparison, error) {
 	c := Comparison{Instance: asked.Instance, Warnings: []string{}, Gaps: []failover.Gap{}}
 	if len(in.Tapes) == 0 {
 		return c, nil
+	}
+	known := in.Policy
+	gone := map[string]bool{}
+	in.Policy = func(hash string) (failover.Policy, error) {
+		p, err := known(hash)
+		if errors.Is(err, ErrPolicyGone) {
+			if !gone[hash] {
+				gone[hash] = true
+				c.Warnings = append(c.Warnings, fmt.Sprintf("policy %.12s: %v; what is asked for stands in its place on both sides", hash, ErrPolicyGone))
+			}
+			return asked, nil
+		}
+		return p, err
 	}
 	var err error
 	if c.Ran, err = Replay(in); err != nil {

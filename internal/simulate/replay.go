@@ -1,6 +1,9 @@
 package simulate
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -13,8 +16,22 @@ type Input struct {
 	// Lives say until when each life of a controller looked; one of which nothing
 	// is known ended with its last tape.
 	Lives []failover.Recording
-	// Policy gives the policy for tapes that were recorded under a hash.
-	Policy func(hash string) (failover.Policy, error)
+	// Policy gives the policy for tapes that were recorded under a hash, or
+	// ErrPolicyGone.
+	Policy    func(hash string) (failover.Policy, error)
+	MostSteps int // 0: MostSteps
+}
+
+// policy asks for a policy that can be used.
+func (in *Input) policy(hash string) (failover.Policy, error) {
+	p, err := in.Policy(hash)
+	if err != nil {
+		return p, err
+	}
+	if faults := p.Validate(); len(faults) > 0 {
+		return p, fmt.Errorf("%w: policy %.12s of %s: %w", ErrPolicy, hash, p.Instance, errors.Join(faults...))
+	}
+	return p, nil
 }
 
 // Result is what would have been done.
@@ -30,20 +47,20 @@ type Result struct {
 }
 
 // Replay plays the tapes. Errors are those of reading them ([ErrForeign],
-// [ErrTooMuch], [ErrBackwards], [failover.ErrTape]) and of Policy.
+// [ErrTooMuch], [ErrBackwards], [failover.ErrTape]), [ErrTooLong], and of Policy.
 func Replay(in Input) (Result, error) {
 	pl := &player{in: in}
 	if len(in.Tapes) == 0 {
 		return Result{}, nil
 	}
-	p, err := in.Policy(in.Tapes[0].Policy)
+	p, err := in.policy(in.Tapes[0].Policy)
 	if err != nil {
 		return Result{}, err
 	}
 	if pl.reels, err = load(in.Tapes, &p); err != nil {
 		return Result{}, err
 	}
-	pl.w = &world{p: armed(p)}
+	pl.w = &world{p: armed(p), steps: cmp.Or(in.MostSteps, MostSteps)}
 	if err := pl.play(); err != nil {
 		return Result{}, err
 	}
@@ -68,7 +85,7 @@ type player struct {
 func (pl *player) play() error {
 	for i := range pl.reels {
 		t := &pl.reels[i]
-		p, err := pl.in.Policy(t.Policy)
+		p, err := pl.in.policy(t.Policy)
 		if err != nil {
 			return err
 		}
@@ -211,7 +228,7 @@ func (pl *player) say(clusters [2]failover.ClusterName, n *failover.TapeNote) {
 // on saying what they said.
 func (pl *player) advance(end time.Time) {
 	w := pl.w
-	for w.now.Before(end) {
+	for w.now.Before(end) && w.steps >= 0 {
 		pl.resync()
 		if pl.skip(end) {
 			continue

@@ -40,7 +40,7 @@ type source struct {
 }
 
 func newSource(p failover.Policy, mode failover.Mode) *source {
-	s := &source{world: &world{p: p}}
+	s := &source{world: &world{p: p, steps: 1 << 40}}
 	s.count, s.bad, s.mute, s.sick, s.due = map[string]failover.Count{}, map[string]bool{}, map[failover.VantageName]bool{}, map[failover.VantageName]string{}, map[failover.VantageName]time.Time{}
 	for i, v := range p.Vantages {
 		s.due[v.Name] = t0.Add(time.Duration(137*(i+1)) * time.Millisecond)

@@ -297,6 +297,8 @@ func TestBadVotesAreNamed(t *testing.T) {
 		"no such active":   {edit(func(ts []failover.Tape) { ts[0].Standing.Active = "z" }), failover.ErrTape, `active is "z"`},
 		"a bad note":       {edit(func(ts []failover.Tape) { ts[0].Notes[2] = "17 9 - -" }), failover.ErrTape, `note 3 "17 9 - -"`},
 		"half a note":      {edit(func(ts []failover.Tape) { ts[0].Notes[0] = "17" }), failover.ErrTape, "too few words"},
+		"a note behind":    {edit(func(ts []failover.Tape) { ts[0].Notes[1] = "99999999 0 u u" }), failover.ErrTape, "behind the end"},
+		"for ever":         {edit(func(ts []failover.Tape) { ts[0].Until = ts[0].From.Add(1e6 * time.Hour) }), failover.ErrTape, "is longer than"},
 		"ends too early":   {edit(func(ts []failover.Tape) { ts[0].Until = ts[0].From.Add(-1) }), failover.ErrTape, "ends before"},
 		"too long":         {edit(func(ts []failover.Tape) { ts[0].Notes = make([]string, failover.MostTapeNotes+1) }), failover.ErrTape, "notes are more than"},
 	} {
@@ -314,9 +316,60 @@ func TestBadVotesAreNamed(t *testing.T) {
 	if r, err := Replay(Input{}); err != nil || len(r.Moves) != 0 {
 		t.Errorf("nothing: %+v %v", r, err)
 	}
+	in := input(edit(func(ts []failover.Tape) {
+		ts[len(ts)-1].From, ts[len(ts)-1].Until = s.now.Add(9e5*time.Hour), s.now.Add(9e5*time.Hour)
+	}), policy(time.Minute), s.now)
+	in.MostSteps = 100_000
+	in.Tapes[len(in.Tapes)-1].Notes = in.Tapes[len(in.Tapes)-1].Notes[:1]
+	if _, err := Replay(in); err != nil && !errors.Is(err, ErrTooLong) {
+		t.Errorf("in a century: %v", err)
+	}
+	in = input(good, policy(time.Minute), s.now)
+	in.MostSteps = 10
+	if _, err := Replay(in); !errors.Is(err, ErrTooLong) || !strings.Contains(err.Error(), "came as far as 2026-01-31T02:") {
+		t.Errorf("too many steps: %v", err)
+	}
+	bad := policy(0)
+	bad.Round = 0
+	if _, err := Replay(input(good, bad, s.now)); !errors.Is(err, ErrPolicy) || !strings.Contains(err.Error(), "round: must be above 0") {
+		t.Errorf("a damaged policy: %v", err)
+	}
+	c, err := Compare(Input{Tapes: good, Policy: func(string) (failover.Policy, error) { return failover.Policy{}, ErrPolicyGone }}, policy(0))
+	if err != nil || len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "policy cfg-3s: the policy that ran is not in the history; what is asked for") {
+		t.Errorf("a policy that is gone: %q %v", c.Warnings, err)
+	}
 	if _, err := Compare(Input{Tapes: good, Policy: func(h string) (failover.Policy, error) { return failover.Policy{}, errors.New("gone " + h) }}, policy(0)); err == nil || !strings.Contains(err.Error(), "gone cfg-3s") {
 		t.Errorf("a policy that is gone: %v", err)
 	}
+}
+
+// FuzzReplay: whatever was recorded, a replay ends with a result or a named error.
+func FuzzReplay(f *testing.F) {
+	s := outage(5 * time.Second)
+	data, err := json.Marshal(s.end())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte("[]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var tapes []failover.Tape
+		if json.Unmarshal(data, &tapes) != nil {
+			return
+		}
+		in := input(tapes, policy(3*time.Second), s.now)
+		in.MostSteps = 5000
+		_, err := Compare(in, policy(5*time.Second))
+		if err == nil {
+			return
+		}
+		for _, known := range []error{failover.ErrTape, failover.ErrTapeVersion, ErrForeign, ErrBackwards, ErrTooMuch, ErrTooLong} {
+			if errors.Is(err, known) {
+				return
+			}
+		}
+		t.Fatal(err)
+	})
 }
 
 // TestKnobsThatVotesCannotAnswer: each is named, and what ran is taken.

@@ -15,12 +15,22 @@ var (
 	ErrForeign = errors.New("the votes are not about this instance")
 	// ErrTooMuch: more was recorded than is read at a time.
 	ErrTooMuch = errors.New("too many votes were recorded")
+	// ErrTooLong: it would take more steps than a replay may.
+	ErrTooLong = errors.New("the recorded time is too long to be replayed at once")
+	// ErrPolicyGone: the policy that ran is not known. [Input].Policy returns it.
+	ErrPolicyGone = errors.New("the policy that ran is not in the history")
+	// ErrPolicy: a policy cannot be used.
+	ErrPolicy = errors.New("the policy is damaged")
 	// ErrBackwards: notes of one life go backwards in time.
 	ErrBackwards = errors.New("the recorded clock goes backwards")
 )
 
 // MostNotes bounds what one replay holds in memory: some 100 MB.
 const MostNotes = 500_000
+
+// MostSteps bounds the time of one replay: some minutes. A month in which nothing
+// is calm has about as many at a round of a second.
+const MostSteps = 20_000_000
 
 // reel is one tape with its notes, decoded.
 type reel struct {

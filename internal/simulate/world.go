@@ -24,6 +24,7 @@ type world struct {
 	moves    []Move
 	depth    int
 	overflow bool
+	steps    int                                                   // that are left
 	seen     func(before, after *failover.State, e failover.Event) // after each step; may be nil
 }
 
@@ -107,6 +108,9 @@ const deepest = 200
 
 // feed gives one event to the core, watches, and answers what is asked for.
 func (w *world) feed(e failover.Event) {
+	if w.steps--; w.steps < 0 {
+		return
+	}
 	if w.depth++; w.depth > deepest {
 		w.overflow = true
 		w.depth--
@@ -160,7 +164,7 @@ func (w *world) verify(names []failover.NameRecord) failover.Verified {
 
 // until lets time pass up to a moment, with ticks as the core wants them.
 func (w *world) until(end time.Time) {
-	for w.now.Before(end) {
+	for w.now.Before(end) && w.steps >= 0 {
 		next := failover.NextWake(&w.s, &w.p, w.now)
 		if most := w.now.Add(w.p.Round); next.After(most) {
 			next = most
@@ -178,6 +182,9 @@ func (w *world) until(end time.Time) {
 }
 
 func (w *world) fault() error {
+	if w.steps < 0 {
+		return fmt.Errorf("%w: the replay of %s came as far as %s", ErrTooLong, w.p.Instance, w.now.UTC().Format(time.RFC3339))
+	}
 	if w.overflow {
 		return fmt.Errorf("replay of %s: the core asked for more than %d things at %s", w.p.Instance, deepest, w.now.UTC().Format(time.RFC3339))
 	}
