@@ -72,7 +72,7 @@ func (a *app) replay(ctx context.Context, f *replayFlags, name failover.Instance
 	if f.bundle != "" && f.history != "" {
 		return failed("give one of them", "both --from-bundle and --from-history are given")
 	}
-	since, err := sinceOf(f.since, time.Now())
+	since, err := sinceTime(f.since, time.Now())
 	if err != nil {
 		return err
 	}

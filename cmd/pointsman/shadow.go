@@ -38,9 +38,9 @@ have moved, on which evidence and against which guards, and what became of it.`,
 	return cmd
 }
 
-// sinceOf reads a --since, which here may also count days: a shadow is watched
+// sinceTime reads a --since, which here may also count days: a shadow is watched
 // for weeks.
-func sinceOf(text string, now time.Time) (time.Time, error) {
+func sinceTime(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -92,7 +92,7 @@ were silent) is listed, and never counted as calm.`,
 	a.outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		now := time.Now()
-		from, err := sinceOf(since, now)
+		from, err := sinceTime(since, now)
 		if err != nil {
 			return err
 		}
@@ -278,7 +278,7 @@ func (a *app) shadowList() *cobra.Command {
 	a.outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		now := time.Now()
-		from, err := sinceOf(since, now)
+		from, err := sinceTime(since, now)
 		if err != nil {
 			return err
 		}

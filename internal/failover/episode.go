@@ -259,7 +259,7 @@ func (s *State) mode(p *Policy) string {
 
 // armed says that automation may move the instance by itself.
 func (s *State) armed(p *Policy) bool {
-	return !p.ForceShadow && s.rec.Mode == ModeAuto && p.Auto == AutoAuto
+	return !s.shadow(p) && s.level(p) == AutoAuto
 }
 
 // note keeps since when the quorum says down, and returns how long that is.
@@ -363,7 +363,7 @@ func spokeKind(g Guard) SpokeKind {
 	switch g {
 	case GuardShadow, GuardApproval:
 		return SpokeNotArmed
-	case GuardPaused, GuardFreeze, GuardMaintenance, GuardCooldown, GuardUnacknowledged, GuardLockout, GuardSettling, GuardOpInFlight:
+	case GuardPaused, GuardFreeze, GuardMaintenance, GuardHooks, GuardCooldown, GuardUnacknowledged, GuardLockout, GuardSettling, GuardOpInFlight:
 		return SpokeStop
 	}
 	return SpokeWorld
@@ -414,7 +414,7 @@ func (e *Episode) left(s *State, p *Policy, now time.Time) Episode {
 		op = &l.Op
 	}
 	if op != nil && op.From == e.Active && op.To == s.rec.Active {
-		m.Ordered, m.Auto, m.Op, m.Kind, m.By = op.Since, op.Auto, op.ID, string(op.Kind), op.By
+		m.Ordered, m.Auto, m.Op, m.Kind, m.By = op.Since, op.byItself(), op.ID, string(op.Kind), op.By
 		if !op.MovedAt.IsZero() {
 			m.At = op.MovedAt
 		}
@@ -426,6 +426,10 @@ func (e *Episode) left(s *State, p *Policy, now time.Time) Episode {
 	}
 	return out
 }
+
+// byItself says that automation moved without asking anybody: what people have
+// approved is their move.
+func (o *Op) byItself() bool { return o.Auto && len(o.Approvals) == 0 }
 
 // watchOn looks whether the cluster that was left comes back by itself within
 // the grace. The result is e itself while there is nothing to tell.

@@ -128,6 +128,9 @@ func TestAnEpisodeEndsWithTheMove(t *testing.T) {
 		t.Errorf("a did not come back: %+v", e)
 	}
 
+	if (&Op{Auto: true, Approvals: []Approval{{}}}).byItself() || !(&Op{Auto: true}).byItself() {
+		t.Error("what people approved counts as by itself")
+	}
 	w = armed(testPolicy())
 	w.episodes = nil
 	w.all("a", "down", "refused")

@@ -54,6 +54,8 @@ type State struct {
 	askedAt      time.Time // when Drain or Cut was last asked for
 	flood        *FloodVerdict
 	floodAt      time.Time
+	hooking      hookRun            // of the pre-hooks
+	posts        map[string]hookRun // of the post-hooks, by the operation that has ended
 
 	busy  map[string]time.Time // outcomes awaited
 	paged map[string]bool      // what was said, by kind and key, so that it is said once
@@ -137,6 +139,7 @@ func (s State) clone() State {
 	s.published = cloned(s.published)
 	s.gates = cloned(s.gates)
 	s.busy = cloned(s.busy)
+	s.posts = cloned(s.posts)
 	s.paged = cloned(s.paged)
 	s.replies = slices.Clone(s.replies)
 	s.queue = slices.Clone(s.queue)

@@ -39,6 +39,8 @@ type turn struct {
 	effects []Action // carried out only when nothing had to be committed first
 	words   []Action // pages and replies: never wait
 	after   []Reply  // replies that wait for the commit
+
+	yes []Approval // who has approved the command in hand; as many as the policy wants
 }
 
 // term is the one under which this turn acts.

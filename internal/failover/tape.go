@@ -56,7 +56,7 @@ type StandingOp struct {
 }
 
 func standingOp(o *Op, outcome Outcome) *StandingOp {
-	return &StandingOp{ID: o.ID, Kind: o.Kind, From: o.From, To: o.To, Auto: o.Auto, By: o.By, Since: o.Since, MovedAt: o.MovedAt, Outcome: outcome}
+	return &StandingOp{ID: o.ID, Kind: o.Kind, From: o.From, To: o.To, Auto: o.byItself(), By: o.By, Since: o.Since, MovedAt: o.MovedAt, Outcome: outcome}
 }
 
 // StandingOf picks it out of a record.

@@ -41,7 +41,10 @@ type world struct {
 	replies []Reply
 	pages   []Page
 	uptime  time.Duration
-	decided func(Commit) // called when a commit is asked for, before it is made
+	asked   []RunHooks      // every run of hooks
+	running func(RunHooks)  // called when hooks are asked for
+	passed  map[string]bool // operations whose pre-hooks really let them pass
+	decided func(Commit)    // called when a commit is asked for, before it is made
 
 	watch    Watch
 	episodes []Episode // as told
@@ -230,6 +233,9 @@ func (w *world) perform(a Action) {
 		w.commit(a)
 		w.feed(Committed{Rev: w.rev})
 	default:
+		if r, ok := a.(RunHooks); ok && w.running != nil {
+			w.running(r)
+		}
 		if w.manual {
 			w.queued = append(w.queued, a)
 			if !w.quiet {
@@ -301,6 +307,8 @@ func describe(a Action) string {
 		return "cut " + string(a.From)
 	case AskFlood:
 		return "leave of the breaker"
+	case RunHooks:
+		return fmt.Sprintf("%s-hooks of %s attempt %d: %s", a.When, a.Op.ID, a.Attempt, strings.Join(hookNames(a.Hooks), ", "))
 	default:
 		return fmt.Sprintf("%T", a)
 	}
@@ -344,6 +352,8 @@ func (w *world) effect(a Action) {
 		}
 		w.say("cut %s: %d left", a.From, len(left))
 		w.feed(CutDone{Stragglers: left})
+	case RunHooks:
+		w.hooks(a)
 	case AskFlood:
 		if f := w.take("flood"); f != "" {
 			w.feed(FloodVerdict{Wanting: 9, Limit: 3, Hint: f})

@@ -45,13 +45,21 @@ func armed(p failover.Policy) failover.Policy {
 	for i := range p.Names {
 		p.Names[i].Provider, p.Names[i].Embedded = "replay", true
 	}
-	p.Maintenance = slices.Clone(p.Maintenance)
-	for i := range p.Maintenance {
-		if w := &p.Maintenance[i]; w.Location == nil && w.Zone != "" {
-			w.Location, _ = time.LoadLocation(w.Zone) // nil is UTC
+	p.Hooks, p.HookRetry = nil, 0
+	p.Maintenance, p.Freeze = located(p.Maintenance), located(p.Freeze)
+	return p
+}
+
+// located gives windows that were read from a history the place that their
+// zone names; one that is not known here is read in UTC.
+func located(ws []failover.Window) []failover.Window {
+	ws = slices.Clone(ws)
+	for i := range ws {
+		if w := &ws[i]; w.Location == nil && w.Zone != "" {
+			w.Location, _ = time.LoadLocation(w.Zone)
 		}
 	}
-	return p
+	return ws
 }
 
 // begin starts a life of the controller with the record as it really stood,
