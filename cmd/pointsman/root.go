@@ -56,6 +56,8 @@ the other commands ask or order a controller that runs. They find it by
 	add("look", a.notifyCommand())
 	add("look", a.doctorCommand())
 	add("look", a.bundleCommand())
+	add("look", a.shadowCommand())
+	add("look", a.replayCommand())
 	add("move", a.switchoverCommand(), a.failoverCommand(), a.applyCommand(), a.abortCommand(), a.adoptCommand(), a.restoreCommand())
 	add("move", a.approveCommand(), a.denyCommand())
 	add("look", a.reportCommand())
