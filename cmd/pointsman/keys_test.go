@@ -27,6 +27,8 @@ func TestJSONHasTheKeysThatScriptsKnow(t *testing.T) {
 		"order": moveResult{}, "init": initialized{}, "rights": grants{}, "config_explain": []config.Explained{}, "history": []api.Sample{}, "switches": []switchLine{}, "probes": []api.ProbeLine{}, "version": api.Version{},
 		"notify_list": []api.ChannelLine{}, "notify_test": []api.ChannelTest{},
 		"reports": []api.ReportLine{}, "report": api.ReportText{}, "report-file": reporting.Report{},
+		"eject": ejection{}, "hook_test": api.HookTestReply{},
+		"score": scoreView{}, "replay": replayView{}, "episodes": []failover.Judged{},
 	} {
 		keys := make(map[string]bool)
 		jsonKeys(reflect.TypeOf(v), "", keys)

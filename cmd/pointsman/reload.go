@@ -159,6 +159,11 @@ func (p *process) swap(ctx context.Context, now, next *fitting) error {
 	_ = p.pass("reload/authority") // nothing can refuse here any more
 	setup.Take()
 	p.now.Store(next)
+	if p.hooks != nil {
+		if err := p.hooks.Set(next.hooks); err != nil {
+			_ = p.degrade("hooks", err)
+		}
+	}
 	if p.news != nil {
 		p.news.metrics.expect(next.cfg)
 	}

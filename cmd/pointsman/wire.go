@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"pointsman/internal/config"
 	"pointsman/internal/controller"
 	"pointsman/internal/failover"
+	"pointsman/internal/hook"
 	"pointsman/internal/ledger"
 	reporting "pointsman/internal/report" // report prints errors here
 )
@@ -45,6 +47,7 @@ type process struct {
 	store     *ledger.Store
 	authority *authority.Server // nil without one
 	trouble   trouble
+	policies  sync.Map // keys of those that the history has, of this life
 
 	// Each of these is nil when it could not be had and DNS goes on without.
 	past     *ledger.History
@@ -56,6 +59,7 @@ type process struct {
 	api      *api.Server
 	reloads  *reloader
 	reports  *reporting.Service
+	hooks    *hook.Runner // also nil in shadow
 }
 
 // farAway is the end of a lease that the file lock is.
@@ -210,10 +214,17 @@ func (p *process) openController(f *fitting, m *metrics) error {
 	}
 	m.expect(f.cfg)
 	var err error
+	var run controller.Hooks // nil in shadow
+	if !p.pc.Shadow {
+		if p.hooks, err = hook.New(f.hooks); err != nil {
+			return err
+		}
+		run = hooked{p}
+	}
 	p.ctl, err = controller.New(controller.Config{
 		Policies: f.setup.Policies, Lead: l,
 		Ledger: recorded{p.store, m}, Names: f.setup.Names, Verifier: f.setup.Verifier,
-		Log: p.log, Fail: p.pc.Fail,
+		Hooks: run, Log: p.log, Fail: p.pc.Fail,
 		Page: func(_ context.Context, i failover.InstanceName, pg failover.Page) {
 			m.pages.WithLabelValues(p.label(i), pg.Kind).Inc()
 			p.remember(i, "page", pageNote{pg.Kind, pg.Text})
@@ -223,6 +234,7 @@ func (p *process) openController(f *fitting, m *metrics) error {
 			m.operations.WithLabelValues(p.label(i), string(o.Op.Kind), string(o.Outcome)).Inc()
 			p.remember(i, "outcome", o)
 		},
+		Episode: p.keepEpisode, Tape: p.keepTape, Unfinished: p.unfinished(context.Background()),
 	})
 	return err
 }
@@ -292,6 +304,9 @@ func (p *process) openAPI(f *fitting, m *metrics) error {
 	if p.authority != nil {
 		ac.Secondaries = p
 	}
+	if p.hooks != nil {
+		ac.Hooks = hookTrial{p}
+	}
 	if p.receiver != nil {
 		ac.Report = p.receiver
 	}
@@ -342,6 +357,7 @@ func (p *process) Run(ctx context.Context) error {
 	if p.ctl != nil {
 		room("controller", p.ctl.Run)
 		room("news", p.news.Run)
+		room("recording", newRecording(p).Run)
 		room("notify", p.notices.Run)
 	}
 	if p.prober != nil {

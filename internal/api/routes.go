@@ -25,6 +25,7 @@ func (s *Server) routes() http.Handler {
 	m.HandleFunc("POST /v1/instances/{instance}/plan", s.known(s.postPlan))
 	m.HandleFunc("POST /v1/instances/{instance}/commands", s.known(s.postCommand))
 	m.HandleFunc("POST /v1/instances/{instance}/apply", s.known(s.postApply))
+	m.HandleFunc("POST /v1/instances/{instance}/hooks/test", s.known(s.postHookTest))
 	m.HandleFunc("GET /v1/history", s.getHistory)
 	m.HandleFunc("GET /v1/audit", s.getAudit)
 	m.HandleFunc("GET /v1/audit/verify", s.getAuditVerify)

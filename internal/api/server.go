@@ -42,6 +42,7 @@ type Config struct {
 	Report        http.Handler  // mounted at /v1/report; authenticates every message itself
 	ErrorLog      *log.Logger   // faults of connections; nil drops them
 	HealthReports HealthReports // nil: none are made
+	Hooks         Hooks         // nil: in shadow
 
 	// OnWrongToken is told how many wrong tokens came over TCP since it was
 	// told last: at the first and then at most once a minute. It must not block.

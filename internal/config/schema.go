@@ -17,6 +17,7 @@ type fileDoc struct {
 	Vantages      []vantageDoc      `yaml:"vantages"`
 	Authority     *authorityDoc     `yaml:"authority"`
 	Providers     dict[providerDoc] `yaml:"providers"`
+	Hooks         hooksDoc          `yaml:"hooks"`
 	Freeze        []freezeDoc       `yaml:"freeze"`
 	Notify        *notifyDoc        `yaml:"notify"`
 	Instances     []instanceDoc     `yaml:"instances,required"`
@@ -253,6 +254,7 @@ type instanceDoc struct {
 	MoveProof    val[string]        `yaml:"move_proof"`
 	RPO          val[string]        `yaml:"rpo"`
 	Fence        val[string]        `yaml:"fence"`
+	Hooks        hooksDoc           `yaml:"hooks"`
 }
 
 // timingDoc is what a vantage must know of an instance's policy.
@@ -284,6 +286,7 @@ type targetClusterDoc struct {
 	pos
 	Target      val[string] `yaml:"target"`
 	clusterDoc  `yaml:",inline"`
+	Domain      val[string]      `yaml:"domain"`
 	Maintenance []maintenanceDoc `yaml:"maintenance"`
 }
 
@@ -311,6 +314,25 @@ type budgetDoc struct {
 	pos
 	Moves val[int]           `yaml:"moves,required"`
 	Per   val[time.Duration] `yaml:"per,required"`
+}
+
+// hooksDoc is what is asked before an operation and told after it.
+type hooksDoc struct {
+	pos
+	Pre   []hookDoc          `yaml:"pre"`
+	Post  []hookDoc          `yaml:"post"`
+	Retry val[time.Duration] `yaml:"retry"`
+}
+
+type hookDoc struct {
+	pos
+	Name       val[string]        `yaml:"name,required"`
+	Command    []val[string]      `yaml:"command"`
+	URL        val[string]        `yaml:"url"`
+	SecretFile val[string]        `yaml:"secret_file"`
+	Timeout    val[time.Duration] `yaml:"timeout"`
+	On         []val[string]      `yaml:"on"`
+	OnError    val[string]        `yaml:"on_error"`
 }
 
 // checksDoc is how a cluster is looked at: one check or several.

@@ -99,7 +99,7 @@ func TestEveryTextIsHarmless(t *testing.T) {
 		b.Sample(s)
 	}
 	b.Instance(f)
-	b.Score(&Score{Text: hostile, Near: []NearMiss{{Instance: hostile, Text: hostile}}})
+	b.Score(&Score{Counts: map[string]int{hostile: 1}, Incidents: []Incident{{Instance: hostile, Judgement: hostile, Why: hostile}}})
 	b.NotKnown(hostile)
 	b.Trouble(hostile)
 	r := b.Report(&Report{Version: Version, MadeAt: h.From, Controller: hostile, Config: hostile, Instances: []Instance{{Name: hostile + "gone"}}})

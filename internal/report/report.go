@@ -212,20 +212,21 @@ type Clock struct {
 	Offset  time.Duration        `json:"offset_ns"`
 }
 
-// Score is how well what would have been done was judged afterwards.
+// Score is how well what was done, or would have been, was judged afterwards.
 type Score struct {
-	Needed   int        `json:"needed"`
-	Needless int        `json:"needless"`
-	Missed   int        `json:"missed"`
-	Near     []NearMiss `json:"near_misses,omitempty"`
-	Text     string     `json:"text,omitempty"`
+	Counts    map[string]int `json:"counts"` // by judgement
+	Gained    time.Duration  `json:"gained_ns"`
+	Incidents []Incident     `json:"incidents,omitempty"` // the newest last, without what was far from a switch
+	More      int            `json:"more,omitempty"`      // incidents that were left out
+	Unseen    int            `json:"gaps"`                // times in which nobody looked
 }
 
-// NearMiss is a move that almost came.
-type NearMiss struct {
-	Instance failover.InstanceName `json:"instance"`
-	At       time.Time             `json:"at"`
-	Text     string                `json:"text"`
+// Incident is one that was judged.
+type Incident struct {
+	Instance  failover.InstanceName `json:"instance"`
+	At        time.Time             `json:"at"`
+	Judgement string                `json:"judgement"`
+	Why       string                `json:"why"`
 }
 
 // Changes is what is different from the report before.

@@ -135,7 +135,7 @@ func TestAWindowThatEndedBefore(t *testing.T) {
 		"it changed since":      {func(p *tape) { p.verdict(to.Add(time.Hour), "orders", "a", "up", "down") }, true},
 		"it changed since, then a restart": {func(p *tape) {
 			p.verdict(to.Add(time.Hour), "orders", "a", "up", "down")
-			p.restart(to.Add(2*time.Hour))
+			p.restart(to.Add(2 * time.Hour))
 			p.verdict(to.Add(2*time.Hour), "orders", "a", "unknown", "down")
 		}, true},
 		"a restart, then it changed": {func(p *tape) {
