@@ -24,6 +24,7 @@ func TestJSONHasTheKeysThatScriptsKnow(t *testing.T) {
 	for name, v := range map[string]any{
 		"status": statusView{}, "summary": summaryView{}, "plan": failover.Plan{}, "audit": []api.AuditLine{}, "explain": failover.Explanation{},
 		"order": moveResult{}, "init": initialized{}, "rights": grants{}, "config_explain": []config.Explained{}, "history": []api.Sample{}, "switches": []switchLine{}, "probes": []api.ProbeLine{}, "version": api.Version{},
+		"notify_list": []api.ChannelLine{}, "notify_test": []api.ChannelTest{},
 	} {
 		keys := make(map[string]bool)
 		jsonKeys(reflect.TypeOf(v), "", keys)

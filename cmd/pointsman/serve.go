@@ -164,6 +164,7 @@ func (d decisions) Do(ctx context.Context, i failover.InstanceName, c failover.C
 		code = "error"
 	}
 	d.metrics.commands.WithLabelValues(string(c.Do), code).Inc()
+	d.p.notices.commanded(i, c, r)
 	for _, x := range r.Refused {
 		d.metrics.refusals.WithLabelValues(d.p.label(i), string(x.Guard)).Inc()
 	}

@@ -51,6 +51,7 @@ type process struct {
 	receiver *healthcheck.Receiver // also nil without controller.listen
 	ctl      *controller.Controller
 	news     *news
+	notices  *notices
 	api      *api.Server
 	reloads  *reloader
 }
@@ -99,6 +100,7 @@ func newProcess(ctx context.Context, pc processConfig) (_ *process, err error) {
 		return nil, err
 	}
 	m := newMetrics(pc.Version)
+	p.openNotices(f, secrets, m)
 	if err := p.degrade("controller", p.openController(f, m)); err != nil {
 		return nil, err
 	}
@@ -212,6 +214,7 @@ func (p *process) openController(f *fitting, m *metrics) error {
 		Page: func(_ context.Context, i failover.InstanceName, pg failover.Page) {
 			m.pages.WithLabelValues(p.label(i), pg.Kind).Inc()
 			p.remember(i, "page", pageNote{pg.Kind, pg.Text})
+			p.notices.paged(i, pg)
 		},
 		History: func(_ context.Context, i failover.InstanceName, o failover.OpSummary) {
 			m.operations.WithLabelValues(p.label(i), string(o.Op.Kind), string(o.Outcome)).Inc()
@@ -272,13 +275,16 @@ func (p *process) openAPI(f *fitting, m *metrics) error {
 	v := p.pc.Version
 	v.Name, v.Shadow = cfg.Controller.Name, p.pc.Shadow
 	ac := api.Config{
-		Socket: cfg.Controller.Socket, Listen: cfg.Controller.Listen, Token: f.token,
+		Socket: cfg.Controller.Socket, Listen: cfg.Controller.Listen, Token: f.token, Principals: f.people,
 		Instances: p.news, Decisions: decisions{p, m}, Audit: audited{p.store}, History: past{p},
 		Probes: probed{p}, Health: health{p}, Version: v, Reloads: configured{p.reloads, p},
 		Metrics: m.handler(), ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 		OnWrongToken: func(n uint64) {
 			p.log.Warn("wrong tokens at the API", "count", n)
 		},
+	}
+	if p.notices != nil {
+		ac.Notices = p.notices
 	}
 	if p.authority != nil {
 		ac.Secondaries = p
@@ -333,6 +339,7 @@ func (p *process) Run(ctx context.Context) error {
 	if p.ctl != nil {
 		room("controller", p.ctl.Run)
 		room("news", p.news.Run)
+		room("notify", p.notices.Run)
 	}
 	if p.prober != nil {
 		room("vantage", p.prober.Run)
@@ -355,6 +362,7 @@ func (p *process) Run(ctx context.Context) error {
 // close frees what was opened, in the reverse order. Sockets are closed by
 // the Run methods; where Run was never called the process ends anyway.
 func (p *process) close() {
+	p.notices.close()
 	if p.past != nil {
 		if err := p.past.Close(); err != nil {
 			p.log.Warn("history did not close", "reason", err)

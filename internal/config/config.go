@@ -32,6 +32,7 @@ type Config struct {
 	// CookieSecretFile holds the secrets of DNS cookies; empty: one is drawn at the start.
 	CookieSecretFile string
 	Providers        []Provider
+	Notify           *Notify // nil without notification
 	Instances        []Instance
 	Warnings         Faults // what works and is probably not meant
 	Rights           Faults // those of the Warnings that say who else may change the file
@@ -50,8 +51,17 @@ type Controller struct {
 	Advertise string // URL under which vantages reach Listen
 	TokenFile string // path, with Listen
 
+	Principals []Principal
+
 	// MetricsInstances is how many instances have metrics of their own.
 	MetricsInstances int
+}
+
+// Principal is a person or a program with a token of its own.
+type Principal struct {
+	Name      string
+	Role      string // viewer, approver, operator
+	TokenFile string // path
 }
 
 // Ledger is the config of the ledger.
@@ -252,6 +262,7 @@ type compiler struct {
 	eyes     []eye                         // who probes
 	names    map[failover.RecordName]owner // every managed name, and who has it
 	zonesFor map[string]pos                // paths inside the authority's config to places in instances
+	frozen   *[]failover.Window            // the freezes of all instances; nil: not read yet
 }
 
 // eye is a vantage, with the networks that it may reach although they are
@@ -355,6 +366,7 @@ func (c *compiler) compile(cfg, old *Config, known []int) error {
 	c.authority(cfg)
 	c.providers(cfg)
 	c.instances(cfg, old, known)
+	c.notification(cfg)
 	c.finish(cfg)
 	cfg.Warnings = sorted(c.warnings)
 	return c.err()

@@ -18,6 +18,8 @@ const (
 	urlPattern      = `^[hH][tT][tT][pP][sS]?://[^/]`
 	instantPattern  = `^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.,]+(Z|[+-][0-9]{2}:[0-9]{2})$`
 	addressPattern  = `^[0-9A-Fa-f:.]+$`
+	timePattern     = `^([01]?[0-9]|2[0-3]):[0-5][0-9]$`
+	cronPattern     = `^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|[^@= ][^= ]*( +[^= ]+){4})$`
 	networkPattern  = `^[0-9A-Fa-f:.]+/[0-9]{1,3}$`
 	namePattern     = `^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)+\.?$`
 )
@@ -42,6 +44,7 @@ var choices = map[string][]any{
 	"authority.keys.NAME.algorithm":   algorithms,
 	"providers.NAME.key.algorithm":    algorithms,
 	"providers.NAME.type":             enum(providerTypes...),
+	"controller.principals[].role":    enum(roles...),
 	"instances[].preset":              enum(failover.Presets...),
 	"instances[].check.type":          enum(healthcheck.TCP, healthcheck.TLS, healthcheck.HTTP, healthcheck.HTTPS, healthcheck.GRPC, healthcheck.GRPCS, healthcheck.DNS, healthcheck.ICMP, healthcheck.Exec),
 	"instances[].check.method":        enum("GET", "HEAD", "OPTIONS"),
@@ -68,9 +71,15 @@ var patterns = map[string]string{
 	"instances[].check.path":                         `^/`,
 	"instances[].check.status[]":                     `^[1-5]([xX]{2}|[0-9]{2}(-[1-5][0-9]{2})?)$`,
 	"authority.zones[].transfer.addresses[]":         `^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$`,
+	"controller.principals[].name":                   wordPattern,
+	"freeze[].from":                                  instantPattern,
+	"freeze[].to":                                    instantPattern,
+	"freeze[].at":                                    timePattern,
+	"freeze[].days[]":                                anyCase(weekdays),
+	"freeze[].cron":                                  cronPattern,
 	"instances[].clusters.NAME.maintenance[].from":   instantPattern,
 	"instances[].clusters.NAME.maintenance[].to":     instantPattern,
-	"instances[].clusters.NAME.maintenance[].at":     `^([01]?[0-9]|2[0-3]):[0-5][0-9]$`,
+	"instances[].clusters.NAME.maintenance[].at":     timePattern,
 	"instances[].clusters.NAME.maintenance[].days[]": anyCase(weekdays),
 }
 
@@ -94,7 +103,7 @@ var counts = map[string][2]int{
 	"instances": {1, 0}, "instances[].names": {1, 0}, "instances[].clusters": {2, 2}, "instances[].checks": {1, 8},
 	"authority.listen": {1, 0}, "authority.zones": {1, 0}, "controllers": {1, 0},
 	"instances[].check.exec.command": {1, 0}, "instances[].check.identity": {1, 1},
-	"instances[].clusters.NAME.maintenance": {0, maxWindows}, "authority.rate_limit.exempt": {0, 64},
+	"instances[].clusters.NAME.maintenance": {0, maxWindows}, "freeze": {0, maxFreezes}, "controller.principals": {0, maxPrincipals}, "authority.rate_limit.exempt": {0, 64},
 }
 
 // needing are keys of which one has no use without another.
@@ -105,11 +114,13 @@ var needing = map[string]map[string][]string{
 // either are mappings that have one of two forms.
 var either = map[string][]*node{
 	"instances[].clusters.NAME.maintenance[]": {{Required: []string{"from", "to"}}, {Required: []string{"days", "at", "for"}}},
+	"freeze[]": {{Required: []string{"from", "to"}}, {Required: []string{"days", "at", "for"}}, {Required: []string{"cron", "for"}}, {Required: []string{"ics_file"}}},
 }
 
 // bend puts the rules of a key on its schema.
 func bend(part, path string, n *node) {
 	path = strings.Replace(path, "instances[].checks[].", "instances[].check.", 1)
+	path = strings.Replace(path, "instances[].freeze", "freeze", 1)
 	if words := choices[path]; words != nil {
 		n.Enum, n.MinLength = words, 0
 	}
