@@ -38,6 +38,11 @@ type node struct {
 	Others      any      `json:"additionalProperties,omitempty"` // false, or a schema
 	Required    []string `json:"required,omitempty"`
 	OneOf       []*node  `json:"oneOf,omitempty"`
+	AnyOf       []*node  `json:"anyOf,omitempty"`
+	AllOf       []*node  `json:"allOf,omitempty"`
+	Not         *node    `json:"not,omitempty"`
+	If          *node    `json:"if,omitempty"`
+	Then        *node    `json:"then,omitempty"`
 
 	Together map[string][]string `json:"dependentRequired,omitempty"`
 }

@@ -7,6 +7,7 @@ import (
 
 	"pointsman/healthcheck"
 	"pointsman/internal/failover"
+	"pointsman/internal/notify"
 )
 
 // What a schema can say of a value beyond its type. It must never refuse what
@@ -23,6 +24,8 @@ const (
 	networkPattern  = `^[0-9A-Fa-f:.]+/[0-9]{1,3}$`
 	namePattern     = `^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)+\.?$`
 )
+
+var languages = enum(notify.English, notify.Chinese)
 
 var algorithms = enum("hmac-sha256", "hmac-sha384", "hmac-sha512")
 
@@ -44,6 +47,11 @@ var choices = map[string][]any{
 	"authority.keys.NAME.algorithm":   algorithms,
 	"providers.NAME.key.algorithm":    algorithms,
 	"providers.NAME.type":             enum(providerTypes...),
+	"notify.language":                 languages,
+	"notify.channels[].language":      languages,
+	"notify.channels[].type":          enum(notify.Types...),
+	"notify.channels[].tls":           enum(notify.StartTLS, notify.Implicit, notify.NoTLS),
+	"notify.routes[].kinds[]":         enum(notify.Kinds()...),
 	"controller.principals[].role":    enum(roles...),
 	"instances[].preset":              enum(failover.Presets...),
 	"instances[].check.type":          enum(healthcheck.TCP, healthcheck.TLS, healthcheck.HTTP, healthcheck.HTTPS, healthcheck.GRPC, healthcheck.GRPCS, healthcheck.DNS, healthcheck.ICMP, healthcheck.Exec),
@@ -71,6 +79,15 @@ var patterns = map[string]string{
 	"instances[].check.path":                         `^/`,
 	"instances[].check.status[]":                     `^[1-5]([xX]{2}|[0-9]{2}(-[1-5][0-9]{2})?)$`,
 	"authority.zones[].transfer.addresses[]":         `^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$`,
+	"notify.channels[].name":                         wordPattern,
+	"notify.channels[].server":                       hostPortPattern,
+	"notify.channels[].url":                          urlPattern,
+	"notify.channels[].allow[]":                      networkPattern,
+	"notify.heartbeat.allow[]":                       networkPattern,
+	"notify.channels[].to[]":                         `@`,
+	"notify.channels[].from":                         `@`,
+	"notify.channels[].mobiles[]":                    mobile.String(),
+	"notify.runbook":                                 urlPattern,
 	"controller.principals[].name":                   wordPattern,
 	"freeze[].from":                                  instantPattern,
 	"freeze[].to":                                    instantPattern,
@@ -93,6 +110,8 @@ var ranges = map[string][2]float64{
 	"instances[].check.port":                        {1, 65535},
 	"instances[].check.status[]":                    {100, 599},
 	"instances[].budget[].moves":                    {1, 1000},
+	"notify.channels[].keep":                        {1, 100_000},
+	"notify.channels[].per_minute":                  {1, 6000},
 	"vantage.watch_targets":                         {1, 100_000},
 	"vantages[].watch_targets":                      {1, 100_000},
 	"watch_targets":                                 {1, 100_000},
@@ -103,6 +122,8 @@ var counts = map[string][2]int{
 	"instances": {1, 0}, "instances[].names": {1, 0}, "instances[].clusters": {2, 2}, "instances[].checks": {1, 8},
 	"authority.listen": {1, 0}, "authority.zones": {1, 0}, "controllers": {1, 0},
 	"instances[].check.exec.command": {1, 0}, "instances[].check.identity": {1, 1},
+	"notify.channels": {1, maxChannels}, "notify.routes": {0, maxRoutes}, "notify.routes[].steps": {1, maxNamed},
+	"notify.channels[].to": {0, maxNamed}, "notify.channels[].mobiles": {0, maxNamed},
 	"instances[].clusters.NAME.maintenance": {0, maxWindows}, "freeze": {0, maxFreezes}, "controller.principals": {0, maxPrincipals}, "authority.rate_limit.exempt": {0, 64},
 }
 
@@ -130,6 +151,12 @@ func bend(part, path string, n *node) {
 	}
 	if ok {
 		n.Pattern, n.MinLength = p, 0
+	}
+	switch path {
+	case "notify.channels[]":
+		n.AllOf = channelConditions()
+	case "notify.channels[].labels":
+		n.Names = &node{Pattern: label.String()}
 	}
 	if path == "instances[].clusters" || path == "providers" {
 		n.Names = &node{Pattern: wordPattern}
