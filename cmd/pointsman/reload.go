@@ -162,6 +162,7 @@ func (p *process) swap(ctx context.Context, now, next *fitting) error {
 	if p.news != nil {
 		p.news.metrics.expect(next.cfg)
 	}
+	p.reports.Set(next.cfg.Reports)
 	_ = p.pass("reload/controller")
 	// What these two refuse was tried out. If they do, votes of the changed
 	// targets bear a hash that does not count: nothing moves, and people are told.

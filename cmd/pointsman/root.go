@@ -55,6 +55,7 @@ the other commands ask or order a controller that runs. They find it by
 	add("look", a.notifyCommand())
 	add("move", a.switchoverCommand(), a.failoverCommand(), a.applyCommand(), a.abortCommand(), a.adoptCommand(), a.restoreCommand())
 	add("move", a.approveCommand(), a.denyCommand())
+	add("look", a.reportCommand())
 	add("hold", a.pauseCommand(), a.resumeCommand(), a.ackCommand(), a.armCommand(), a.disarmCommand())
 	add("serve", a.runCommand(), a.vantageCommand(), a.reloadCommand(), a.configCommand(), a.initCommand())
 	root.AddCommand(a.versionCommand(), a.manCommand())

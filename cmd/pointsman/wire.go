@@ -20,6 +20,7 @@ import (
 	"pointsman/internal/controller"
 	"pointsman/internal/failover"
 	"pointsman/internal/ledger"
+	reporting "pointsman/internal/report" // report prints errors here
 )
 
 // This file is the only place that knows all rooms: it builds them, joins them
@@ -54,6 +55,7 @@ type process struct {
 	notices  *notices
 	api      *api.Server
 	reloads  *reloader
+	reports  *reporting.Service
 }
 
 // farAway is the end of a lease that the file lock is.
@@ -114,6 +116,7 @@ func newProcess(ctx context.Context, pc processConfig) (_ *process, err error) {
 	p.reloads = newReloader(cfg.File, p, pc.Hup, p.log)
 	p.reloads.tell = p.news.tell
 	m.watch(p)
+	p.openReports(f)
 	p.pc.Config = nil // a reload lets go of it
 	if err := p.degrade("api", p.openAPI(f, m)); err != nil {
 		return nil, err
@@ -277,7 +280,7 @@ func (p *process) openAPI(f *fitting, m *metrics) error {
 	ac := api.Config{
 		Socket: cfg.Controller.Socket, Listen: cfg.Controller.Listen, Token: f.token, Principals: f.people,
 		Instances: p.news, Decisions: decisions{p, m}, Audit: audited{p.store}, History: past{p},
-		Probes: probed{p}, Health: health{p}, Version: v, Reloads: configured{p.reloads, p},
+		Probes: probed{p}, Health: health{p}, Version: v, Reloads: configured{p.reloads, p}, HealthReports: healthReports{p},
 		Metrics: m.handler(), ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 		OnWrongToken: func(n uint64) {
 			p.log.Warn("wrong tokens at the API", "count", n)
@@ -349,6 +352,10 @@ func (p *process) Run(ctx context.Context) error {
 	}
 	if p.reloads != nil {
 		room("config", p.reloads.Run)
+	}
+	if p.reports != nil {
+		room("reports", p.reports.Run)
+		room("beats", p.beats)
 	}
 	p.log.Info("controller starts")
 	err := g.Wait()

@@ -18,6 +18,7 @@ import (
 	"pointsman/healthcheck"
 	"pointsman/internal/failover"
 	"pointsman/internal/ledger"
+	"pointsman/internal/report"
 )
 
 // Config is pointsman.yaml, checked and resolved. Paths are absolute or start
@@ -34,6 +35,7 @@ type Config struct {
 	Providers        []Provider
 	Notify           *Notify // nil without notification
 	Instances        []Instance
+	Reports          []report.Config
 	Warnings         Faults // what works and is probably not meant
 	Rights           Faults // those of the Warnings that say who else may change the file
 	Contents                // what it was made of
@@ -367,6 +369,7 @@ func (c *compiler) compile(cfg, old *Config, known []int) error {
 	c.providers(cfg)
 	c.instances(cfg, old, known)
 	c.notification(cfg)
+	c.reports(cfg)
 	c.finish(cfg)
 	cfg.Warnings = sorted(c.warnings)
 	return c.err()

@@ -20,6 +20,21 @@ type fileDoc struct {
 	Freeze        []freezeDoc       `yaml:"freeze"`
 	Notify        *notifyDoc        `yaml:"notify"`
 	Instances     []instanceDoc     `yaml:"instances,required"`
+	Reports       []reportDoc       `yaml:"reports"`
+}
+
+// reportDoc is one health report.
+type reportDoc struct {
+	pos
+	Name      val[string]        `yaml:"name,required"`
+	Schedule  val[string]        `yaml:"schedule,required"`
+	Timezone  val[string]        `yaml:"timezone"`
+	Jitter    val[time.Duration] `yaml:"jitter"`
+	Instances []val[string]      `yaml:"instances"`
+	Window    val[string]        `yaml:"window"`
+	Formats   []val[string]      `yaml:"formats"`
+	Channels  []val[string]      `yaml:"channels"`
+	Keep      val[int]           `yaml:"keep"`
 }
 
 type notifyDoc struct {
@@ -423,6 +438,7 @@ var missingHints = map[string]string{
 	"channel":     "the name of an item under notify.channels",
 	"steps":       "steps: [{channel: NAME}, {channel: OTHER, after: 10m}]",
 	"url_file":    "the path of a file of mode 0600 that holds the URL",
+	"schedule":    "minute, hour, day, month, weekday as in \"0 8 * * *\", or @daily, @weekly, @monthly",
 	"client_name": "the name that clients call: it goes into Host and the server name",
 }
 
