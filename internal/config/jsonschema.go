@@ -30,6 +30,7 @@ type node struct {
 	MinLength   int      `json:"minLength,omitempty"`
 	MinItems    int      `json:"minItems,omitempty"`
 	MaxItems    int      `json:"maxItems,omitempty"`
+	Unique      bool     `json:"uniqueItems,omitempty"`
 	MinKeys     int      `json:"minProperties,omitempty"`
 	MaxKeys     int      `json:"maxProperties,omitempty"`
 	Items       *node    `json:"items,omitempty"`

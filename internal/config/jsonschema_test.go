@@ -72,6 +72,10 @@ notify:
     - {instances: [orders], kinds: [drift, held], steps: [{channel: slack}, {channel: mail, after: 10m}]}
     - {steps: [{channel: files}, {channel: am}, {channel: ding}, {channel: ding-2}, {channel: hook}]}
   heartbeat: {url_file: beat.url, every: 30s}
+reports:
+  - {name: daily, schedule: "0 8 * * *", timezone: Asia/Shanghai, formats: [html, json], channels: [mail, files], keep: 30, jitter: 0s}
+  - {name: weekly, schedule: "@weekly", window: previous week, instances: ["ord*"]}
+  - {name: often, schedule: "@every 2h", timezone: Etc/GMT+8}
 instances:
   - name: orders
     preset: stateless-http
