@@ -53,6 +53,8 @@ the other commands ask or order a controller that runs. They find it by
 	}
 	add("look", a.statusCommand(), a.explainCommand(), a.planCommand(), a.historyCommand(), a.auditCommand())
 	add("look", a.notifyCommand())
+	add("look", a.doctorCommand())
+	add("look", a.bundleCommand())
 	add("move", a.switchoverCommand(), a.failoverCommand(), a.applyCommand(), a.abortCommand(), a.adoptCommand(), a.restoreCommand())
 	add("move", a.approveCommand(), a.denyCommand())
 	add("look", a.reportCommand())

@@ -99,6 +99,10 @@ type Instance struct {
 	Policy   failover.Policy
 	Targets  []healthcheck.Target // one for each cluster, in the order of Policy.Clusters
 	Settings []Setting            // what it runs with and where that came from
+	// Domains are the failure domains of the clusters, where they are written.
+	// Nothing is decided by them: pointsman doctor compares them with those of
+	// the vantages.
+	Domains map[failover.ClusterName]failover.DomainName
 
 	generation string // empty: not worked out yet
 	warnings   Faults // its part of Config.Warnings

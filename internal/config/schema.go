@@ -284,6 +284,7 @@ type targetClusterDoc struct {
 	pos
 	Target      val[string] `yaml:"target"`
 	clusterDoc  `yaml:",inline"`
+	Domain      val[string]      `yaml:"domain"`
 	Maintenance []maintenanceDoc `yaml:"maintenance"`
 }
 
