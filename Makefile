@@ -40,7 +40,7 @@ else echo "deps: cannot install here; as root: apt-get install $$missing"; fi
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo deps test check race fuzz bench soak mutate clean
+.PHONY: help build run demo man deps test check race fuzz bench soak mutate clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ run: build ## start the lab: two clusters, a controller, two vantages, a client;
 
 demo: build ## about a minute of faults, with every answer recorded; fails when a promise breaks
 	$(BIN)/pointsman-lab demo
+
+man: build ## manual pages into bin/man1
+	$(BIN)/pointsman man $(BIN)/man1
 
 deps: ## install the Debian packages that tests want (where this user may)
 	$(call install,$(WANT_BIND) $(WANT_SECOND))

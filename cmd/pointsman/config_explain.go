@@ -158,20 +158,3 @@ func writeWorst(w io.Writer, title string, c config.WorstCase) {
 	}
 	writeTable(w, []string{"  TERM", "AT MOST", ""}, append(rows, []string{"  sum", c.Bounded, note}))
 }
-
-// completeConfigured offers the instances of the file, since no controller
-// needs to run.
-func (a *app) completeConfigured(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	cfg, err := config.Load(orElse(a.config, defaultConfig))
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	for _, i := range cfg.Instances {
-		names = append(names, string(i.Policy.Instance))
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
-}

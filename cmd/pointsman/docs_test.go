@@ -102,10 +102,13 @@ func commands(text string, programs ...string) [][]string {
 func callFault(tree *cobra.Command, args []string) string {
 	cmd := tree
 	var flags []string
+	value := false // the word belongs to the flag before it
 	for _, w := range args {
 		w = strings.TrimRight(w, ".,:)")
+		mine := value
+		value = cmd.Runnable() && takesValue(cmd, w)
 		switch {
-		case w == "" || w == "…" || w == "[flags]":
+		case mine, w == "" || w == "…" || w == "[flags]":
 		case strings.HasPrefix(w, "-"):
 			flags = append(flags, w)
 		case cmd.HasSubCommands():
@@ -133,6 +136,17 @@ func callFault(tree *cobra.Command, args []string) string {
 		}
 	}
 	return ""
+}
+
+// takesValue says that the next word is the value of this flag, of a command
+// that has commands below it and may be run itself.
+func takesValue(cmd *cobra.Command, word string) bool {
+	long, ok := strings.CutPrefix(word, "--")
+	if !ok || strings.Contains(word, "=") {
+		return false
+	}
+	f := cmd.Flag(long)
+	return f != nil && f.NoOptDefVal == ""
 }
 
 // isPlaceholder says that a word stands for any verb.
@@ -243,7 +257,7 @@ func TestDocumentsShowTargetsThatExist(t *testing.T) {
 
 func TestDocumentsShowMetricsThatExist(t *testing.T) {
 	known := ""
-	for _, f := range []string{"metrics.go", "scrape.go"} {
+	for _, f := range []string{"metrics.go", "scrape.go", "notify_scrape.go"} {
 		text, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"pointsman/dnsctl"
 	"pointsman/dnsctl/authority"
 	"pointsman/healthcheck"
+	"pointsman/internal/api"
 	"pointsman/internal/config"
 	"pointsman/internal/controller"
 	"pointsman/internal/failover"
@@ -21,6 +22,7 @@ type fitting struct {
 	cfg       *config.Config
 	at        time.Time
 	token     []byte
+	people    []api.Principal
 	authority *authority.Config // nil without one
 	setup     controller.Setup
 	probe     healthcheck.Config
@@ -34,7 +36,7 @@ type fitting struct {
 // the result as one that refuses everything.
 func (p *process) fit(cfg *config.Config, s *secrets, zones *authority.Config) (*fitting, []error) {
 	f := &fitting{
-		cfg: cfg, at: time.Now(), token: s.token, want: make(map[failover.InstanceName]string, len(cfg.Instances)),
+		cfg: cfg, at: time.Now(), token: s.token, people: s.people, want: make(map[failover.InstanceName]string, len(cfg.Instances)),
 		probe: healthcheck.Config{Vantage: cfg.Self.Name, Controls: cfg.Self.Controls, Allow: cfg.Self.Allow, WatchTargets: cfg.Self.WatchTargets},
 		receive: healthcheck.ReceiverConfig{
 			Vantages: s.vantages, Instances: make(map[failover.InstanceName]time.Duration, len(cfg.Instances)),

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"pointsman/internal/api"
+	"pointsman/internal/config"
 	"pointsman/internal/failover"
 )
 
@@ -22,7 +23,7 @@ var update = flag.Bool("update", false, "write the golden key sets anew")
 func TestJSONHasTheKeysThatScriptsKnow(t *testing.T) {
 	for name, v := range map[string]any{
 		"status": statusView{}, "summary": summaryView{}, "plan": failover.Plan{}, "audit": []api.AuditLine{}, "explain": failover.Explanation{},
-		"order": moveResult{}, "history": []api.Sample{}, "switches": []switchLine{}, "probes": []api.ProbeLine{}, "version": api.Version{},
+		"order": moveResult{}, "init": initialized{}, "rights": grants{}, "config_explain": []config.Explained{}, "history": []api.Sample{}, "switches": []switchLine{}, "probes": []api.ProbeLine{}, "version": api.Version{},
 		"notify_list": []api.ChannelLine{}, "notify_test": []api.ChannelTest{},
 	} {
 		keys := make(map[string]bool)

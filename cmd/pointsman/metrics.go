@@ -76,7 +76,7 @@ var (
 
 // allPages are the kinds of calls for people.
 var allPages = []string{
-	"both-down", "config", "drift", "fault", "held", "ledger", "move", "operation", "pause-stands", "proposal", "publication", "refused",
+	"both-down", "config", "drift", "fault", "held", "hook", "ledger", "move", "operation", "pause-stands", "proposal", "proposal-expired", "publication", "refused",
 	string(failover.Settled), "slow-reads", "ttl", "unwind", string(failover.Unwound), "write-path", "yield", string(failover.Yielded),
 }
 

@@ -17,18 +17,18 @@ type notifyScrape struct {
 
 func newNotifyScrape(n *notify.Notifier) *notifyScrape {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("pointsman_notify_"+name, help, labels, nil)
+		return prometheus.NewDesc(name, help, labels, nil)
 	}
 	return &notifyScrape{
 		n:         n,
-		sent:      desc("sent_total", "Messages that a channel took, a digest counted once.", "channel"),
-		failed:    desc("failed_total", "Tries that failed.", "channel"),
-		throttled: desc("throttled_total", "Tries that the receiver answered with: later.", "channel"),
-		dropped:   desc("dropped_total", "Messages that were given up.", "channel", "reason"),
-		waiting:   desc("waiting", "Messages that wait for a channel.", "channel"),
-		oldest:    desc("oldest_seconds", "Age of the oldest message that waits; 0: none does.", "channel"),
-		durable:   desc("outbox_durable", "0 while messages wait in memory only."),
-		beats:     desc("heartbeats_total", "Calls of the outside watcher.", "result"),
+		sent:      desc("pointsman_notify_sent_total", "Messages that a channel took, a digest counted once.", "channel"),
+		failed:    desc("pointsman_notify_failed_total", "Tries that failed.", "channel"),
+		throttled: desc("pointsman_notify_throttled_total", "Tries that the receiver answered with: later.", "channel"),
+		dropped:   desc("pointsman_notify_dropped_total", "Messages that were given up.", "channel", "reason"),
+		waiting:   desc("pointsman_notify_waiting", "Messages that wait for a channel.", "channel"),
+		oldest:    desc("pointsman_notify_oldest_seconds", "Age of the oldest message that waits; 0: none does.", "channel"),
+		durable:   desc("pointsman_notify_outbox_durable", "0 while messages wait in memory only."),
+		beats:     desc("pointsman_notify_heartbeats_total", "Calls of the outside watcher.", "result"),
 	}
 }
 

@@ -228,6 +228,8 @@ func (a *app) planTable(w io.Writer, p failover.Plan) {
 			}
 		}
 		fmt.Fprintf(w, "refused as things are, by %s\n", strings.Join(by, ", "))
+	case p.Changes && p.Asks > 0:
+		fmt.Fprintf(w, "nothing else refuses it; carried out, it waits for %d more people to approve; nothing was changed\n", p.Asks)
 	case p.Changes:
 		fmt.Fprintln(w, "nothing refuses it; nothing was changed")
 	default:

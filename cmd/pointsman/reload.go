@@ -181,6 +181,11 @@ func (p *process) swap(ctx context.Context, now, next *fitting) error {
 			_ = p.degrade("api", err)
 		}
 	}
+	if p.api != nil {
+		if err := p.api.SetPrincipals(next.people); err != nil {
+			_ = p.degrade("api", err)
+		}
+	}
 	p.settle(next)
 	return nil
 }

@@ -37,7 +37,7 @@ the other commands ask or order a controller that runs. They find it by
 	f.StringVarP(&a.config, "config", "c", "", "configuration `FILE`")
 	f.StringVar(&a.socket, "socket", "", "Unix socket of the controller")
 	f.StringVar(&a.server, "server", "", "`URL` of the controller, such as http://127.0.0.1:8053; needs --token-file")
-	f.StringVar(&a.tokenFile, "token-file", "", "`FILE` with the token for --server (default $POINTSMAN_TOKEN_FILE)")
+	f.StringVar(&a.tokenFile, "token-file", "", "`FILE` with your token: for --server (default $POINTSMAN_TOKEN_FILE), or as a principal over the socket")
 	f.BoolVar(&a.noColor, "no-color", false, "no colours, as with $NO_COLOR")
 
 	root.AddGroup(
@@ -53,10 +53,10 @@ the other commands ask or order a controller that runs. They find it by
 		}
 	}
 	add("look", a.statusCommand(), a.explainCommand(), a.planCommand(), a.historyCommand(), a.auditCommand(), a.notifyCommand())
-	add("move", a.switchoverCommand(), a.failoverCommand(), a.applyCommand(), a.abortCommand(), a.adoptCommand(), a.restoreCommand())
+	add("move", a.switchoverCommand(), a.failoverCommand(), a.applyCommand(), a.abortCommand(), a.approveCommand(), a.denyCommand(), a.adoptCommand(), a.restoreCommand())
 	add("hold", a.pauseCommand(), a.resumeCommand(), a.ackCommand(), a.armCommand(), a.disarmCommand())
 	add("serve", a.runCommand(), a.vantageCommand(), a.reloadCommand(), a.configCommand(), a.initCommand())
-	root.AddCommand(a.versionCommand())
+	root.AddCommand(a.versionCommand(), a.manCommand())
 	return root
 }
 

@@ -14,6 +14,7 @@ import (
 // secrets are what the files that the config names hold.
 type secrets struct {
 	token     []byte
+	people    []api.Principal
 	vantages  map[failover.VantageName][]healthcheck.Key
 	providers map[string]dnsctl.Secret // write credentials; empty in shadow
 	notify    notify.Setup             // with its secrets
@@ -37,6 +38,14 @@ func readSecrets(cfg *config.Config, shadow bool) (*secrets, []error) {
 			faults = append(faults, err)
 		}
 		s.token = token
+	}
+	for _, p := range cfg.Controller.Principals {
+		token, err := readToken(cfg.ReadSecret, p.TokenFile)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("principal %s: %w", p.Name, err))
+			continue
+		}
+		s.people = append(s.people, api.Principal{Name: p.Name, Role: api.Role(p.Role), Token: token})
 	}
 	for _, v := range cfg.Vantages {
 		keys, err := readKeys(cfg.ReadSecret, v.KeyFile)

@@ -275,7 +275,7 @@ func (p *process) openAPI(f *fitting, m *metrics) error {
 	v := p.pc.Version
 	v.Name, v.Shadow = cfg.Controller.Name, p.pc.Shadow
 	ac := api.Config{
-		Socket: cfg.Controller.Socket, Listen: cfg.Controller.Listen, Token: f.token,
+		Socket: cfg.Controller.Socket, Listen: cfg.Controller.Listen, Token: f.token, Principals: f.people,
 		Instances: p.news, Decisions: decisions{p, m}, Audit: audited{p.store}, History: past{p},
 		Probes: probed{p}, Health: health{p}, Version: v, Reloads: configured{p.reloads, p},
 		Metrics: m.handler(), ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),

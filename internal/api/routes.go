@@ -122,7 +122,11 @@ func readCommand(w http.ResponseWriter, r *http.Request) (failover.Command, bool
 		writeProblem(w, Problem{Status: http.StatusBadRequest, Message: err.Error()})
 		return failover.Command{}, false
 	}
-	c.By = signed(r, c.By)
+	c.By, c.Who = signed(r, c.By), callerOf(r).who
+	if !callerOf(r).mayOrder(c.Do) {
+		writeProblem(w, notForRole(callerOf(r)))
+		return failover.Command{}, false
+	}
 	return c, true
 }
 
@@ -146,7 +150,7 @@ func (s *Server) postApply(w http.ResponseWriter, r *http.Request, v failover.Vi
 		writeProblem(w, Problem{Status: http.StatusBadRequest, Message: err.Error()})
 		return
 	}
-	c.By = signed(r, c.By)
+	c.By, c.Who = signed(r, c.By), callerOf(r).who
 	s.do(w, r, v.Instance, c)
 }
 
@@ -167,6 +171,8 @@ func replyStatus(c failover.ReplyCode) int {
 	switch c {
 	case failover.ReplyDone, failover.ReplyStarted, failover.ReplyNothing:
 		return http.StatusOK
+	case failover.ReplyProposed:
+		return http.StatusAccepted
 	case failover.ReplyRefused:
 		return http.StatusConflict
 	case failover.ReplyStale:

@@ -24,6 +24,8 @@ type Config struct {
 	Listen string // host:port on loopback, or empty; port 0 is any
 	Token  []byte // needed with Listen, at least MinToken bytes
 
+	Principals []Principal // with tokens of their own, over TCP and the socket
+
 	Instances Instances
 	Decisions Decisions
 	Audit     Audit
@@ -61,6 +63,7 @@ type Server struct {
 	tcp     net.Listener
 	addr    string // of the TCP listener
 	token   atomic.Pointer[[]byte]
+	people  atomic.Pointer[[]knownToken]
 	closing chan struct{}
 	door    *door
 }
@@ -78,6 +81,9 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, closing: make(chan struct{}), door: newDoor(cfg.OnWrongToken)}
 	token := slices.Clone(cfg.Token)
 	s.token.Store(&token)
+	if err := s.SetPrincipals(cfg.Principals); err != nil {
+		return nil, err
+	}
 	if cfg.Listen != "" {
 		if err := checkListen(cfg.Listen); err != nil {
 			return nil, err

@@ -51,8 +51,17 @@ type Controller struct {
 	Advertise string // URL under which vantages reach Listen
 	TokenFile string // path, with Listen
 
+	Principals []Principal
+
 	// MetricsInstances is how many instances have metrics of their own.
 	MetricsInstances int
+}
+
+// Principal is a person or a program with a token of its own.
+type Principal struct {
+	Name      string
+	Role      string // viewer, approver, operator
+	TokenFile string // path
 }
 
 // Ledger is the config of the ledger.
@@ -253,6 +262,7 @@ type compiler struct {
 	eyes     []eye                         // who probes
 	names    map[failover.RecordName]owner // every managed name, and who has it
 	zonesFor map[string]pos                // paths inside the authority's config to places in instances
+	frozen   *[]failover.Window            // the freezes of all instances; nil: not read yet
 }
 
 // eye is a vantage, with the networks that it may reach although they are

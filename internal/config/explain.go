@@ -52,23 +52,31 @@ func (e Explained) Broken() []failover.Inequality {
 }
 
 // LoadAnyway reads pointsman.yaml as Load does, and gives what could be made of
-// it beside its mistakes, so that they can be explained. Both are nil-able: the
-// Config where nothing could be made of the text, the error where it is good.
+// it beside its mistakes, so that they can be explained: no Config where
+// nothing could be made of the text, no error where it is good.
 func LoadAnyway(path string) (*Config, error) {
 	data, loose, err := readConfig(path, openAny)
 	if err != nil {
 		return nil, err
 	}
-	c, doc := newCompiler(path, data, readFile), &fileDoc{}
-	if !c.decode(data, doc, controllerKind) {
-		return nil, c.err()
+	cfg, err := parseAnyway(path, data, readFile)
+	if cfg == nil {
+		return nil, err
 	}
-	cfg := &Config{File: path, Contents: c.made, doc: doc}
-	if err = c.compile(cfg, nil, nil); err == nil {
+	if err == nil {
 		err = guardCommands(loose, cfg.targets())
 	}
 	cfg.Warnings, cfg.Rights = append(loose, cfg.Warnings...), loose
 	return cfg, err
+}
+
+func parseAnyway(name string, data []byte, read func(string) ([]byte, error)) (*Config, error) {
+	c, doc := newCompiler(name, data, read), &fileDoc{}
+	if !c.decode(data, doc, controllerKind) {
+		return nil, c.err()
+	}
+	cfg := &Config{File: name, Contents: c.made, doc: doc}
+	return cfg, c.compile(cfg, nil, nil)
 }
 
 // Explain explains every instance.

@@ -115,9 +115,24 @@ var knobs = []Knob{
 		Larger: "no move to a cluster that has just come back", Smaller: "a cluster that flaps may be moved to",
 	},
 	{
-		Key: "auto", Type: "word", Range: "`off`, `propose` or `auto`", Does: "the most that automation may do once armed",
-		More:   "(`approve` is refused: nothing for approvals is configured.)",
-		Larger: "auto: no person is waited for", Smaller: "propose: a person must be awake; off: nothing is even proposed",
+		Key: "auto", Type: "word", Range: "`off`, `propose`, `approve` or `auto`", Does: "the most that automation may do once armed",
+		More:   "`propose` tells people what it would do; `approve` asks them, and moves when enough have approved",
+		Larger: "auto: no person is waited for", Smaller: "approve, propose: a person must be awake; off: nothing is even proposed",
+	},
+	{
+		Key: "approval", Type: "number", Unit: "people", Range: "0 to 5", Does: "who must approve besides the one who asks, for the orders of people too",
+		More:   "`controller.principals` must name one more than that who may. Of what automation wants with `auto: approve` it is at least 1",
+		Larger: "more people must be awake before anything moves", Smaller: "0: the order of one person is enough",
+	},
+	{
+		Key: "approval_life", Type: "duration", Unit: "time", Range: "1m to 24h", Does: "how long a proposal waits for them",
+		More:   "Then nothing moves, and automation does not ask again until the active cluster was up",
+		Larger: "a move may start long after it was asked for, on fresh evidence", Smaller: "nobody may be awake in time",
+	},
+	{
+		Key: "freeze", Type: "list", Does: "when nothing may start, for automation and people alike",
+		More:   "A person may override the guard `freeze` by name. What was begun is finished. Each item is one of four: a stretch, a weekly one, a cron line, a calendar",
+		Larger: "an outage in it waits for a person", Smaller: "moves may happen while changes are forbidden",
 	},
 	{
 		Key: "ttl", Type: "duration", Unit: "whole seconds", Range: "1s to 24h, at least the provider's floor", Does: "the TTL of the CNAME",

@@ -18,6 +18,7 @@ type fileDoc struct {
 	Authority     *authorityDoc     `yaml:"authority"`
 	Providers     dict[providerDoc] `yaml:"providers"`
 	Notify        *notifyDoc        `yaml:"notify"`
+	Freeze        []freezeDoc       `yaml:"freeze"`
 	Instances     []instanceDoc     `yaml:"instances,required"`
 }
 
@@ -89,7 +90,17 @@ type controllerDoc struct {
 	Advertise val[string] `yaml:"advertise"`
 	TokenFile val[string] `yaml:"token_file"`
 
+	Principals []principalDoc `yaml:"principals"`
+
 	MetricsInstances val[int] `yaml:"metrics_instances"`
+}
+
+// principalDoc is a person or a program with a token of its own.
+type principalDoc struct {
+	pos
+	Name      val[string] `yaml:"name,required"`
+	TokenFile val[string] `yaml:"token_file,required"`
+	Role      val[string] `yaml:"role"`
 }
 
 type ownVantageDoc struct {
@@ -214,6 +225,9 @@ type instanceDoc struct {
 	timingDoc `yaml:",inline"`
 
 	Auto         val[string]        `yaml:"auto"`
+	Approval     val[int]           `yaml:"approval"`
+	ApprovalLife val[time.Duration] `yaml:"approval_life"`
+	Freeze       []freezeDoc        `yaml:"freeze"`
 	TTL          val[time.Duration] `yaml:"ttl"`
 	MinUp        val[time.Duration] `yaml:"min_up"`
 	Cooldown     val[time.Duration] `yaml:"cooldown"`
@@ -268,6 +282,14 @@ type maintenanceDoc struct {
 	For    val[time.Duration] `yaml:"for"`
 	Zone   val[string]        `yaml:"zone"`
 	Reason val[string]        `yaml:"reason"`
+}
+
+// freezeDoc is a stretch, a weekly window, a cron line with a length, or a
+// calendar file.
+type freezeDoc struct {
+	maintenanceDoc `yaml:",inline"`
+	Cron           val[string] `yaml:"cron"`
+	ICSFile        val[string] `yaml:"ics_file"`
 }
 
 type budgetDoc struct {

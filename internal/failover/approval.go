@@ -53,8 +53,8 @@ type Approval struct {
 // DefaultApprovalLife is how long a proposal waits for people.
 const DefaultApprovalLife = 10 * time.Minute
 
-// waits says whether the proposal may still be approved.
-func (p *Proposal) waits() bool { return p != nil && p.Denied == nil && !p.Expired }
+// Waits says whether the proposal may still be approved.
+func (p *Proposal) Waits() bool { return p != nil && p.Denied == nil && !p.Expired }
 
 // missing is the number of people who have not said yes yet.
 func (p *Proposal) missing() int { return max(0, p.Need-len(p.Approvals)) }
@@ -84,8 +84,8 @@ func (p *Proposal) command() Command {
 	}
 }
 
-// words is one line for people, with what is left of its time.
-func (p *Proposal) words(now time.Time) string {
+// Words is one line for people, with what is left of its time.
+func (p *Proposal) Words(now time.Time) string {
 	what := fmt.Sprintf("%s from %s to %s (%s, by %s)", p.Kind, p.From, p.To, p.ID, p.By)
 	switch {
 	case p.Denied != nil:
@@ -142,8 +142,8 @@ func approvalGuard(a *ask) (string, string) {
 			return "", ""
 		}
 		why := fmt.Sprintf("the policy wants %s besides the person who asks", people(a.p.Approvals))
-		if pr.waits() && !pr.Auto && pr.To == a.to {
-			return why + "; " + pr.words(a.now), fmt.Sprintf("pointsman approve %s, by somebody else", pr.ID)
+		if pr.Waits() && !pr.Auto && pr.To == a.to {
+			return why + "; " + pr.Words(a.now), fmt.Sprintf("pointsman approve %s, by somebody else", pr.ID)
 		}
 		return why, "give the order all the same: it then waits for them as a proposal"
 	}
@@ -153,10 +153,10 @@ func approvalGuard(a *ask) (string, string) {
 		return "automation is off for this instance (auto: off)", verb
 	case level == AutoApprove && pr != nil && pr.Auto && pr.To == a.to:
 		hint := "pointsman approve " + pr.ID
-		if !pr.waits() {
+		if !pr.Waits() {
 			hint = verb
 		}
-		return pr.words(a.now), hint
+		return pr.Words(a.now), hint
 	case level == AutoApprove:
 		return fmt.Sprintf("automation proposes here and moves after %s", people(a.p.needed())), verb
 	case level != AutoAuto:
@@ -171,7 +171,7 @@ func (p *Policy) needed() int { return max(1, p.Approvals) }
 // propose makes a proposal of what a rule wants, once, and tells people until
 // when it waits.
 func (t *turn) propose(a *ask) {
-	if pr := t.rec.Proposal; pr != nil && (pr.Auto && pr.To == a.to || !pr.Auto && pr.waits() && pr.To == a.to) {
+	if pr := t.rec.Proposal; pr != nil && (pr.Auto && pr.To == a.to || !pr.Auto && pr.Waits() && pr.To == a.to) {
 		return // it stands, was denied or is over; or a person asks for the same
 	}
 	c := Command{By: t.p.By, Reason: fmt.Sprintf("%s is %s", a.from, a.old.words())}
@@ -182,8 +182,8 @@ func (t *turn) propose(a *ask) {
 
 // proposeCommand lets a person's order wait for others.
 func (t *turn) proposeCommand(a *ask, c Command) {
-	if pr := t.rec.Proposal; pr.waits() && !pr.Auto {
-		t.refuse(c, []Refusal{{GuardApproval, "another order waits already: " + pr.words(t.now), "pointsman deny " + pr.ID + " takes it back"}})
+	if pr := t.rec.Proposal; pr.Waits() && !pr.Auto {
+		t.refuse(c, []Refusal{{GuardApproval, "another order waits already: " + pr.Words(t.now), "pointsman deny " + pr.ID + " takes it back"}})
 		return
 	}
 	if c.Who == "" {
@@ -222,7 +222,7 @@ func (t *turn) pageProposal() {
 	pr := t.s.rec.Proposal
 	switch {
 	case pr == nil || t.rec.Proposal == nil || pr.ID != t.rec.Proposal.ID:
-	case pr.waits():
+	case pr.Waits():
 		t.pageOnce("proposal", pr.ID, fmt.Sprintf("%s: %s from %s to %s is proposed: %s; it waits for %s until %s: pointsman approve %s, or pointsman deny %s",
 			t.p.Instance, pr.Kind, pr.From, pr.To, pr.Reason, people(pr.missing()), pr.Expires.UTC().Format(time.RFC3339), pr.ID, pr.ID))
 	case pr.Expired:
@@ -242,12 +242,10 @@ func (t *turn) standing(c Command) *Proposal {
 		t.reply(c, ReplyStale, "no proposal stands", status)
 	case pr.ID != c.Proposal:
 		t.reply(c, ReplyStale, fmt.Sprintf("the proposal that stands is %s, not %.80q", pr.ID, c.Proposal), status)
-	case !pr.waits():
-		t.reply(c, ReplyStale, pr.words(t.now), fmt.Sprintf("pointsman %s %s --to %s", pr.Kind, t.p.Instance, pr.To))
+	case !pr.Waits():
+		t.reply(c, ReplyStale, pr.Words(t.now), fmt.Sprintf("pointsman %s %s --to %s", pr.Kind, t.p.Instance, pr.To))
 	case !t.now.Before(pr.Expires):
 		t.reply(c, ReplyStale, fmt.Sprintf("%s was over at %s", pr.ID, pr.Expires.UTC().Format(time.RFC3339)), fmt.Sprintf("pointsman %s %s --to %s", pr.Kind, t.p.Instance, pr.To))
-	case c.Who == "":
-		t.refuse(c, []Refusal{unknownPerson})
 	default:
 		return pr
 	}
@@ -260,6 +258,9 @@ func (t *turn) approveCommand(c Command) {
 	pr := t.standing(c)
 	switch {
 	case pr == nil:
+		return
+	case c.Who == "":
+		t.refuse(c, []Refusal{unknownPerson})
 		return
 	case pr.Who == c.Who:
 		t.refuse(c, []Refusal{{GuardApproval, fmt.Sprintf("%s asked for it, and who asks does not approve", pr.By), "let somebody else approve it; pointsman deny " + pr.ID + " takes it back"}})
@@ -354,7 +355,7 @@ func (t *turn) keepProposal() {
 		gone("automation does not propose here any more")
 	case pr.Auto && t.s.tally(t.p, pr.From, t.now).verdict == Up:
 		gone(string(pr.From) + " is up again")
-	case pr.waits() && !t.now.Before(pr.Expires):
+	case pr.Waits() && !t.now.Before(pr.Expires):
 		t.expire(pr)
 	}
 	t.pageProposal()

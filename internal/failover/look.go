@@ -49,7 +49,7 @@ func (s *State) notices(p *Policy, now time.Time) []string {
 		out = append(out, words)
 	}
 	if pr := s.rec.Proposal; s.found && pr != nil {
-		out = append(out, "proposal: "+pr.words(now))
+		out = append(out, "proposal: "+pr.Words(now))
 	}
 	if st, on := p.frozen(now); on {
 		out = append(out, fmt.Sprintf("frozen until %s: %s", st.Until.Format("2006-01-02 15:04 MST"), st.Why))
@@ -183,6 +183,7 @@ func Explain(s *State, p *Policy, now time.Time) Explanation {
 		x.Lines = append(x.Lines, opLines(op)...)
 	} else if l := v.LastOp; l != nil {
 		x.Lines = append(x.Lines, fmt.Sprintf("last operation: %s %s from %s to %s, %s at %s: %s", l.Op.Kind, l.Op.ID, l.Op.From, l.Op.To, l.Outcome, l.At.UTC().Format(time.RFC3339), l.Op.Reason))
+		x.Lines = append(x.Lines, approvalLines(&l.Op)...)
 		x.Lines = append(x.Lines, hookLines(&l.Op)...)
 	}
 	if s.found {
@@ -198,8 +199,22 @@ func opLines(op *Op) []string {
 		out = append(out, "  evidence: "+e)
 	}
 	out = append(out, hookLines(op)...)
+	out = append(out, approvalLines(op)...)
 	if op.Held != nil {
 		out = append(out, "  held: "+op.Held.Why)
+	}
+	return out
+}
+
+// approvalLines says who said yes, and why.
+func approvalLines(op *Op) []string {
+	var out []string
+	for _, y := range op.Approvals {
+		line := fmt.Sprintf("  approved by %s at %s", y.By, y.At.UTC().Format(time.RFC3339))
+		if y.Reason != "" {
+			line += ": " + y.Reason
+		}
+		out = append(out, line)
 	}
 	return out
 }

@@ -42,7 +42,7 @@ func (r *Record) pauseWords(now time.Time) string {
 // firstEnd is the earliest end of a stop, or of a proposal that waits, after
 // now; zero when none has one.
 func (r *Record) firstEnd(now time.Time) (end time.Time) {
-	if pr := r.Proposal; pr.waits() && pr.Expires.After(now) {
+	if pr := r.Proposal; pr.Waits() && pr.Expires.After(now) {
 		end = pr.Expires
 	}
 	for _, st := range r.Stops {

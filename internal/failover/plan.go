@@ -42,6 +42,8 @@ func PlanMove(s *State, p *Policy, c Command, now time.Time) Plan {
 	a.override, a.acceptLoss, a.acceptPinned = c.Override, c.AcceptLoss, c.AcceptPinned
 	pl.Guards = a.verdicts()
 	pl.Changes = to != s.rec.Active
+	pl.Asks = p.Approvals
+	a.approved = true // where nothing else refuses, the order waits for them
 	pl.Refused = pl.Changes && len(a.refusals()) > 0
 	for _, n := range s.rec.Names {
 		np := p.Name(n.Name)

@@ -60,6 +60,9 @@ const (
 	ModeAuto    Mode = "auto"    // automation may move it
 )
 
+// ArmedModes lists how far an instance may be armed.
+var ArmedModes = []Mode{ModePropose, ModeApprove, ModeAuto}
+
 func (m Mode) String() string {
 	if m == ModeShadow {
 		return "shadow"

@@ -492,7 +492,7 @@ func (w *world) showRecord() {
 		w.say("stop %s: %s", s.Kind, s.Why)
 	}
 	if pr := r.Proposal; pr != nil {
-		w.say("proposal %s", pr.words(w.now))
+		w.say("proposal %s", pr.Words(w.now))
 	}
 	for _, n := range r.hookNotices() {
 		w.say("%s", n)

@@ -146,8 +146,9 @@ type Plan struct {
 	Steps    []PlanStep    `json:"steps"`
 	Hooks    []PlanHook    `json:"hooks,omitempty"`
 	Bound    []BoundTerm   `json:"bound"`
-	Refused  bool          `json:"refused"` // a guard refuses it now
-	Changes  bool          `json:"changes"` // it would change something
+	Refused  bool          `json:"refused"`        // a guard refuses it now
+	Changes  bool          `json:"changes"`        // it would change something
+	Asks     int           `json:"asks,omitempty"` // people who must approve besides the one who carries it out
 }
 
 // NameDiff is one line of the record diff.
