@@ -52,8 +52,10 @@ the other commands ask or order a controller that runs. They find it by
 			root.AddCommand(c)
 		}
 	}
-	add("look", a.statusCommand(), a.explainCommand(), a.planCommand(), a.historyCommand(), a.auditCommand(), a.notifyCommand())
-	add("move", a.switchoverCommand(), a.failoverCommand(), a.applyCommand(), a.abortCommand(), a.approveCommand(), a.denyCommand(), a.adoptCommand(), a.restoreCommand())
+	add("look", a.statusCommand(), a.explainCommand(), a.planCommand(), a.historyCommand(), a.auditCommand())
+	add("look", a.notifyCommand())
+	add("move", a.switchoverCommand(), a.failoverCommand(), a.applyCommand(), a.abortCommand(), a.adoptCommand(), a.restoreCommand())
+	add("move", a.approveCommand(), a.denyCommand())
 	add("hold", a.pauseCommand(), a.resumeCommand(), a.ackCommand(), a.armCommand(), a.disarmCommand())
 	add("serve", a.runCommand(), a.vantageCommand(), a.reloadCommand(), a.configCommand(), a.initCommand())
 	root.AddCommand(a.versionCommand(), a.manCommand())

@@ -17,8 +17,8 @@ type fileDoc struct {
 	Vantages      []vantageDoc      `yaml:"vantages"`
 	Authority     *authorityDoc     `yaml:"authority"`
 	Providers     dict[providerDoc] `yaml:"providers"`
-	Notify        *notifyDoc        `yaml:"notify"`
 	Freeze        []freezeDoc       `yaml:"freeze"`
+	Notify        *notifyDoc        `yaml:"notify"`
 	Instances     []instanceDoc     `yaml:"instances,required"`
 }
 

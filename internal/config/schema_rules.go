@@ -7,6 +7,7 @@ import (
 
 	"pointsman/healthcheck"
 	"pointsman/internal/failover"
+	"pointsman/internal/notify"
 )
 
 // What a schema can say of a value beyond its type. It must never refuse what
@@ -49,6 +50,10 @@ var choices = map[string][]any{
 	"instances[].check.type":          enum(healthcheck.TCP, healthcheck.TLS, healthcheck.HTTP, healthcheck.HTTPS, healthcheck.GRPC, healthcheck.GRPCS, healthcheck.DNS, healthcheck.ICMP, healthcheck.Exec),
 	"instances[].check.method":        enum("GET", "HEAD", "OPTIONS"),
 	"instances[].check.dns.transport": enum("udp", "tcp"),
+	"notify.language":                 enum(notify.English, notify.Chinese),
+	"notify.channels[].language":      enum(notify.English, notify.Chinese),
+	"notify.channels[].type":          enum(notify.Types...),
+	"notify.channels[].tls":           enum(notify.StartTLS, notify.Implicit, notify.NoTLS),
 }
 
 // patterns are how texts look.
@@ -57,8 +62,9 @@ var patterns = map[string]string{
 	"vantages[].domain": wordPattern, "instances[].name": wordPattern, "instances[].primary": wordPattern, vantagePart + "name": wordPattern,
 
 	"controller.listen": hostPortPattern, "providers.NAME.server": hostPortPattern, "authority.listen[]": hostPortPattern,
-	"providers.NAME.authorities[]": hostPortPattern,
-	"vantage.controls[]":           hostPortPattern, "vantages[].controls[]": hostPortPattern, "controls[]": hostPortPattern,
+	"providers.NAME.authorities[]": hostPortPattern, "notify.channels[].server": hostPortPattern,
+	"notify.channels[].name": wordPattern, "notify.routes[].steps[].channel": wordPattern,
+	"vantage.controls[]": hostPortPattern, "vantages[].controls[]": hostPortPattern, "controls[]": hostPortPattern,
 
 	"controller.advertise": urlPattern, "controllers[]": urlPattern,
 
@@ -93,6 +99,8 @@ var ranges = map[string][2]float64{
 	"instances[].check.port":                        {1, 65535},
 	"instances[].check.status[]":                    {100, 599},
 	"instances[].budget[].moves":                    {1, 1000},
+	"notify.channels[].per_minute":                  {1, 6000},
+	"notify.channels[].keep":                        {1, 100_000},
 	"vantage.watch_targets":                         {1, 100_000},
 	"vantages[].watch_targets":                      {1, 100_000},
 	"watch_targets":                                 {1, 100_000},
@@ -100,6 +108,7 @@ var ranges = map[string][2]float64{
 
 // counts are how many items a list or a mapping has; 0 is no bound.
 var counts = map[string][2]int{
+	"notify.channels": {1, maxChannels}, "notify.routes": {0, maxRoutes}, "notify.routes[].steps": {1, maxNamed},
 	"instances": {1, 0}, "instances[].names": {1, 0}, "instances[].clusters": {2, 2}, "instances[].checks": {1, 8},
 	"authority.listen": {1, 0}, "authority.zones": {1, 0}, "controllers": {1, 0},
 	"instances[].check.exec.command": {1, 0}, "instances[].check.identity": {1, 1},
