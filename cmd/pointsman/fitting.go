@@ -13,6 +13,7 @@ import (
 	"pointsman/internal/config"
 	"pointsman/internal/controller"
 	"pointsman/internal/failover"
+	"pointsman/internal/hook"
 	"pointsman/internal/notify"
 )
 
@@ -28,7 +29,8 @@ type fitting struct {
 	probe     healthcheck.Config
 	receive   healthcheck.ReceiverConfig
 	notify    notify.Setup
-	unread    []string                         // files of secrets that channels lack
+	unread    []string // files of secrets that channels lack
+	hooks     hook.Config
 	want      map[failover.InstanceName]string // generation that a vote must bear
 }
 
@@ -57,6 +59,7 @@ func (p *process) fit(cfg *config.Config, s *secrets, zones *authority.Config) (
 		look.own = servedBy(p.authority.Addrs(), zones)
 	}
 	f.setup.Names, f.setup.Verifier = names, look
+	f.hooks = hooksOf(cfg, s)
 	return f, faults
 }
 

@@ -69,7 +69,7 @@ var (
 	allVotes = []failover.Vote{failover.Unknown, failover.Up, failover.Down}
 	allStops = []failover.StopKind{
 		failover.StopPause, failover.StopFreeze, failover.StopCooldown,
-		failover.StopUnacknowledged, failover.StopLockout, failover.StopDrift,
+		failover.StopUnacknowledged, failover.StopLockout, failover.StopDrift, failover.StopHooks,
 	}
 	allModes = []string{failover.ModeShadow.String(), failover.ModePropose.String(), failover.ModeAuto.String()}
 )

@@ -216,6 +216,7 @@ func (a *app) planTable(w io.Writer, p failover.Plan) {
 	}
 	fmt.Fprintln(w)
 	writeTable(w, []string{"STEP", "DOES", "DONE WHEN", "BUDGET", "OTHERWISE"}, stepRows(p.Steps))
+	hooksTable(w, p.Hooks)
 	fmt.Fprintln(w)
 	a.boundTable(w, p.Bound)
 	fmt.Fprintln(w)

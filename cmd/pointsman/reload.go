@@ -159,9 +159,15 @@ func (p *process) swap(ctx context.Context, now, next *fitting) error {
 	_ = p.pass("reload/authority") // nothing can refuse here any more
 	setup.Take()
 	p.now.Store(next)
+	if p.hooks != nil {
+		if err := p.hooks.Set(next.hooks); err != nil {
+			_ = p.degrade("hooks", err)
+		}
+	}
 	if p.news != nil {
 		p.news.metrics.expect(next.cfg)
 	}
+	p.reports.Set(next.cfg.Reports)
 	_ = p.pass("reload/controller")
 	// What these two refuse was tried out. If they do, votes of the changed
 	// targets bear a hash that does not count: nothing moves, and people are told.

@@ -54,10 +54,14 @@ the other commands ask or order a controller that runs. They find it by
 	}
 	add("look", a.statusCommand(), a.explainCommand(), a.planCommand(), a.historyCommand(), a.auditCommand())
 	add("look", a.notifyCommand())
+	add("look", a.doctorCommand())
+	add("look", a.bundleCommand())
 	add("move", a.switchoverCommand(), a.failoverCommand(), a.applyCommand(), a.abortCommand(), a.adoptCommand(), a.restoreCommand())
 	add("move", a.approveCommand(), a.denyCommand())
+	add("look", a.reportCommand())
 	add("hold", a.pauseCommand(), a.resumeCommand(), a.ackCommand(), a.armCommand(), a.disarmCommand())
 	add("serve", a.runCommand(), a.vantageCommand(), a.reloadCommand(), a.configCommand(), a.initCommand())
+	add("serve", a.hookCommand(), a.ejectCommand())
 	root.AddCommand(a.versionCommand(), a.manCommand())
 	return root
 }
@@ -119,7 +123,7 @@ func (a *app) completeClusters(cmd *cobra.Command, args []string, _ string) ([]s
 
 // completeInstances offers the names that the running controller knows.
 func (a *app) completeInstances(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 && cmd.Name() != "pause" && cmd.Name() != "resume" {
+	if len(args) > 0 && cmd.Name() != "pause" && cmd.Name() != "resume" && cmd.Name() != "eject" {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	c, err := a.client()

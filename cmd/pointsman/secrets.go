@@ -20,6 +20,7 @@ type secrets struct {
 	notify    notify.Setup             // with its secrets
 	unread    []string                 // files of secrets that those lack
 	unheard   []error                  // of channels, which stand in notify with their trouble
+	hooks     map[string][]byte        // by file; empty in shadow, which runs none
 }
 
 // readSecret reads the file of a secret and notes its content, such as
@@ -67,7 +68,7 @@ func readSecrets(cfg *config.Config, shadow bool) (*secrets, []error) {
 		}
 		s.providers[p.Name] = secret
 	}
-	return s, faults
+	return s, append(faults, readHookSecrets(cfg, s)...)
 }
 
 func readToken(read readSecret, path string) ([]byte, error) {

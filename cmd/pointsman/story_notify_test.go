@@ -73,8 +73,8 @@ func openHook(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs("hook.key"), []byte(hookSecret+"\n"), 0o600))
 }
 
-// hooked waits for a message.
-func hooked(ts *testscript.TestScript, neg bool, args []string) {
+// notified waits for a message.
+func notified(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 1 {
 		ts.Fatalf("usage: hooked REGEXP")
 	}

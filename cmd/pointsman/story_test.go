@@ -65,7 +65,7 @@ func TestStories(t *testing.T) {
 			"disk":    tinyDisk,
 			"hup":     hangUp,
 			"hook":    openHook,
-			"hooked":  hooked,
+			"hooked":  notified,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "mount" {

@@ -19,7 +19,9 @@ import (
 	"pointsman/internal/config"
 	"pointsman/internal/controller"
 	"pointsman/internal/failover"
+	"pointsman/internal/hook"
 	"pointsman/internal/ledger"
+	reporting "pointsman/internal/report" // report prints errors here
 )
 
 // This file is the only place that knows all rooms: it builds them, joins them
@@ -54,6 +56,8 @@ type process struct {
 	notices  *notices
 	api      *api.Server
 	reloads  *reloader
+	reports  *reporting.Service
+	hooks    *hook.Runner // also nil in shadow
 }
 
 // farAway is the end of a lease that the file lock is.
@@ -114,6 +118,7 @@ func newProcess(ctx context.Context, pc processConfig) (_ *process, err error) {
 	p.reloads = newReloader(cfg.File, p, pc.Hup, p.log)
 	p.reloads.tell = p.news.tell
 	m.watch(p)
+	p.openReports(f)
 	p.pc.Config = nil // a reload lets go of it
 	if err := p.degrade("api", p.openAPI(f, m)); err != nil {
 		return nil, err
@@ -207,10 +212,17 @@ func (p *process) openController(f *fitting, m *metrics) error {
 	}
 	m.expect(f.cfg)
 	var err error
+	var run controller.Hooks // nil in shadow
+	if !p.pc.Shadow {
+		if p.hooks, err = hook.New(f.hooks); err != nil {
+			return err
+		}
+		run = hooked{p}
+	}
 	p.ctl, err = controller.New(controller.Config{
 		Policies: f.setup.Policies, Lead: l,
 		Ledger: recorded{p.store, m}, Names: f.setup.Names, Verifier: f.setup.Verifier,
-		Log: p.log, Fail: p.pc.Fail,
+		Hooks: run, Log: p.log, Fail: p.pc.Fail,
 		Page: func(_ context.Context, i failover.InstanceName, pg failover.Page) {
 			m.pages.WithLabelValues(p.label(i), pg.Kind).Inc()
 			p.remember(i, "page", pageNote{pg.Kind, pg.Text})
@@ -277,7 +289,7 @@ func (p *process) openAPI(f *fitting, m *metrics) error {
 	ac := api.Config{
 		Socket: cfg.Controller.Socket, Listen: cfg.Controller.Listen, Token: f.token, Principals: f.people,
 		Instances: p.news, Decisions: decisions{p, m}, Audit: audited{p.store}, History: past{p},
-		Probes: probed{p}, Health: health{p}, Version: v, Reloads: configured{p.reloads, p},
+		Probes: probed{p}, Health: health{p}, Version: v, Reloads: configured{p.reloads, p}, HealthReports: healthReports{p},
 		Metrics: m.handler(), ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 		OnWrongToken: func(n uint64) {
 			p.log.Warn("wrong tokens at the API", "count", n)
@@ -288,6 +300,9 @@ func (p *process) openAPI(f *fitting, m *metrics) error {
 	}
 	if p.authority != nil {
 		ac.Secondaries = p
+	}
+	if p.hooks != nil {
+		ac.Hooks = hookTrial{p}
 	}
 	if p.receiver != nil {
 		ac.Report = p.receiver
@@ -349,6 +364,10 @@ func (p *process) Run(ctx context.Context) error {
 	}
 	if p.reloads != nil {
 		room("config", p.reloads.Run)
+	}
+	if p.reports != nil {
+		room("reports", p.reports.Run)
+		room("beats", p.beats)
 	}
 	p.log.Info("controller starts")
 	err := g.Wait()

@@ -25,6 +25,7 @@ func (s *Server) routes() http.Handler {
 	m.HandleFunc("POST /v1/instances/{instance}/plan", s.known(s.postPlan))
 	m.HandleFunc("POST /v1/instances/{instance}/commands", s.known(s.postCommand))
 	m.HandleFunc("POST /v1/instances/{instance}/apply", s.known(s.postApply))
+	m.HandleFunc("POST /v1/instances/{instance}/hooks/test", s.known(s.postHookTest))
 	m.HandleFunc("GET /v1/history", s.getHistory)
 	m.HandleFunc("GET /v1/audit", s.getAudit)
 	m.HandleFunc("GET /v1/audit/verify", s.getAuditVerify)
@@ -39,6 +40,11 @@ func (s *Server) routes() http.Handler {
 	if s.cfg.Notices != nil {
 		m.HandleFunc("GET /v1/notify", s.getNotify)
 		m.HandleFunc("POST /v1/notify/test", s.postNotifyTest)
+	}
+	if s.cfg.HealthReports != nil {
+		m.HandleFunc("GET /v1/reports", s.getReports)
+		m.HandleFunc("GET /v1/reports/text", s.getReportText)
+		m.HandleFunc("POST /v1/reports/run", s.postReportRun)
 	}
 	if s.cfg.Report != nil {
 		m.Handle("POST "+reportPath, knowReporters(s.cfg.Report))

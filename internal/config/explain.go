@@ -64,7 +64,7 @@ func LoadAnyway(path string) (*Config, error) {
 		return nil, err
 	}
 	if err == nil {
-		err = guardCommands(loose, cfg.targets())
+		err = guardCommands(loose, cfg.targets(), cfg.runsHooks())
 	}
 	cfg.Warnings, cfg.Rights = append(loose, cfg.Warnings...), loose
 	return cfg, err

@@ -121,6 +121,7 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 	c.knobs(doc, &p)
 	c.clusters(doc, &p)
 	c.windows(doc, &p)
+	hooks := c.hooks(doc, &p)
 	c.freezes(cfg, doc, &p)
 	c.approvers(cfg, doc, &p)
 	c.nameList(cfg, doc, &p)
@@ -133,7 +134,7 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 		c.labOnly(cfg, doc)
 	}
 
-	inst := Instance{}
+	inst := Instance{Domains: c.clusterDomains(doc)}
 	client := ""
 	if len(doc.Names) > 0 && doc.Names[0].Name.set {
 		client = string(canonical(doc.Names[0].Name.v))
@@ -156,10 +157,10 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 	}
 	p.Generation = Instance{Targets: inst.Targets}.Generation()
 	inst.generation = healthcheck.Generation(inst.Targets)
-	inst.bound = doc.bound() || calendars(doc.Freeze) || calendars(cfg.doc.Freeze)
+	inst.bound = doc.bound() || doc.Hooks.runs() || calendars(doc.Freeze) || calendars(cfg.doc.Freeze)
 	p.Expected = fingerprint(p)
-	inst.Policy = p
-	inst.Settings = settings(doc, given, p, inst.Targets)
+	inst.Policy, inst.Hooks = p, hooks
+	inst.Settings = append(settings(doc, given, p, inst.Targets), hooksText(hooks, p)...)
 	return inst
 }
 
@@ -176,6 +177,23 @@ func (c *compiler) clusters(doc *instanceDoc, p *failover.Policy) {
 	if doc.Primary.set && doc.Clusters.get(doc.Primary.v) == nil {
 		c.fault(doc.Primary.at, choice(doc.Primary.v, doc.Clusters.keys()), "primary: %q is not one of the clusters", doc.Primary.v)
 	}
+}
+
+// clusterDomains takes the failure domains in which the clusters stand.
+func (c *compiler) clusterDomains(doc *instanceDoc) map[failover.ClusterName]failover.DomainName {
+	var out map[failover.ClusterName]failover.DomainName
+	for i := range doc.Clusters {
+		e := &doc.Clusters[i]
+		if !e.val.Domain.set {
+			continue
+		}
+		c.word("a failure domain", e.val.Domain.v, e.val.Domain.at)
+		if out == nil {
+			out = make(map[failover.ClusterName]failover.DomainName)
+		}
+		out[failover.ClusterName(e.key)] = failover.DomainName(e.val.Domain.v)
+	}
+	return out
 }
 
 // two notes any other number of clusters than two; at is where one of them

@@ -135,6 +135,11 @@ var knobs = []Knob{
 		Larger: "an outage in it waits for a person", Smaller: "moves may happen while changes are forbidden",
 	},
 	{
+		Key: "hooks", Type: "mapping", Does: "what is asked before an operation of this instance and told after it",
+		More:   "A list that is written here stands in place of the one at the top of the file",
+		Larger: "a move waits for the pre-hooks, one after the other, and each may veto it", Smaller: "nobody is asked",
+	},
+	{
 		Key: "ttl", Type: "duration", Unit: "whole seconds", Range: "1s to 24h, at least the provider's floor", Does: "the TTL of the CNAME",
 		Larger: "resolvers send clients to the old cluster for longer after a move", Smaller: "more questions to the name servers; some resolvers raise it anyway",
 	},

@@ -17,9 +17,25 @@ type fileDoc struct {
 	Vantages      []vantageDoc      `yaml:"vantages"`
 	Authority     *authorityDoc     `yaml:"authority"`
 	Providers     dict[providerDoc] `yaml:"providers"`
+	Hooks         hooksDoc          `yaml:"hooks"`
 	Freeze        []freezeDoc       `yaml:"freeze"`
 	Notify        *notifyDoc        `yaml:"notify"`
 	Instances     []instanceDoc     `yaml:"instances,required"`
+	Reports       []reportDoc       `yaml:"reports"`
+}
+
+// reportDoc is one health report.
+type reportDoc struct {
+	pos
+	Name      val[string]        `yaml:"name,required"`
+	Schedule  val[string]        `yaml:"schedule,required"`
+	Timezone  val[string]        `yaml:"timezone"`
+	Jitter    val[time.Duration] `yaml:"jitter"`
+	Instances []val[string]      `yaml:"instances"`
+	Window    val[string]        `yaml:"window"`
+	Formats   []val[string]      `yaml:"formats"`
+	Channels  []val[string]      `yaml:"channels"`
+	Keep      val[int]           `yaml:"keep"`
 }
 
 type notifyDoc struct {
@@ -238,6 +254,7 @@ type instanceDoc struct {
 	MoveProof    val[string]        `yaml:"move_proof"`
 	RPO          val[string]        `yaml:"rpo"`
 	Fence        val[string]        `yaml:"fence"`
+	Hooks        hooksDoc           `yaml:"hooks"`
 }
 
 // timingDoc is what a vantage must know of an instance's policy.
@@ -269,6 +286,7 @@ type targetClusterDoc struct {
 	pos
 	Target      val[string] `yaml:"target"`
 	clusterDoc  `yaml:",inline"`
+	Domain      val[string]      `yaml:"domain"`
 	Maintenance []maintenanceDoc `yaml:"maintenance"`
 }
 
@@ -296,6 +314,25 @@ type budgetDoc struct {
 	pos
 	Moves val[int]           `yaml:"moves,required"`
 	Per   val[time.Duration] `yaml:"per,required"`
+}
+
+// hooksDoc is what is asked before an operation and told after it.
+type hooksDoc struct {
+	pos
+	Pre   []hookDoc          `yaml:"pre"`
+	Post  []hookDoc          `yaml:"post"`
+	Retry val[time.Duration] `yaml:"retry"`
+}
+
+type hookDoc struct {
+	pos
+	Name       val[string]        `yaml:"name,required"`
+	Command    []val[string]      `yaml:"command"`
+	URL        val[string]        `yaml:"url"`
+	SecretFile val[string]        `yaml:"secret_file"`
+	Timeout    val[time.Duration] `yaml:"timeout"`
+	On         []val[string]      `yaml:"on"`
+	OnError    val[string]        `yaml:"on_error"`
 }
 
 // checksDoc is how a cluster is looked at: one check or several.
@@ -423,6 +460,7 @@ var missingHints = map[string]string{
 	"channel":     "the name of an item under notify.channels",
 	"steps":       "steps: [{channel: NAME}, {channel: OTHER, after: 10m}]",
 	"url_file":    "the path of a file of mode 0600 that holds the URL",
+	"schedule":    "minute, hour, day, month, weekday as in \"0 8 * * *\", or @daily, @weekly, @monthly",
 	"client_name": "the name that clients call: it goes into Host and the server name",
 }
 

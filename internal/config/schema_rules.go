@@ -54,6 +54,8 @@ var choices = map[string][]any{
 	"notify.channels[].language":      enum(notify.English, notify.Chinese),
 	"notify.channels[].type":          enum(notify.Types...),
 	"notify.channels[].tls":           enum(notify.StartTLS, notify.Implicit, notify.NoTLS),
+	"hooks.pre[].on[]":                enum(failover.Failover, failover.Switchover),
+	"hooks.pre[].on_error":            enum(onErrorVeto, onErrorPass),
 }
 
 // patterns are how texts look.
@@ -78,6 +80,8 @@ var patterns = map[string]string{
 	"instances[].check.status[]":                     `^[1-5]([xX]{2}|[0-9]{2}(-[1-5][0-9]{2})?)$`,
 	"authority.zones[].transfer.addresses[]":         `^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$`,
 	"controller.principals[].name":                   wordPattern,
+	"hooks.pre[].name":                               wordPattern,
+	"hooks.pre[].url":                                urlPattern,
 	"freeze[].from":                                  instantPattern,
 	"freeze[].to":                                    instantPattern,
 	"freeze[].at":                                    timePattern,
@@ -112,7 +116,7 @@ var counts = map[string][2]int{
 	"instances": {1, 0}, "instances[].names": {1, 0}, "instances[].clusters": {2, 2}, "instances[].checks": {1, 8},
 	"authority.listen": {1, 0}, "authority.zones": {1, 0}, "controllers": {1, 0},
 	"instances[].check.exec.command": {1, 0}, "instances[].check.identity": {1, 1},
-	"instances[].clusters.NAME.maintenance": {0, maxWindows}, "freeze": {0, maxFreezes}, "controller.principals": {0, maxPrincipals}, "authority.rate_limit.exempt": {0, 64},
+	"instances[].clusters.NAME.maintenance": {0, maxWindows}, "freeze": {0, maxFreezes}, "hooks.pre": {0, failover.MaxHooks}, "controller.principals": {0, maxPrincipals}, "authority.rate_limit.exempt": {0, 64},
 }
 
 // needing are keys of which one has no use without another.
@@ -123,13 +127,16 @@ var needing = map[string]map[string][]string{
 // either are mappings that have one of two forms.
 var either = map[string][]*node{
 	"instances[].clusters.NAME.maintenance[]": {{Required: []string{"from", "to"}}, {Required: []string{"days", "at", "for"}}},
-	"freeze[]": {{Required: []string{"from", "to"}}, {Required: []string{"days", "at", "for"}}, {Required: []string{"cron", "for"}}, {Required: []string{"ics_file"}}},
+	"hooks.pre[]": {{Required: []string{"command"}}, {Required: []string{"url", "secret_file"}}},
+	"freeze[]":    {{Required: []string{"from", "to"}}, {Required: []string{"days", "at", "for"}}, {Required: []string{"cron", "for"}}, {Required: []string{"ics_file"}}},
 }
 
 // bend puts the rules of a key on its schema.
 func bend(part, path string, n *node) {
 	path = strings.Replace(path, "instances[].checks[].", "instances[].check.", 1)
 	path = strings.Replace(path, "instances[].freeze", "freeze", 1)
+	path = strings.Replace(path, "instances[].hooks.", "hooks.", 1)
+	path = strings.Replace(path, "hooks.post", "hooks.pre", 1)
 	if words := choices[path]; words != nil {
 		n.Enum, n.MinLength = words, 0
 	}

@@ -101,6 +101,14 @@ type Cutter interface {
 	Cut(ctx context.Context, i failover.InstanceName, a failover.Cut) (stragglers []string, err error)
 }
 
+// Hooks runs people's own commands and requests around operations.
+type Hooks interface {
+	// Run runs the hooks of the order one after the other and returns what each
+	// said. It keeps to the limit of each, and kills what runs when ctx ends. The
+	// error means that it is not known what was run.
+	Run(ctx context.Context, i failover.InstanceName, a failover.RunHooks) ([]failover.HookResult, error)
+}
+
 // Core is the pure core; every field that is nil stands for the function of
 // that name in internal/failover.
 type Core struct {
@@ -176,6 +184,7 @@ type Config struct {
 	Gates    Gates   // nil: gate orders are answered with an error
 	Drainer  Drainer // nil: likewise
 	Cutter   Cutter  // nil: likewise
+	Hooks    Hooks   // nil: likewise
 
 	Core   Core
 	Limits Limits

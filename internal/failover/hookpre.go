@@ -27,7 +27,7 @@ func (t *turn) hooksStep(op *Op) (verdictOn, string, Guard) {
 		return pass, "", ""
 	}
 	run := &t.s.hooking
-	if op.Hooks == nil || run.op != op.ID || run.attempt != op.Hooks.Attempt {
+	if op.Hooks == nil || run.op != op.ID || run.attempt != op.Hooks.Attempt || !slices.Equal(op.Hooks.Asked, hookNames(hooks)) {
 		t.numberRun(op, hooks, hookRun{since: t.now})
 		return stay, "", ""
 	}

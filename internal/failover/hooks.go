@@ -79,6 +79,7 @@ type HookOp struct {
 	Auto     bool        `json:"auto,omitempty"`
 	By       string      `json:"by"`
 	Reason   string      `json:"reason"`
+	Change   string      `json:"change,omitempty"` // number of the change request
 	Since    time.Time   `json:"since"`
 	Names    []HookName  `json:"names,omitempty"`
 	Evidence []string    `json:"evidence,omitempty"` // pre only
@@ -203,7 +204,7 @@ func hookKey(when HookWhen, op string, attempt int) string {
 // hookOp is what hooks are told of an operation.
 func (t *turn) hookOp(op *Op) HookOp {
 	out := HookOp{
-		ID: op.ID, Kind: op.Kind, From: op.From, To: op.To, Auto: op.Auto, By: op.By, Reason: op.Reason, Since: op.Since,
+		ID: op.ID, Kind: op.Kind, From: op.From, To: op.To, Auto: op.Auto, By: op.By, Reason: op.Reason, Change: op.Change, Since: op.Since,
 		Evidence: slices.Clone(op.Evidence),
 	}
 	for _, n := range t.rec.Names {

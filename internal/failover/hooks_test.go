@@ -184,3 +184,84 @@ func TestDueHooksAreBounded(t *testing.T) {
 		t.Fatal(auditText(w.audit))
 	}
 }
+
+// TestTheTTLHasItsBudgetAfterTheHooks: the time that hooks took is not taken
+// from what follows.
+func TestTheTTLHasItsBudgetAfterTheHooks(t *testing.T) {
+	p := testPolicy()
+	p.Names = []NamePolicy{externalName("orders.test.")}
+	p.Hooks = []Hook{{Name: "gate", When: HookPre, Timeout: time.Minute}}
+	w := newWorld(p)
+	w.quiet = true
+	w.start()
+	w.settleUp()
+	w.command(Command{Do: DoAdopt})
+	w.command(Command{Do: DoArm, Mode: ModePropose})
+	w.after(40 * time.Second)
+	w.fault["pre-hooks"] = "never"
+	w.command(Command{Do: DoSwitchover, To: "b", Reason: "x"})
+	w.after(29 * time.Second) // of the 30 s that lowering the TTL may take
+	w.fault["write"] = "always dropped"
+	w.feed(HooksDone{OpID: w.ledger.Op.ID, When: HookPre, Attempt: 1, Results: []HookResult{{Name: "gate", Verdict: HookPassed}}})
+	w.after(5 * time.Second)
+	if op := w.ledger.Op; op == nil || op.Unwind {
+		t.Fatalf("5 s after the hooks: %+v", op)
+	}
+	delete(w.fault, "write")
+	w.after(2 * time.Minute)
+	if l := w.ledger.LastOp; l == nil || l.Outcome != Settled {
+		t.Fatalf("%+v", l)
+	}
+}
+
+// TestAReloadWhileHooksAreAsked: the new list is asked, under another number.
+func TestAReloadWhileHooksAreAsked(t *testing.T) {
+	p := testPolicy()
+	p.Hooks = []Hook{{Name: "gate", When: HookPre, Timeout: 10 * time.Second}}
+	w := armed(p)
+	w.fault["pre-hooks"] = "never"
+	w.command(Command{Do: DoSwitchover, To: "b", Reason: "x"})
+	w.p.Hooks = append(w.p.Hooks, Hook{Name: "second", When: HookPre, Timeout: 10 * time.Second})
+	w.fault["hook second"] = "veto no"
+	w.feed(PolicyChanged{})
+	if n := len(w.asked); n != 2 || w.asked[1].Attempt != 2 || len(w.asked[1].Hooks) != 2 {
+		t.Fatalf("asked %+v", w.asked)
+	}
+	if l := w.ledger.LastOp; l == nil || l.Op.Hooks.By != "second" {
+		t.Fatalf("%+v", w.ledger)
+	}
+	w.fault["pre-hooks"] = "never"
+	w.command(Command{Do: DoSwitchover, To: "b", Reason: "x"})
+	w.p.Hooks = nil
+	w.feed(PolicyChanged{})
+	w.after(time.Minute)
+	if l := w.ledger.LastOp; l.Outcome != Settled {
+		t.Fatalf("without hooks any more: %+v", l)
+	}
+}
+
+// TestShadowRunsNoHooks: what is due waits for a process that may do something.
+func TestShadowRunsNoHooks(t *testing.T) {
+	p := testPolicy()
+	p.Hooks = []Hook{{Name: "tell", When: HookPost, Timeout: time.Second}}
+	w := armed(p)
+	w.fault["post-hooks"] = "never"
+	w.command(Command{Do: DoSwitchover, To: "b", Reason: "x"})
+	w.after(40 * time.Second)
+	rev, asked := w.rev, len(w.asked)
+	if asked != 1 || len(w.ledger.HooksDue) != 1 {
+		t.Fatalf("%d runs, due %+v", asked, w.ledger.HooksDue)
+	}
+	w.p.ForceShadow = true
+	w.start()
+	w.after(time.Minute)
+	if w.rev != rev || len(w.asked) != asked {
+		t.Fatalf("in shadow: %d commits, %d runs", w.rev-rev, len(w.asked)-asked)
+	}
+	w.p.ForceShadow = false
+	w.start()
+	w.after(time.Second)
+	if len(w.asked) != asked+1 || len(w.ledger.HooksDue) != 0 {
+		t.Fatalf("%d runs, due %+v", len(w.asked), w.ledger.HooksDue)
+	}
+}

@@ -45,9 +45,6 @@ func (t *turn) unwindStep() {
 // backwards. There is nothing left to unwind to; the operation turns round once
 // more, as a failover, where automation may, or waits for a person.
 func (t *turn) oldDiedMeanwhile(op *Op) bool {
-	if op.vetoed() {
-		return false // nothing was begun, and the next one asks again
-	}
 	old := t.s.tally(t.p, op.From, t.now)
 	if !old.rodeOut(t.p, t.now) || !t.mayTurnBack(op) || !old.downSince.After(op.StepSince) {
 		return false // it was lost before: whoever turned the operation round knew
