@@ -71,8 +71,9 @@ var patterns = map[string]string{
 	"vantages[].domain": wordPattern, "instances[].name": wordPattern, "instances[].primary": wordPattern, vantagePart + "name": wordPattern,
 
 	"controller.listen": hostPortPattern, "providers.NAME.server": hostPortPattern, "authority.listen[]": hostPortPattern,
-	"providers.NAME.authorities[]": hostPortPattern,
-	"vantage.controls[]":           hostPortPattern, "vantages[].controls[]": hostPortPattern, "controls[]": hostPortPattern,
+	"providers.NAME.authorities[]": hostPortPattern, "notify.channels[].server": hostPortPattern,
+	"notify.channels[].name": wordPattern, "notify.routes[].steps[].channel": wordPattern,
+	"vantage.controls[]": hostPortPattern, "vantages[].controls[]": hostPortPattern, "controls[]": hostPortPattern,
 
 	"controller.advertise": urlPattern, "controllers[]": urlPattern,
 
@@ -89,8 +90,6 @@ var patterns = map[string]string{
 	"reports[].schedule":                     schedulePattern,
 	"reports[].timezone":                     zonePattern, "notify.zone": zonePattern, "freeze[].zone": zonePattern,
 	"instances[].clusters.NAME.maintenance[].zone":   zonePattern,
-	"notify.channels[].name":                         wordPattern,
-	"notify.channels[].server":                       hostPortPattern,
 	"notify.channels[].url":                          urlPattern,
 	"notify.channels[].allow[]":                      networkPattern,
 	"notify.heartbeat.allow[]":                       networkPattern,
@@ -132,11 +131,11 @@ var ranges = map[string][2]float64{
 
 // counts are how many items a list or a mapping has; 0 is no bound.
 var counts = map[string][2]int{
+	"notify.channels": {1, maxChannels}, "notify.routes": {0, maxRoutes}, "notify.routes[].steps": {1, maxNamed},
 	"instances": {1, 0}, "instances[].names": {1, 0}, "instances[].clusters": {2, 2}, "instances[].checks": {1, 8},
 	"authority.listen": {1, 0}, "authority.zones": {1, 0}, "controllers": {1, 0},
 	"instances[].check.exec.command": {1, 0}, "instances[].check.identity": {1, 1},
 	"reports": {0, maxReports}, "reports[].instances": {0, maxGlobs}, "reports[].channels": {0, maxReportChannels},
-	"notify.channels": {1, maxChannels}, "notify.routes": {0, maxRoutes}, "notify.routes[].steps": {1, maxNamed},
 	"notify.channels[].to": {0, maxNamed}, "notify.channels[].mobiles": {0, maxNamed},
 	"instances[].clusters.NAME.maintenance": {0, maxWindows}, "freeze": {0, maxFreezes}, "hooks.pre": {0, failover.MaxHooks}, "controller.principals": {0, maxPrincipals}, "authority.rate_limit.exempt": {0, 64},
 }
