@@ -103,7 +103,7 @@ func (p *patient) ask(ctx context.Context, a *app) {
 	sum, err := c.Summary(ctx)
 	got := time.Now()
 	if err != nil {
-		r.Err = shortly(err)
+		r.Err, r.Hangs = shortly(err), errors.Is(err, context.DeadlineExceeded)
 		return
 	}
 	p.clock = doctor.Compared(c.Where(), "the time in its answer", sent, got, sum.At, 0)
@@ -129,11 +129,13 @@ func (p *patient) ask(ctx context.Context, a *app) {
 
 // shortly is an error without the advice that goes with it elsewhere.
 func shortly(err error) string {
-	if errors.Is(err, api.ErrUnreachable) {
-		return api.ErrUnreachable.Error()
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
 		return "it does not answer in time"
+	case errors.Is(err, fs.ErrPermission):
+		return "it may be asked by the user of the controller or by root"
+	case errors.Is(err, api.ErrUnreachable):
+		return api.ErrUnreachable.Error()
 	}
 	text, _ := splitHint(err)
 	return text

@@ -20,6 +20,8 @@ var secretShapes = []*regexp.Regexp{
 	regexp.MustCompile(`(\bhttps?://)[^\s"'<>\\/@]+@[^\s"'<>\\]*`),
 	regexp.MustCompile(`(\bhttps?://[^\s"'<>\\/?#]+)/?[^\s"'<>\\?#]*\?[^\s"'<>\\]*`),
 	regexp.MustCompile(`(\bhttps?://[^\s"'<>\\/?#]+)/[^\s"'<>\\]*[A-Za-z0-9_-]{20,}[^\s"'<>\\]*`),
+	// Padded base64 that is long enough for a key, as tsig-keygen prints it.
+	regexp.MustCompile(`()\b[A-Za-z0-9+/]{30,}={1,2}`),
 	// Keys of Alibaba Cloud, and what stands after words that announce a secret.
 	regexp.MustCompile(`()\bLTAI[A-Za-z0-9]{12,30}\b`),
 	regexp.MustCompile(`(?i)(\bbearer\s+)[A-Za-z0-9._~+/=-]{8,}`),

@@ -235,6 +235,7 @@ func JudgeReports(v failover.View, stale time.Duration) []Finding {
 type RunningFacts struct {
 	Where     string // socket or URL
 	Err       string // nobody answered
+	Hangs     bool   // with Err: somebody is there, and says nothing
 	Instances int
 	Leading   int
 	LeadWhy   []string
@@ -248,6 +249,8 @@ type RunningFacts struct {
 func JudgeRunning(r RunningFacts) []Finding {
 	const id = "config.running"
 	switch {
+	case r.Hangs:
+		return []Finding{bad(Fail, id, r.Where, "look at its log and at the load of its host; if nothing moves there, restart it: what it serves is in the ledger", "%s", r.Err)}
 	case r.Err != "":
 		return []Finding{Skip(id, r.Where, "no controller answers (%s): what only a running one knows was left out", r.Err)}
 	}

@@ -81,6 +81,7 @@ func TestAControllerIsJudgedByWhatItSays(t *testing.T) {
 	}{
 		"sound":     {sound, verdictIs{"config.running", OK, "leads 2 instances, with configuration abc", ""}},
 		"nobody":    {RunningFacts{Err: "no answer"}, verdictIs{"config.running", Skipped, "no answer", ""}},
+		"hangs":     {RunningFacts{Err: "it does not answer in time", Hangs: true}, verdictIs{"config.running", Fail, "does not answer in time", "its log"}},
 		"no lead":   {with(func(r *RunningFacts) { r.Leading, r.LeadWhy = 1, []string{"disk is full"} }), verdictIs{"config.running", Fail, "leads 1 of 2 instances: disk is full", "restart"}},
 		"other":     {with(func(r *RunningFacts) { r.FileHash = "def" }), verdictIs{"config.running", Warn, "runs abc, and the file is def", "reload"}},
 		"refused":   {with(func(r *RunningFacts) { r.Refused = "1 mistake" }), verdictIs{"config.running", Fail, "refused, an older configuration runs: 1 mistake", "--dry-run"}},
