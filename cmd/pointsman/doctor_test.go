@@ -207,6 +207,7 @@ func TestScrubMasksWhatLooksLikeASecret(t *testing.T) {
 		"password: hunter2":                                                            "password: [masked]",
 		"LTAI5tAbCdEfGhIjKlMnOp":                                                       "[masked]",
 		"the secret is " + ctlSecret:                                                   "the secret is [masked]",
+		`"https://h.example.com/x?a=b\u0026sign=zz", 1`:                                `"https://h.example.com[masked]", 1`,
 		`{"reason":"token=hunter2"}`:                                                   `{"reason":"token=[masked]"}`,
 		"v=1 term=1 epoch=2 op=orders-1.2 by=ctl-1":                                    "v=1 term=1 epoch=2 op=orders-1.2 by=ctl-1",
 		"hash 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef":        "hash 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
