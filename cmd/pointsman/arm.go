@@ -13,26 +13,28 @@ func (a *app) armCommand() *cobra.Command {
 	var o orderFlags
 	var mode, change string
 	cmd := &cobra.Command{
-		Use:   "arm INSTANCE --mode propose|auto",
+		Use:   "arm INSTANCE --mode propose|approve|auto",
 		Short: "Let an instance out of shadow: the only door to live",
 		Long: `Let an instance out of shadow.
 
   propose  people may move it; automation only proposes
+  approve  automation asks people, and moves when enough of them have approved
   auto     automation may move it too, as far as the policy's auto allows`,
 		Args: exactly("INSTANCE"),
 	}
 	o.register(a, cmd)
 	o.registerYes(cmd)
-	cmd.Flags().StringVar(&mode, "mode", "", "propose or auto")
+	cmd.Flags().StringVar(&mode, "mode", "", "propose, approve or auto")
 	cmd.Flags().StringVar(&change, "change", "", "`NUMBER` of the change request, for the audit")
-	_ = cmd.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions([]string{"propose", "auto"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions([]string{"propose", "approve", "auto"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		becomes := map[string]string{
 			string(failover.ModePropose): "people may move its name; automation only proposes",
+			string(failover.ModeApprove): "people may move its name; automation asks them first, and moves when enough have approved",
 			string(failover.ModeAuto):    "automation may move its name by itself",
 		}[mode]
 		if becomes == "" {
-			return failed("add --mode propose or --mode auto", "--mode %q is neither propose nor auto", mode)
+			return failed("add --mode propose, --mode approve or --mode auto", "--mode %q is none of propose, approve, auto", mode)
 		}
 		c, err := a.client()
 		if err != nil {

@@ -84,10 +84,10 @@ func (a *app) configCommand() *cobra.Command {
 		Short: "Check a configuration, make a vantage's, or show what runs",
 		Args:  a.unknownCommand,
 		RunE: func(*cobra.Command, []string) error {
-			return failed("usage: pointsman config validate, config vantage NAME, or config running", "what to do with the configuration is missing")
+			return failed("usage: pointsman config validate, config explain, config schema, config vantage NAME, or config running", "what to do with the configuration is missing")
 		},
 	}
-	cmd.AddCommand(a.configValidate(), a.configVantage(), a.configRunning())
+	cmd.AddCommand(a.configValidate(), a.configExplain(), a.configSchema(), a.configVantage(), a.configRunning())
 	return cmd
 }
 
@@ -163,6 +163,8 @@ func (a *app) configVantage() *cobra.Command {
 		Use:   "vantage NAME",
 		Short: "Print the vantage.yaml of one of the vantages, ready to use",
 		Args:  exactly("NAME"),
+
+		ValidArgsFunction: a.completeVantages,
 		RunE: func(_ *cobra.Command, args []string) error {
 			cfg, err := a.loadConfig()
 			if err != nil {

@@ -30,7 +30,13 @@ func (a *app) client() (*api.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return api.NewClient(api.ClientConfig{Socket: socket})
+	cfg := api.ClientConfig{Socket: socket}
+	if a.tokenFile != "" { // who asks; the socket itself wants none
+		if cfg.Token, err = a.token(); err != nil {
+			return nil, err
+		}
+	}
+	return api.NewClient(cfg)
 }
 
 func (a *app) findSocket() (string, error) {

@@ -102,11 +102,13 @@ func commands(text string, programs ...string) [][]string {
 func callFault(tree *cobra.Command, args []string) string {
 	cmd := tree
 	var flags []string
-	for i, w := range args {
+	value := false // the word belongs to the flag before it
+	for _, w := range args {
 		w = strings.TrimRight(w, ".,:)")
+		mine := value
+		value = cmd.HasSubCommands() && takesValue(cmd, w)
 		switch {
-		case w == "" || w == "…" || w == "[flags]":
-		case i > 0 && cmd.HasSubCommands() && takesValue(cmd, args[i-1]):
+		case mine, w == "" || w == "…" || w == "[flags]":
 		case strings.HasPrefix(w, "-"):
 			flags = append(flags, w)
 		case cmd.HasSubCommands():
@@ -256,7 +258,7 @@ func TestDocumentsShowTargetsThatExist(t *testing.T) {
 
 func TestDocumentsShowMetricsThatExist(t *testing.T) {
 	known := ""
-	for _, f := range []string{"metrics.go", "scrape.go"} {
+	for _, f := range []string{"metrics.go", "scrape.go", "notify_scrape.go"} {
 		text, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)

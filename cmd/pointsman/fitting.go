@@ -9,9 +9,12 @@ import (
 	"pointsman/dnsctl"
 	"pointsman/dnsctl/authority"
 	"pointsman/healthcheck"
+	"pointsman/internal/api"
 	"pointsman/internal/config"
 	"pointsman/internal/controller"
 	"pointsman/internal/failover"
+	"pointsman/internal/hook"
+	"pointsman/internal/notify"
 )
 
 // fitting is everything that is made of one configuration: what the rooms run
@@ -20,10 +23,13 @@ type fitting struct {
 	cfg       *config.Config
 	at        time.Time
 	token     []byte
+	people    []api.Principal
 	authority *authority.Config // nil without one
 	setup     controller.Setup
 	probe     healthcheck.Config
 	receive   healthcheck.ReceiverConfig
+	notify    notify.Setup
+	hooks     hook.Config
 	want      map[failover.InstanceName]string // generation that a vote must bear
 }
 
@@ -31,12 +37,12 @@ type fitting struct {
 // the result as one that refuses everything.
 func (p *process) fit(cfg *config.Config, s *secrets, zones *authority.Config) (*fitting, []error) {
 	f := &fitting{
-		cfg: cfg, at: time.Now(), token: s.token, want: make(map[failover.InstanceName]string, len(cfg.Instances)),
+		cfg: cfg, at: time.Now(), token: s.token, people: s.people, want: make(map[failover.InstanceName]string, len(cfg.Instances)),
 		probe: healthcheck.Config{Vantage: cfg.Self.Name, Controls: cfg.Self.Controls, Allow: cfg.Self.Allow, WatchTargets: cfg.Self.WatchTargets},
 		receive: healthcheck.ReceiverConfig{
 			Vantages: s.vantages, Instances: make(map[failover.InstanceName]time.Duration, len(cfg.Instances)),
 		},
-		authority: zones,
+		authority: zones, notify: s.notify,
 	}
 	for _, i := range cfg.Instances {
 		name := i.Policy.Instance
@@ -52,6 +58,7 @@ func (p *process) fit(cfg *config.Config, s *secrets, zones *authority.Config) (
 		look.own = servedBy(p.authority.Addrs(), zones)
 	}
 	f.setup.Names, f.setup.Verifier = names, look
+	f.hooks = hooksOf(cfg, s)
 	return f, faults
 }
 
@@ -120,6 +127,11 @@ func (p *process) tryOut(f *fitting) error {
 	if p.receiver != nil {
 		if err := p.receiver.Check(f.receive); err != nil {
 			return fmt.Errorf("reports of vantages: %w", err)
+		}
+	}
+	if p.notices != nil {
+		if err := p.notices.n.Check(f.notify); err != nil {
+			return fmt.Errorf("notify: %w", err)
 		}
 	}
 	next, err := p.ctl.Prepare(f.setup)

@@ -35,6 +35,7 @@ const (
 	exitChanges    = 2 // a plan that would change something
 	exitRefused    = 3 // by a named guard, or stale
 	exitNotLeading = 4
+	exitProposed   = 5 // it waits for other people
 
 	// exitWarnings is doctor's: nothing failed, something will hurt one day.
 	exitWarnings = exitRefused
@@ -46,7 +47,8 @@ const exitHelp = `Exit status:
   2  plan: carrying it out would change something
   3  refused by a named guard; "stale" when the world is not the one expected;
      doctor: warnings, and no failure (which is 1)
-  4  this controller does not lead`
+  4  this controller does not lead
+  5  it waits for the approval of other people`
 
 // failure is an error with its exit status and hint.
 type failure struct {
@@ -207,6 +209,8 @@ func replyError(r api.Reply, verb string) error {
 		return nil
 	case failover.ReplyRefused:
 		return refusedError(r, verb)
+	case failover.ReplyProposed:
+		return &failure{exitProposed, fmt.Errorf("proposed: %s", r.Text), orElse(r.Hint, fmt.Sprintf("'pointsman status' shows it; 'pointsman deny %s' takes it back", r.OpID))}
 	case failover.ReplyStale:
 		return &failure{exitRefused, fmt.Errorf("refused by stale: %s", r.Text), orElse(r.Hint, "look at 'pointsman status' and plan again")}
 	case failover.ReplyNotLeading:

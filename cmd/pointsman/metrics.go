@@ -69,14 +69,14 @@ var (
 	allVotes = []failover.Vote{failover.Unknown, failover.Up, failover.Down}
 	allStops = []failover.StopKind{
 		failover.StopPause, failover.StopFreeze, failover.StopCooldown,
-		failover.StopUnacknowledged, failover.StopLockout, failover.StopDrift,
+		failover.StopUnacknowledged, failover.StopLockout, failover.StopDrift, failover.StopHooks,
 	}
 	allModes = []string{failover.ModeShadow.String(), failover.ModePropose.String(), failover.ModeAuto.String()}
 )
 
 // allPages are the kinds of calls for people.
 var allPages = []string{
-	"both-down", "config", "drift", "fault", "held", "ledger", "move", "operation", "pause-stands", "proposal", "publication", "refused",
+	"both-down", "config", "drift", "fault", "held", "hook", "ledger", "move", "operation", "pause-stands", "proposal", "proposal-expired", "publication", "refused",
 	string(failover.Settled), "slow-reads", "ttl", "unwind", string(failover.Unwound), "write-path", "yield", string(failover.Yielded),
 }
 

@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -38,13 +35,8 @@ func (a *app) offline(ctx context.Context, name string) error {
 		return configError(err)
 	}
 	p, err := ledger.Peek(ctx, ctl.Data)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return failed("no controller has run with this configuration on this machine yet; check controller.data", "%s is not there", filepath.Join(ctl.Data, "ledger.db"))
-	case errors.Is(err, fs.ErrPermission):
-		return failed("ask as the user of the controller, or as root", "%w", err)
-	case err != nil:
-		return failed("while a controller runs, ask it: pointsman status", "%w", err)
+	if err != nil {
+		return peekError(ctl.Data, err)
 	}
 	v := offlineView{Offline: true, Ledger: p.Path, Written: p.Written, Term: p.Term, Records: p.Records}
 	if name != "" {

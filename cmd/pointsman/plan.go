@@ -159,18 +159,27 @@ func replaceFile(path string, data []byte) error {
 	return nil
 }
 
+// checkNoForm refuses the name of a file that was meant as a form of the output.
+func checkNoForm(file string) error {
+	if strings.ContainsAny(file, "./") {
+		return nil
+	}
+	for _, form := range []string{string(outputTable), string(outputJSON), string(outputYAML)} {
+		if distance(strings.ToLower(file), form) <= 2 {
+			return failed(fmt.Sprintf("did you mean -o %s? a file of that name is ./%s", form, file), "-o %q is none of table, json, yaml", file)
+		}
+	}
+	return nil
+}
+
 // checkPlanFile refuses a name that was meant as a form of the output, and a
 // file that holds anything but an older plan.
 func checkPlanFile(file string) error {
 	if file == "" {
 		return nil
 	}
-	if !strings.ContainsAny(file, "./") {
-		for _, form := range []string{string(outputTable), string(outputJSON), string(outputYAML)} {
-			if distance(strings.ToLower(file), form) <= 2 {
-				return failed(fmt.Sprintf("did you mean -o %s? a file of that name is ./%s", form, file), "-o %q is none of table, json, yaml", file)
-			}
-		}
+	if err := checkNoForm(file); err != nil {
+		return err
 	}
 	fi, err := os.Lstat(file)
 	if err != nil {
@@ -207,6 +216,7 @@ func (a *app) planTable(w io.Writer, p failover.Plan) {
 	}
 	fmt.Fprintln(w)
 	writeTable(w, []string{"STEP", "DOES", "DONE WHEN", "BUDGET", "OTHERWISE"}, stepRows(p.Steps))
+	hooksTable(w, p.Hooks)
 	fmt.Fprintln(w)
 	a.boundTable(w, p.Bound)
 	fmt.Fprintln(w)
@@ -219,6 +229,8 @@ func (a *app) planTable(w io.Writer, p failover.Plan) {
 			}
 		}
 		fmt.Fprintf(w, "refused as things are, by %s\n", strings.Join(by, ", "))
+	case p.Changes && p.Asks > 0:
+		fmt.Fprintf(w, "nothing else refuses it; carried out, it waits for %d more people to approve; nothing was changed\n", p.Asks)
 	case p.Changes:
 		fmt.Fprintln(w, "nothing refuses it; nothing was changed")
 	default:

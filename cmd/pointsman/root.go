@@ -37,7 +37,7 @@ the other commands ask or order a controller that runs. They find it by
 	f.StringVarP(&a.config, "config", "c", "", "configuration `FILE`")
 	f.StringVar(&a.socket, "socket", "", "Unix socket of the controller")
 	f.StringVar(&a.server, "server", "", "`URL` of the controller, such as http://127.0.0.1:8053; needs --token-file")
-	f.StringVar(&a.tokenFile, "token-file", "", "`FILE` with the token for --server (default $POINTSMAN_TOKEN_FILE)")
+	f.StringVar(&a.tokenFile, "token-file", "", "`FILE` with your token: for --server (default $POINTSMAN_TOKEN_FILE), or as a principal over the socket")
 	f.BoolVar(&a.noColor, "no-color", false, "no colours, as with $NO_COLOR")
 
 	root.AddGroup(
@@ -52,11 +52,19 @@ the other commands ask or order a controller that runs. They find it by
 			root.AddCommand(c)
 		}
 	}
-	add("look", a.statusCommand(), a.explainCommand(), a.planCommand(), a.historyCommand(), a.auditCommand(), a.doctorCommand(), a.bundleCommand())
+	add("look", a.statusCommand(), a.explainCommand(), a.planCommand(), a.historyCommand(), a.auditCommand())
+	add("look", a.notifyCommand())
+	add("look", a.doctorCommand())
+	add("look", a.bundleCommand())
+	add("look", a.shadowCommand())
+	add("look", a.replayCommand())
 	add("move", a.switchoverCommand(), a.failoverCommand(), a.applyCommand(), a.abortCommand(), a.adoptCommand(), a.restoreCommand())
+	add("move", a.approveCommand(), a.denyCommand())
+	add("look", a.reportCommand())
 	add("hold", a.pauseCommand(), a.resumeCommand(), a.ackCommand(), a.armCommand(), a.disarmCommand())
-	add("serve", a.runCommand(), a.vantageCommand(), a.reloadCommand(), a.configCommand())
-	root.AddCommand(a.versionCommand())
+	add("serve", a.runCommand(), a.vantageCommand(), a.reloadCommand(), a.configCommand(), a.initCommand())
+	add("serve", a.hookCommand(), a.ejectCommand())
+	root.AddCommand(a.versionCommand(), a.manCommand())
 	return root
 }
 
@@ -117,7 +125,7 @@ func (a *app) completeClusters(cmd *cobra.Command, args []string, _ string) ([]s
 
 // completeInstances offers the names that the running controller knows.
 func (a *app) completeInstances(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 && cmd.Name() != "pause" && cmd.Name() != "resume" {
+	if len(args) > 0 && cmd.Name() != "pause" && cmd.Name() != "resume" && cmd.Name() != "eject" {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	c, err := a.client()

@@ -8,13 +8,18 @@ import (
 	"pointsman/internal/api"
 	"pointsman/internal/config"
 	"pointsman/internal/failover"
+	"pointsman/internal/notify"
 )
 
 // secrets are what the files that the config names hold.
 type secrets struct {
 	token     []byte
+	people    []api.Principal
 	vantages  map[failover.VantageName][]healthcheck.Key
 	providers map[string]dnsctl.Secret // write credentials; empty in shadow
+	notify    notify.Setup             // with its secrets
+	unheard   []error                  // of channels, which stand in notify with their trouble
+	hooks     map[string][]byte        // by file; empty in shadow, which runs none
 }
 
 // readSecret reads the file of a secret and notes its content, such as
@@ -34,6 +39,14 @@ func readSecrets(cfg *config.Config, shadow bool) (*secrets, []error) {
 		}
 		s.token = token
 	}
+	for _, p := range cfg.Controller.Principals {
+		token, err := readToken(cfg.ReadSecret, p.TokenFile)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("principal %s: %w", p.Name, err))
+			continue
+		}
+		s.people = append(s.people, api.Principal{Name: p.Name, Role: api.Role(p.Role), Token: token})
+	}
 	for _, v := range cfg.Vantages {
 		keys, err := readKeys(cfg.ReadSecret, v.KeyFile)
 		if err != nil {
@@ -42,6 +55,7 @@ func readSecrets(cfg *config.Config, shadow bool) (*secrets, []error) {
 		}
 		s.vantages[v.Name] = keys
 	}
+	s.notify, s.unheard = readChannels(cfg)
 	if shadow {
 		return s, faults
 	}
@@ -53,7 +67,7 @@ func readSecrets(cfg *config.Config, shadow bool) (*secrets, []error) {
 		}
 		s.providers[p.Name] = secret
 	}
-	return s, faults
+	return s, append(faults, readHookSecrets(cfg, s)...)
 }
 
 func readToken(read readSecret, path string) ([]byte, error) {

@@ -251,6 +251,14 @@ func banners(v failover.View) []string {
 			lines = append(lines, fmt.Sprintf("PAUSED  %s: by %s: %s, %s", v.Instance, s.By, s.Why, until(s.Until)))
 		}
 	}
+	for _, s := range v.Stops {
+		if s.Kind == failover.StopFreeze {
+			lines = append(lines, fmt.Sprintf("FROZEN  %s: by %s: %s, %s", v.Instance, s.By, s.Why, until(s.Until)))
+		}
+	}
+	if pr := v.Proposal; pr != nil && pr.Waits() {
+		lines = append(lines, fmt.Sprintf("PROPOSED  %s: %s", v.Instance, pr.Words(time.Now())))
+	}
 	if !v.Leading {
 		lines = append(lines, fmt.Sprintf("NOT LEADING  %s: %s", v.Instance, orElse(v.LeadWhy, "no reason is known")))
 	}
@@ -295,6 +303,8 @@ func doing(v failover.View) string {
 		return s
 	case v.Phase == failover.PhaseAdopting && v.Waiting != "":
 		return fmt.Sprintf("%s: %s", v.Phase, v.Waiting)
+	case v.Proposal != nil && v.Proposal.Waits():
+		return fmt.Sprintf("%s to %s waits for approval", v.Proposal.Kind, v.Proposal.To)
 	default:
 		return string(v.Phase)
 	}

@@ -54,6 +54,7 @@ func (a *app) abortCommand() *cobra.Command {
 		},
 	}
 	o.register(a, cmd)
+	cmd.ValidArgsFunction = a.completeOperations
 	return cmd
 }
 

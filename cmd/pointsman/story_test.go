@@ -47,6 +47,8 @@ func (l leakChecked) Run() int {
 //	dig NAME WANT                     ask the authority over UDP and TCP; "-" wants no answer
 //	rc N COMMAND…                     run COMMAND and want exit status N
 //	get PATH STATUS REGEXP            ask the API over TCP without a token until it answers so, 15 s at most; with !, that it does not at once
+//	hook FILE                         open a receiver of messages; write pointsman.yaml with channels to FILE
+//	hooked REGEXP                     wait until a message that it received and verified matches, 15 s at most
 //	hup                               send SIGHUP to what runs in the background
 //	disk mount|fill|free|unmount DIR  a file system of 1 MiB; where the condition [mount] holds
 func TestStories(t *testing.T) {
@@ -62,6 +64,8 @@ func TestStories(t *testing.T) {
 			"get":     getPath,
 			"disk":    tinyDisk,
 			"hup":     hangUp,
+			"hook":    openHook,
+			"hooked":  notified,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "mount" {
@@ -92,6 +96,7 @@ type sitesKey struct{}
 func setUp(env *testscript.Env) error {
 	sites := make(map[string]*site)
 	env.Values[sitesKey{}] = sites
+	env.Values[hooksKey{}] = &hooks{}
 	for _, name := range []string{"a", "b"} {
 		s := &site{addr: "127.0.0.1:0"}
 		s.says.Store(&name)
@@ -120,7 +125,7 @@ func setUp(env *testscript.Env) error {
 	env.Setenv("USER", "alice")
 	r := strings.NewReplacer("$DNS", env.Getenv("DNS"), "$API", env.Getenv("API"), "$CONTROL", env.Getenv("CONTROL"),
 		"$A", env.Getenv("A"), "$B", env.Getenv("B"))
-	for name, text := range map[string]string{"pointsman.yaml": storyConfig, "listen.yaml": listenConfig(), "taken.yaml": strings.Replace(listenConfig(), "$API", "$A", 1), "shadow.yaml": shadowConfig, "three.yaml": threeConfig(), "disk.yaml": diskConfig()} {
+	for name, text := range map[string]string{"pointsman.yaml": storyConfig, "listen.yaml": listenConfig(), "taken.yaml": strings.Replace(listenConfig(), "$API", "$A", 1), "shadow.yaml": shadowConfig, "three.yaml": threeConfig(), "disk.yaml": diskConfig(), "patient.yaml": patientConfig()} {
 		if err := os.WriteFile(filepath.Join(env.WorkDir, name), []byte(r.Replace(text)), 0o600); err != nil {
 			return err
 		}
@@ -351,6 +356,11 @@ func threeConfig() string {
   - {name: van-3, domain: rack-3, key_file: van-3.key, controls: ["tcp://$CONTROL"]}
 authority:
 `, 1)
+}
+
+// patientConfig rides out what the others act upon.
+func patientConfig() string {
+	return strings.Replace(storyConfig, "    burst: 50ms\n", "    burst: 50ms\n    ride_out: 1m\n    fall: 4\n", 1)
 }
 
 // diskConfig keeps its data on a disk of its own.

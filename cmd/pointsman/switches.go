@@ -27,6 +27,10 @@ type switchLine struct {
 	Slowest  string                `json:"slowest"`
 	Phases   []failover.PhaseTime  `json:"phases"`
 	Place    int64                 `json:"place"` // for --below
+
+	By        string              `json:"by"` // who asked, and who approved: what auditors file
+	Change    string              `json:"change,omitempty"`
+	Approvals []failover.Approval `json:"approvals,omitempty"`
 }
 
 // switches lists finished operations, the time of each split by phase.
@@ -80,6 +84,7 @@ func switchOf(s api.Sample) (switchLine, bool) {
 	}
 	o := &sum.Op
 	l := switchLine{
+		By: o.By, Change: o.Change, Approvals: o.Approvals,
 		At: sum.At, Instance: s.Instance, ID: o.ID, Kind: o.Kind, From: o.From, To: o.To, Auto: o.Auto, Outcome: sum.Outcome, Why: sum.Why,
 		Phases: sum.Phases(), Place: s.ID,
 	}

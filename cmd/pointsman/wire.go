@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,7 +20,9 @@ import (
 	"pointsman/internal/config"
 	"pointsman/internal/controller"
 	"pointsman/internal/failover"
+	"pointsman/internal/hook"
 	"pointsman/internal/ledger"
+	reporting "pointsman/internal/report" // report prints errors here
 )
 
 // This file is the only place that knows all rooms: it builds them, joins them
@@ -44,6 +47,7 @@ type process struct {
 	store     *ledger.Store
 	authority *authority.Server // nil without one
 	trouble   trouble
+	policies  sync.Map // keys of those that the history has, of this life
 
 	// Each of these is nil when it could not be had and DNS goes on without.
 	past     *ledger.History
@@ -51,8 +55,11 @@ type process struct {
 	receiver *healthcheck.Receiver // also nil without controller.listen
 	ctl      *controller.Controller
 	news     *news
+	notices  *notices
 	api      *api.Server
 	reloads  *reloader
+	reports  *reporting.Service
+	hooks    *hook.Runner // also nil in shadow
 }
 
 // farAway is the end of a lease that the file lock is.
@@ -99,6 +106,7 @@ func newProcess(ctx context.Context, pc processConfig) (_ *process, err error) {
 		return nil, err
 	}
 	m := newMetrics(pc.Version)
+	p.openNotices(f, secrets, m)
 	if err := p.degrade("controller", p.openController(f, m)); err != nil {
 		return nil, err
 	}
@@ -112,6 +120,7 @@ func newProcess(ctx context.Context, pc processConfig) (_ *process, err error) {
 	p.reloads = newReloader(cfg.File, p, pc.Hup, p.log)
 	p.reloads.tell = p.news.tell
 	m.watch(p)
+	p.openReports(f)
 	p.pc.Config = nil // a reload lets go of it
 	if err := p.degrade("api", p.openAPI(f, m)); err != nil {
 		return nil, err
@@ -205,18 +214,27 @@ func (p *process) openController(f *fitting, m *metrics) error {
 	}
 	m.expect(f.cfg)
 	var err error
+	var run controller.Hooks // nil in shadow
+	if !p.pc.Shadow {
+		if p.hooks, err = hook.New(f.hooks); err != nil {
+			return err
+		}
+		run = hooked{p}
+	}
 	p.ctl, err = controller.New(controller.Config{
 		Policies: f.setup.Policies, Lead: l,
 		Ledger: recorded{p.store, m}, Names: f.setup.Names, Verifier: f.setup.Verifier,
-		Log: p.log, Fail: p.pc.Fail,
+		Hooks: run, Log: p.log, Fail: p.pc.Fail,
 		Page: func(_ context.Context, i failover.InstanceName, pg failover.Page) {
 			m.pages.WithLabelValues(p.label(i), pg.Kind).Inc()
 			p.remember(i, "page", pageNote{pg.Kind, pg.Text})
+			p.notices.paged(i, pg)
 		},
 		History: func(_ context.Context, i failover.InstanceName, o failover.OpSummary) {
 			m.operations.WithLabelValues(p.label(i), string(o.Op.Kind), string(o.Outcome)).Inc()
 			p.remember(i, "outcome", o)
 		},
+		Episode: p.keepEpisode, Tape: p.keepTape, Unfinished: p.unfinished(context.Background()),
 	})
 	return err
 }
@@ -272,16 +290,22 @@ func (p *process) openAPI(f *fitting, m *metrics) error {
 	v := p.pc.Version
 	v.Name, v.Shadow = cfg.Controller.Name, p.pc.Shadow
 	ac := api.Config{
-		Socket: cfg.Controller.Socket, Listen: cfg.Controller.Listen, Token: f.token,
+		Socket: cfg.Controller.Socket, Listen: cfg.Controller.Listen, Token: f.token, Principals: f.people,
 		Instances: p.news, Decisions: decisions{p, m}, Audit: audited{p.store}, History: past{p},
-		Probes: probed{p}, Health: health{p}, Version: v, Reloads: configured{p.reloads, p},
+		Probes: probed{p}, Health: health{p}, Version: v, Reloads: configured{p.reloads, p}, HealthReports: healthReports{p},
 		Metrics: m.handler(), ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 		OnWrongToken: func(n uint64) {
 			p.log.Warn("wrong tokens at the API", "count", n)
 		},
 	}
+	if p.notices != nil {
+		ac.Notices = p.notices
+	}
 	if p.authority != nil {
 		ac.Secondaries = p
+	}
+	if p.hooks != nil {
+		ac.Hooks = hookTrial{p}
 	}
 	if p.receiver != nil {
 		ac.Report = p.receiver
@@ -333,6 +357,8 @@ func (p *process) Run(ctx context.Context) error {
 	if p.ctl != nil {
 		room("controller", p.ctl.Run)
 		room("news", p.news.Run)
+		room("recording", newRecording(p).Run)
+		room("notify", p.notices.Run)
 	}
 	if p.prober != nil {
 		room("vantage", p.prober.Run)
@@ -342,6 +368,10 @@ func (p *process) Run(ctx context.Context) error {
 	}
 	if p.reloads != nil {
 		room("config", p.reloads.Run)
+	}
+	if p.reports != nil {
+		room("reports", p.reports.Run)
+		room("beats", p.beats)
 	}
 	p.log.Info("controller starts")
 	err := g.Wait()
@@ -355,6 +385,7 @@ func (p *process) Run(ctx context.Context) error {
 // close frees what was opened, in the reverse order. Sockets are closed by
 // the Run methods; where Run was never called the process ends anyway.
 func (p *process) close() {
+	p.notices.close()
 	if p.past != nil {
 		if err := p.past.Close(); err != nil {
 			p.log.Warn("history did not close", "reason", err)

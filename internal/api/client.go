@@ -29,7 +29,7 @@ var (
 type ClientConfig struct {
 	Socket string
 	Server string // http://host:port, or https
-	Token  []byte // with Server
+	Token  []byte // needed with Server; with Socket the one of a principal, or none
 }
 
 // Client speaks to one controller. Safe for concurrent use.
@@ -61,6 +61,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, "unix", cfg.Socket)
 		}
+		c.token = string(cfg.Token)
 	default:
 		u, err := url.Parse(cfg.Server)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {

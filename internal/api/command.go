@@ -30,6 +30,7 @@ type CommandRequest struct {
 	For          string               `json:"for,omitempty"`    // pause: a duration; absent is until resumed
 	Seen         failover.Target      `json:"seen,omitempty"`   // adopt, restore: the value that the person saw
 	TermBase     uint64               `json:"term_base,omitempty"`
+	Proposal     string               `json:"proposal,omitempty"` // approve, deny
 }
 
 // LossUnknown is the word for accepting a loss that nobody can bound.
@@ -43,6 +44,7 @@ const (
 var verbs = []failover.Verb{
 	failover.DoSwitchover, failover.DoFailover, failover.DoAbort, failover.DoPause, failover.DoResume,
 	failover.DoAck, failover.DoAdopt, failover.DoRestore, failover.DoArm, failover.DoDisarm,
+	failover.DoApprove, failover.DoDeny,
 }
 
 // Guards lists every guard that a person may try to override by name; which
@@ -56,7 +58,7 @@ func (r CommandRequest) Command() (failover.Command, error) {
 		Do: r.Verb, By: r.By, To: r.To, Reason: r.Reason, Override: r.Override,
 		AcceptPinned: r.AcceptPinned, OrFailover: r.OrFailover,
 		ExpectActive: r.ExpectActive, ExpectEpoch: r.ExpectEpoch,
-		Mode: r.Mode, Change: r.Change, Seen: r.Seen, TermBase: r.TermBase,
+		Mode: r.Mode, Change: r.Change, Seen: r.Seen, TermBase: r.TermBase, Proposal: r.Proposal,
 	}
 	if !slices.Contains(verbs, r.Verb) {
 		return c, fmt.Errorf("verb %.40q is none of %v", r.Verb, verbs)
@@ -67,6 +69,7 @@ func (r CommandRequest) Command() (failover.Command, error) {
 		{"expect_active", string(r.ExpectActive)},
 		{"change", r.Change},
 		{"seen", string(r.Seen)},
+		{"proposal", r.Proposal},
 	} {
 		if err := checkText(f.name, f.text, maxWord); err != nil {
 			return c, err
@@ -81,8 +84,11 @@ func (r CommandRequest) Command() (failover.Command, error) {
 	if err := checkOverride(r.Override, r.Reason); err != nil {
 		return c, err
 	}
-	if r.Verb == failover.DoArm && r.Mode != failover.ModePropose && r.Mode != failover.ModeAuto {
-		return c, fmt.Errorf("mode %.40q is none of %q, %q", string(r.Mode), failover.ModePropose, failover.ModeAuto)
+	if r.Verb == failover.DoArm && !slices.Contains(failover.ArmedModes, r.Mode) {
+		return c, fmt.Errorf("mode %.40q is none of %v", string(r.Mode), failover.ArmedModes)
+	}
+	if (r.Verb == failover.DoApprove || r.Verb == failover.DoDeny) && r.Proposal == "" {
+		return c, fmt.Errorf("proposal: say which one")
 	}
 	if r.AcceptLoss == LossUnknown {
 		loss := time.Duration(-1)

@@ -57,14 +57,32 @@ func (s *Server) guardUnix(next http.Handler) http.Handler {
 			})
 			return
 		}
-		next.ServeHTTP(w, r)
+		c := s.socketCaller()
+		if r.Header.Get("Authorization") != "" {
+			known := false
+			if c, known = s.identify(r); !known {
+				writeProblem(w, Problem{
+					Status: http.StatusUnauthorized, Message: "token is wrong",
+					Hint: "check --token-file; without one the socket is enough to look and to order",
+				})
+				return
+			}
+		}
+		withRole(next, c, w, r)
 	})
 }
 
 // signed adds to the name that a person gave what we know ourselves of the
-// one who asks.
+// one who asks. A principal has the name of its token, whatever it says.
 func signed(r *http.Request, by string) string {
-	if p, ok := r.Context().Value(peerKey{}).(peer); ok {
+	c := callerOf(r)
+	p, local := r.Context().Value(peerKey{}).(peer)
+	switch {
+	case c.name != "" && local:
+		return fmt.Sprintf("%s (principal, %s)", c.name, p)
+	case c.name != "":
+		return fmt.Sprintf("%s (principal, from %s)", c.name, r.RemoteAddr)
+	case local:
 		return fmt.Sprintf("%s (%s)", by, p)
 	}
 	return fmt.Sprintf("%s (token, from %s)", by, r.RemoteAddr)

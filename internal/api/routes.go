@@ -25,6 +25,7 @@ func (s *Server) routes() http.Handler {
 	m.HandleFunc("POST /v1/instances/{instance}/plan", s.known(s.postPlan))
 	m.HandleFunc("POST /v1/instances/{instance}/commands", s.known(s.postCommand))
 	m.HandleFunc("POST /v1/instances/{instance}/apply", s.known(s.postApply))
+	m.HandleFunc("POST /v1/instances/{instance}/hooks/test", s.known(s.postHookTest))
 	m.HandleFunc("GET /v1/history", s.getHistory)
 	m.HandleFunc("GET /v1/audit", s.getAudit)
 	m.HandleFunc("GET /v1/audit/verify", s.getAuditVerify)
@@ -35,6 +36,15 @@ func (s *Server) routes() http.Handler {
 	if s.cfg.Reloads != nil {
 		m.HandleFunc("GET /v1/config", s.getConfig)
 		m.HandleFunc("POST /v1/reload", s.postReload)
+	}
+	if s.cfg.Notices != nil {
+		m.HandleFunc("GET /v1/notify", s.getNotify)
+		m.HandleFunc("POST /v1/notify/test", s.postNotifyTest)
+	}
+	if s.cfg.HealthReports != nil {
+		m.HandleFunc("GET /v1/reports", s.getReports)
+		m.HandleFunc("GET /v1/reports/text", s.getReportText)
+		m.HandleFunc("POST /v1/reports/run", s.postReportRun)
 	}
 	if s.cfg.Report != nil {
 		m.Handle("POST "+reportPath, knowReporters(s.cfg.Report))
@@ -118,7 +128,11 @@ func readCommand(w http.ResponseWriter, r *http.Request) (failover.Command, bool
 		writeProblem(w, Problem{Status: http.StatusBadRequest, Message: err.Error()})
 		return failover.Command{}, false
 	}
-	c.By = signed(r, c.By)
+	c.By, c.Who = signed(r, c.By), callerOf(r).who
+	if !callerOf(r).mayOrder(c.Do) {
+		writeProblem(w, notForRole(callerOf(r)))
+		return failover.Command{}, false
+	}
 	return c, true
 }
 
@@ -142,7 +156,7 @@ func (s *Server) postApply(w http.ResponseWriter, r *http.Request, v failover.Vi
 		writeProblem(w, Problem{Status: http.StatusBadRequest, Message: err.Error()})
 		return
 	}
-	c.By = signed(r, c.By)
+	c.By, c.Who = signed(r, c.By), callerOf(r).who
 	s.do(w, r, v.Instance, c)
 }
 
@@ -163,6 +177,8 @@ func replyStatus(c failover.ReplyCode) int {
 	switch c {
 	case failover.ReplyDone, failover.ReplyStarted, failover.ReplyNothing:
 		return http.StatusOK
+	case failover.ReplyProposed:
+		return http.StatusAccepted
 	case failover.ReplyRefused:
 		return http.StatusConflict
 	case failover.ReplyStale:

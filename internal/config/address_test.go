@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -45,7 +46,7 @@ func TestControllerIsReadAlone(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
-		if got, ok := controllerOf("/etc/pointsman/pointsman.yaml", []byte(text)); !ok || got != want.Controller {
+		if got, ok := controllerOf("/etc/pointsman/pointsman.yaml", []byte(text)); !ok || !reflect.DeepEqual(got, want.Controller) {
 			t.Errorf("%s: %v, got %+v\nwant %+v", what, ok, got, want.Controller)
 		}
 	}
@@ -119,7 +120,7 @@ func FuzzControllerAlone(f *testing.F) {
 			return
 		}
 		cfg, err := Parse("fuzz.yaml", data)
-		if err == nil && cfg.Controller != got {
+		if err == nil && !reflect.DeepEqual(cfg.Controller, got) {
 			t.Fatalf("alone %+v\nwhole %+v", got, cfg.Controller)
 		}
 	})
@@ -159,7 +160,7 @@ func TestABackslashInQuotesIsADoubt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := controllerOf("/etc/pointsman.yaml", []byte(good)); ok && got != cfg.Controller {
+	if got, ok := controllerOf("/etc/pointsman.yaml", []byte(good)); ok && !reflect.DeepEqual(got, cfg.Controller) {
 		t.Errorf("alone %+v\nwhole %+v", got, cfg.Controller)
 	}
 }

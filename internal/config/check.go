@@ -85,8 +85,10 @@ func (c *compiler) ca(doc *checkDoc, k *healthcheck.Check) {
 	}
 }
 
-// pem reads the file that a key names, and notes why it cannot.
-func (c *compiler) pem(x val[string]) ([]byte, bool) {
+func (c *compiler) pem(x val[string]) ([]byte, bool) { return c.named("ca_file", x) }
+
+// named reads the file that a key names, and notes why it cannot.
+func (c *compiler) named(key string, x val[string]) ([]byte, bool) {
 	if !x.set || c.read == nil {
 		return nil, false
 	}
@@ -96,7 +98,7 @@ func (c *compiler) pem(x val[string]) ([]byte, bool) {
 		if f, ok := errors.AsType[Fault](err); ok {
 			message = f.Message
 		}
-		c.fault(x.at, "relative paths start at "+c.dir, "ca_file: %s", message)
+		c.fault(x.at, "relative paths start at "+c.dir, "%s: %s", key, message)
 		return nil, false
 	}
 	c.made.Saw(c.path(x.v), data)

@@ -93,13 +93,20 @@ func runsCommands(ts []healthcheck.Target) bool {
 
 // guardCommands refuses a file that others may change and that runs commands:
 // they would run theirs, with our rights.
-func guardCommands(loose Faults, ts []healthcheck.Target) error {
-	if len(loose) == 0 || !runsCommands(ts) {
+func guardCommands(loose Faults, ts []healthcheck.Target, hooks bool) error {
+	what := "an exec check"
+	switch {
+	case len(loose) == 0:
+		return nil
+	case runsCommands(ts):
+	case hooks:
+		what = "hooks that run commands"
+	default:
 		return nil
 	}
 	out := slices.Clone(loose)
 	for i := range out {
-		out[i].Message += "; it has an exec check, and so they could run what they like"
+		out[i].Message += "; it has " + what + ", and so they could run what they like"
 	}
 	return out
 }

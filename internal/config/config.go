@@ -18,6 +18,7 @@ import (
 	"pointsman/healthcheck"
 	"pointsman/internal/failover"
 	"pointsman/internal/ledger"
+	"pointsman/internal/report"
 )
 
 // Config is pointsman.yaml, checked and resolved. Paths are absolute or start
@@ -32,7 +33,9 @@ type Config struct {
 	// CookieSecretFile holds the secrets of DNS cookies; empty: one is drawn at the start.
 	CookieSecretFile string
 	Providers        []Provider
+	Notify           *Notify // nil without notification
 	Instances        []Instance
+	Reports          []report.Config
 	Warnings         Faults // what works and is probably not meant
 	Rights           Faults // those of the Warnings that say who else may change the file
 	Contents                // what it was made of
@@ -50,8 +53,17 @@ type Controller struct {
 	Advertise string // URL under which vantages reach Listen
 	TokenFile string // path, with Listen
 
+	Principals []Principal
+
 	// MetricsInstances is how many instances have metrics of their own.
 	MetricsInstances int
+}
+
+// Principal is a person or a program with a token of its own.
+type Principal struct {
+	Name      string
+	Role      string // viewer, approver, operator
+	TokenFile string // path
 }
 
 // Ledger is the config of the ledger.
@@ -86,6 +98,7 @@ type TransferKey struct {
 type Instance struct {
 	Policy   failover.Policy
 	Targets  []healthcheck.Target // one for each cluster, in the order of Policy.Clusters
+	Hooks    []Hook               // one for each of Policy.Hooks
 	Settings []Setting            // what it runs with and where that came from
 	// Domains are the failure domains of the clusters, where they are written.
 	// Nothing is decided by them: pointsman doctor compares them with those of
@@ -157,7 +170,7 @@ func loadFile(path string, open opening, old *Config) (*Config, error) {
 func compileGuarded(path string, data []byte, loose Faults, old *Config) (*Config, error) {
 	cfg, err := compileFile(path, data, readFile, old)
 	if err == nil {
-		if err := guardCommands(loose, cfg.targets()); err != nil {
+		if err := guardCommands(loose, cfg.targets(), cfg.runsHooks()); err != nil {
 			return nil, err
 		}
 		cfg.Warnings, cfg.Rights = append(loose, cfg.Warnings...), loose
@@ -185,7 +198,7 @@ func loadVantage(path string, open opening, old *VantageFile) (*VantageFile, err
 	}
 	v, err := compileVantageFile(path, data, readFile, old)
 	if err == nil {
-		if err := guardCommands(loose, v.Targets); err != nil {
+		if err := guardCommands(loose, v.Targets, false); err != nil {
 			return nil, err
 		}
 		v.Warnings, v.Rights = append(loose, v.Warnings...), loose
@@ -253,9 +266,11 @@ type compiler struct {
 	made Contents
 	read func(string) ([]byte, error) // of CA files; nil reads none
 
+	allHooks hookSet                       // of instances that have none of their own
 	eyes     []eye                         // who probes
 	names    map[failover.RecordName]owner // every managed name, and who has it
 	zonesFor map[string]pos                // paths inside the authority's config to places in instances
+	frozen   *[]failover.Window            // the freezes of all instances; nil: not read yet
 }
 
 // eye is a vantage, with the networks that it may reach although they are
@@ -358,7 +373,10 @@ func (c *compiler) compile(cfg, old *Config, known []int) error {
 	c.vantages(cfg)
 	c.authority(cfg)
 	c.providers(cfg)
+	c.allHooks = c.hookSet(&cfg.doc.Hooks)
 	c.instances(cfg, old, known)
+	c.notification(cfg)
+	c.reports(cfg)
 	c.finish(cfg)
 	cfg.Warnings = sorted(c.warnings)
 	return c.err()

@@ -23,6 +23,7 @@ func (c *compiler) controller(doc *controllerDoc) Controller {
 		Listen: doc.Listen.v, Advertise: doc.Advertise.v, TokenFile: c.path(doc.TokenFile.v),
 	}
 	ctl.MetricsInstances = defaultMetricsInstances
+	c.principals(doc, &ctl)
 	if m := doc.MetricsInstances; m.set {
 		ctl.MetricsInstances = m.v
 		if m.v < 0 || m.v > mostMetricsInstances {

@@ -117,10 +117,11 @@ func (d *differ) note(old, new string) {
 }
 
 // hiddenPath says that values below a path may be secrets: a header can be a
-// login, and the environment of a program can hold anything.
+// login, and the environment of a program, its arguments and a URL can hold
+// anything.
 func hiddenPath(at trail) bool {
 	for _, k := range at {
-		if k == "headers" || k == "env" {
+		if k == "headers" || k == "env" || k == "url" || k == "command" {
 			return true
 		}
 	}

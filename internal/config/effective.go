@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -75,6 +76,8 @@ func settings(doc *instanceDoc, preset, p failover.Policy, targets []healthcheck
 	}
 	add("min_up", doc.MinUp.set, figure(preset.MinUp), figure(p.MinUp))
 	add("auto", doc.Auto.set, string(preset.Auto), string(p.Auto))
+	add("approval", doc.Approval.set, fmt.Sprint(preset.Approvals), fmt.Sprint(p.Approvals))
+	add("approval_life", doc.ApprovalLife.set, figure(failover.DefaultApprovalLife), figure(cmp.Or(p.ApprovalLife, failover.DefaultApprovalLife)))
 	add("ttl", doc.TTL.set, sec(preset.TTL), sec(p.TTL))
 	add("cooldown", doc.Cooldown.set, figure(preset.Cooldown), figure(p.Cooldown))
 	add("ack", doc.Ack.set, fmt.Sprint(preset.NeedAck), fmt.Sprint(p.NeedAck))
@@ -86,6 +89,7 @@ func settings(doc *instanceDoc, preset, p failover.Policy, targets []healthcheck
 	add("fence", doc.Fence.set, string(preset.Fence), string(p.Fence))
 
 	out = append(out, maintenanceText(p)...)
+	out = append(out, freezeText(p)...)
 	derive := func(key, value, from string) { out = append(out, Setting{Key: key, Value: value, From: from}) }
 	derive("vote is stale after", figure(p.Stale()), "two rounds")
 	derive("detection takes about", figure(detection(p)), "up to one round, then the first miss and fall-1 re-checks, then the rest of ride_out")

@@ -87,6 +87,51 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// FuzzExplain: whatever a file says, what can be made of it can be explained,
+// and a file that is taken breaks no inequality.
+func FuzzExplain(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		cfg, err := parseAnyway("fuzz.yaml", data, nil)
+		if _, strict := Parse("fuzz.yaml", data); (err == nil) != (strict == nil) {
+			t.Fatalf("Parse says %v, parseAnyway %v", strict, err)
+		}
+		if cfg == nil {
+			return
+		}
+		for _, e := range cfg.Explain() {
+			if err == nil && len(e.Broken()) > 0 {
+				t.Fatalf("accepted, but %+v does not hold", e.Broken())
+			}
+		}
+	})
+}
+
+// FuzzStarter: whatever names are asked for, a first config is valid or refused.
+func FuzzStarter(f *testing.F) {
+	f.Add("orders", "orders.example.com")
+	f.Add("", "xn--fiq228c.example.")
+	f.Add("a.b", "_x.cluster-a.y\nz: {}")
+	f.Fuzz(func(t *testing.T, instance, name string) {
+		for _, w := range StarterWishes() {
+			w.Instance, w.Name = instance, name
+			s, err := NewStarter(w)
+			if err != nil {
+				if _, ok := errors.AsType[Refusal](err); !ok {
+					t.Fatalf("%+v: %v", w, err)
+				}
+				continue
+			}
+			if _, err := Parse("pointsman.yaml", s.Text); err != nil {
+				t.Fatalf("%+v: %v\n%s", w, err, s.Text)
+			}
+			if len(s.FillIn) < 7 {
+				t.Fatalf("%+v: %+v", w, s.FillIn)
+			}
+		}
+	})
+}
+
 func FuzzParseVantage(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -121,6 +121,9 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 	c.knobs(doc, &p)
 	c.clusters(doc, &p)
 	c.windows(doc, &p)
+	hooks := c.hooks(doc, &p)
+	c.freezes(cfg, doc, &p)
+	c.approvers(cfg, doc, &p)
 	c.nameList(cfg, doc, &p)
 	c.ttl(cfg, doc, &p)
 	if at, ok := doc.typed(); ok && doc.identity() == (pos{}) && p.MoveProof != failover.MoveProofWaived {
@@ -153,10 +156,11 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 		}
 	}
 	p.Generation = Instance{Targets: inst.Targets}.Generation()
-	inst.generation, inst.bound = healthcheck.Generation(inst.Targets), doc.bound()
+	inst.generation = healthcheck.Generation(inst.Targets)
+	inst.bound = doc.bound() || doc.Hooks.runs() || calendars(doc.Freeze) || calendars(cfg.doc.Freeze)
 	p.Expected = fingerprint(p)
-	inst.Policy = p
-	inst.Settings = settings(doc, given, p, inst.Targets)
+	inst.Policy, inst.Hooks = p, hooks
+	inst.Settings = append(settings(doc, given, p, inst.Targets), hooksText(hooks, p)...)
 	return inst
 }
 
@@ -207,8 +211,9 @@ func (c *compiler) two(n int, at func(int) pos) {
 // knobs puts the decisions of the file over those of the preset.
 func (c *compiler) knobs(doc *instanceDoc, p *failover.Policy) {
 	p.Auto = oneOf(c, "auto", doc.Auto, p.Auto, failover.AutoOff, failover.AutoPropose, failover.AutoApprove, failover.AutoAuto)
-	if p.Auto == failover.AutoApprove {
-		c.fault(doc.Auto.at, "write auto: propose (a person starts the move) or auto: auto", "auto: approve needs people who can approve, and nothing for that is configured")
+	p.Approvals = between(c, "approval", doc.Approval, p.Approvals, 0, maxApprovals)
+	if life := between(c, "approval_life", doc.ApprovalLife, failover.DefaultApprovalLife, time.Minute, 24*time.Hour); doc.ApprovalLife.set {
+		p.ApprovalLife = life // the default is no part of a policy's fingerprint
 	}
 	p.MinUp = between(c, "min_up", doc.MinUp, p.MinUp, 0, 24*time.Hour)
 	p.Cooldown = between(c, "cooldown", doc.Cooldown, p.Cooldown, 0, maxAge)
@@ -290,6 +295,9 @@ func (c *compiler) labSecondaries(cfg *Config, doc *instanceDoc, name, hint stri
 func fingerprint(p failover.Policy) string {
 	// Neither who runs it nor a shadow run makes it another instance.
 	p.Expected, p.By, p.ForceShadow = "", "", false
+	// A freeze says when, not how: a calendar that was looked after must not
+	// make automation wait until a changed config has settled.
+	p.Freeze = nil
 	b, err := json.Marshal(p)
 	if err != nil {
 		panic(errors.Join(errors.New("config: a policy is plain data and always has a JSON form"), err))

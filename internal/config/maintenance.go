@@ -39,14 +39,11 @@ func (c *compiler) windows(doc *instanceDoc, p *failover.Policy) {
 
 func (c *compiler) window(doc *maintenanceDoc) (w failover.Window, ok bool) {
 	before := len(c.faults)
-	w.Reason = doc.Reason.v
-	if len(w.Reason) > maxReason {
-		c.fault(doc.Reason.at, "say it shorter", "the reason has %d bytes, at most %d are taken", len(w.Reason), maxReason)
-	}
+	w.Reason = c.reason(doc.Reason)
 	once, weekly := doc.From.set || doc.To.set, len(doc.Days) > 0 || doc.At.set || doc.For.set || doc.Zone.set
 	switch {
 	case once == weekly:
-		c.fault(doc.pos, stretchHint, "a maintenance window is either one stretch (from, to) or comes again (days, at, for)")
+		c.fault(doc.pos, stretchHint, "a window is either one stretch (from, to) or comes again (days, at, for)")
 	case once:
 		w.From, w.To = c.instant("from", doc.From, doc.pos), c.instant("to", doc.To, doc.pos)
 		if len(c.faults) == before && !w.To.After(w.From) {
@@ -92,12 +89,7 @@ func (c *compiler) weekly(doc *maintenanceDoc, w *failover.Window) {
 		c.fault(doc.pos, "write how long it lasts, as in for: 2h", "for is missing")
 	}
 	w.Length = between(c, "for", doc.For, time.Hour, time.Minute, 7*24*time.Hour)
-	w.Zone = doc.Zone.or("UTC")
-	loc, err := time.LoadLocation(w.Zone)
-	if err != nil || w.Zone == "Local" {
-		c.fault(doc.Zone.at, "write a name such as Asia/Shanghai or UTC", "zone %q is not known", w.Zone)
-	}
-	w.Location = loc
+	w.Zone, w.Location = c.timeZone(doc.Zone)
 }
 
 func (c *compiler) instant(key string, x val[string], at pos) time.Time {
@@ -117,18 +109,26 @@ func (c *compiler) instant(key string, x val[string], at pos) time.Time {
 // maintenanceText lists the windows for people.
 func maintenanceText(p failover.Policy) []Setting {
 	var out []Setting
-	for _, w := range p.Maintenance {
-		text := fmt.Sprintf("%s to %s", w.From.Format(time.RFC3339), w.To.Format(time.RFC3339))
-		if len(w.Days) > 0 {
-			var ds []string
-			for _, d := range w.Days {
-				ds = append(ds, weekdays[d])
-			}
-			text = fmt.Sprintf("%s %02d:%02d for %s, %s", strings.Join(ds, " "), w.Start/time.Hour, w.Start%time.Hour/time.Minute, figure(w.Length), w.Zone)
-		}
-		out = append(out, Setting{Key: fmt.Sprintf("maintenance of %s", w.Cluster), Value: text, From: orElse(w.Reason, "no reason given")})
+	for i := range p.Maintenance {
+		w := &p.Maintenance[i]
+		out = append(out, Setting{Key: fmt.Sprintf("maintenance of %s", w.Cluster), Value: windowText(w), From: orElse(w.Reason, "no reason given")})
 	}
 	return out
+}
+
+// windowText says when a window is, for people.
+func windowText(w *failover.Window) string {
+	switch {
+	case w.Schedule != nil:
+		return fmt.Sprintf("%s for %s, %s", w.Spec, figure(w.Length), w.Zone)
+	case len(w.Days) > 0:
+		var ds []string
+		for _, d := range w.Days {
+			ds = append(ds, weekdays[d])
+		}
+		return fmt.Sprintf("%s %02d:%02d for %s, %s", strings.Join(ds, " "), w.Start/time.Hour, w.Start%time.Hour/time.Minute, figure(w.Length), w.Zone)
+	}
+	return fmt.Sprintf("%s to %s", w.From.Format(time.RFC3339), w.To.Format(time.RFC3339))
 }
 
 func orElse(s, otherwise string) string {

@@ -101,6 +101,14 @@ type Cutter interface {
 	Cut(ctx context.Context, i failover.InstanceName, a failover.Cut) (stragglers []string, err error)
 }
 
+// Hooks runs people's own commands and requests around operations.
+type Hooks interface {
+	// Run runs the hooks of the order one after the other and returns what each
+	// said. It keeps to the limit of each, and kills what runs when ctx ends. The
+	// error means that it is not known what was run.
+	Run(ctx context.Context, i failover.InstanceName, a failover.RunHooks) ([]failover.HookResult, error)
+}
+
 // Core is the pure core; every field that is nil stands for the function of
 // that name in internal/failover.
 type Core struct {
@@ -176,6 +184,7 @@ type Config struct {
 	Gates    Gates   // nil: gate orders are answered with an error
 	Drainer  Drainer // nil: likewise
 	Cutter   Cutter  // nil: likewise
+	Hooks    Hooks   // nil: likewise
 
 	Core   Core
 	Limits Limits
@@ -188,9 +197,22 @@ type Config struct {
 	Page    func(context.Context, failover.InstanceName, failover.Page)
 	History func(context.Context, failover.InstanceName, failover.OpSummary)
 
+	// Episode is told of an outage, or the like of one, as it goes on; nil: nobody
+	// wants to know. Unfinished are those that an earlier life left open.
+	Episode func(context.Context, failover.Episode)
+	// Tape is handed recorded votes with the policy that ran; nil: none are recorded.
+	Tape       func(context.Context, failover.Tape, *failover.Policy)
+	Unfinished map[failover.InstanceName]Unfinished
+
 	// Fail is called with each name of [Failpoints] as it is passed; an error
 	// takes the place of the call's own outcome. It is nil in production.
 	Fail func(name string) error
+}
+
+// Unfinished is an episode that was open when nobody looked any more.
+type Unfinished struct {
+	Episode failover.Episode
+	Seen    time.Time // until when somebody looked
 }
 
 // Validate returns every fault of the configuration.

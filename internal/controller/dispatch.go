@@ -64,7 +64,7 @@ func (o *owner) start(a failover.Action) {
 			return
 		}
 		ctx = o.life.work
-		if end := o.life.lead.Until; end.Before(until) {
+		if end := o.life.lead.Until; !e.lasting && end.Before(until) {
 			until = end
 		}
 	}

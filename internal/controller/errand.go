@@ -18,6 +18,7 @@ type errand struct {
 	name    string        // of its failpoints
 	limit   time.Duration // 0: it is waited for
 	outward bool          // changes the world outside: only while leading
+	lasting bool          // may outlast the lease as it is now: it ends with the lead
 	finish  bool          // is let finish when the process is told to stop
 
 	// call does it. It may panic, err or hang.
@@ -44,6 +45,8 @@ func (o *owner) prepare(a failover.Action) errand {
 		return o.drainErrand(a)
 	case failover.Cut:
 		return o.cutErrand(a)
+	case failover.RunHooks:
+		return o.hooksErrand(a)
 	default:
 		panic(fmt.Sprintf("controller: no errand for %T", a))
 	}
@@ -206,6 +209,34 @@ func (o *owner) cutErrand(a failover.Cut) errand {
 				return answer{event: failed(err.Error())}
 			}
 			return answer{event: failover.CutDone{Stragglers: left}}
+		},
+	}, failed)
+}
+
+func (o *owner) hooksErrand(a failover.RunHooks) errand {
+	done := failover.HooksDone{OpID: a.Op.ID, When: a.When, Attempt: a.Attempt}
+	failed := func(err string) failover.Event {
+		e := done
+		e.Err = err
+		return e
+	}
+	limit := failover.HookLimit(a.Hooks)
+	if a.When == failover.HookPost {
+		limit += failover.HookQueue
+	}
+	return simple(errand{
+		name: errandHooks, limit: limit, outward: true, lasting: true,
+		call: func(ctx context.Context) answer {
+			if o.c.cfg.Hooks == nil {
+				return answer{event: failed("nothing here runs hooks")}
+			}
+			results, err := o.c.cfg.Hooks.Run(ctx, o.name, a)
+			if err != nil {
+				return answer{event: failed(err.Error())}
+			}
+			e := done
+			e.Results = results
+			return answer{event: e}
 		},
 	}, failed)
 }

@@ -25,7 +25,10 @@ func everyAction() map[string]failover.Action {
 		errandGate:   failover.SetGate{Cluster: "a", Want: failover.GateClosed},
 		errandDrain:  failover.Drain{From: "a"},
 		errandCut:    failover.Cut{From: "a"},
-		"flood":      failover.AskFlood{},
+		errandHooks: failover.RunHooks{
+			When: failover.HookPre, Op: failover.HookOp{ID: "op"}, Attempt: 1, Hooks: []failover.Hook{{Name: "gate", When: failover.HookPre, Timeout: 10 * time.Second}},
+		},
+		"flood": failover.AskFlood{},
 	}
 }
 
@@ -62,6 +65,11 @@ func word(errand string, e failover.Event) (string, bool) {
 		return or(e.Err), errand == errandDrain
 	case failover.CutDone:
 		return or(e.Err), errand == errandCut
+	case failover.HooksDone:
+		if e.OpID != "op" || e.When != failover.HookPre || e.Attempt != 1 || (e.Err == "") != (len(e.Results) == 1) {
+			return fmt.Sprintf("strange: %+v", e), errand == errandHooks
+		}
+		return or(e.Err), errand == errandHooks
 	case failover.FloodVerdict:
 		return "ok", errand == "flood"
 	}
@@ -108,6 +116,7 @@ func misbehave(w *world, f func(context.Context) error) {
 	w.fakes.gate = f
 	w.fakes.drain = func(ctx context.Context) (failover.Drained, error) { return failover.Drained{}, f(ctx) }
 	w.fakes.cut = func(ctx context.Context) ([]string, error) { return nil, f(ctx) }
+	w.fakes.hooks = func(ctx context.Context) ([]failover.HookResult, error) { return nil, f(ctx) }
 }
 
 func TestWhateverGoesWrongOutsideIsAnsweredOnceAndNeverAsDone(t *testing.T) {

@@ -13,6 +13,7 @@ const (
 	errandGate   = "set-gate"
 	errandDrain  = "drain"
 	errandCut    = "cut"
+	errandHooks  = "run-hooks"
 )
 
 // Failpoints lists every name that Config.Fail is called with: before and after
@@ -22,7 +23,7 @@ func Failpoints() []string {
 	var names []string
 	for _, e := range []string{
 		errandCommit, errandLoad, errandRead, errandWrite,
-		errandVerify, errandGate, errandDrain, errandCut,
+		errandVerify, errandGate, errandDrain, errandCut, errandHooks,
 	} {
 		names = append(names, e+"/before", e+"/after")
 	}

@@ -51,7 +51,7 @@ func TestAPoisonedLedgerEndsTheLeadOfEveryInstanceForGood(t *testing.T) {
 }
 
 func TestLosingTheLeadEndsWhatIsUnderWayOutside(t *testing.T) {
-	for _, errand := range []string{errandWrite, errandGate, errandCut} {
+	for _, errand := range []string{errandWrite, errandGate, errandCut, errandHooks} {
 		t.Run(errand, func(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, w *world) {
 				misbehave(w, func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) })
@@ -214,6 +214,31 @@ func TestAYieldSurvivesAFaultOfTheCore(t *testing.T) {
 		synctest.Wait()
 		if lastLead(t, w, orders).Leading {
 			t.Error("it leads again")
+		}
+	})
+}
+
+// TestHooksOutlastALeaseThatIsRenewed, which no write may do, and end with the
+// lead.
+func TestHooksOutlastALeaseThatIsRenewed(t *testing.T) {
+	inBubble(t, func(c *Config, _ *world) {
+		c.Lead = failover.Lead{Leading: true, Term: 7, Until: time.Now().Add(5 * time.Second)}
+	}, func(t *testing.T, w *world) {
+		w.fakes.hooks = func(ctx context.Context) ([]failover.HookResult, error) {
+			select {
+			case <-time.After(8 * time.Second):
+				return []failover.HookResult{{Name: "gate", Verdict: failover.HookPassed}}, nil
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		}
+		w.poke(everyAction()[errandHooks])
+		time.Sleep(4 * time.Second)
+		w.SetLead(failover.Lead{Leading: true, Term: 7, Until: time.Now().Add(5 * time.Second)})
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if got := outcomes(w, errandHooks); len(got) != 1 || got[0] != "ok" {
+			t.Errorf("answers %q, want one that is ok", got)
 		}
 	})
 }

@@ -193,6 +193,7 @@ type fakes struct {
 	gate   func(context.Context) error
 	drain  func(context.Context) (failover.Drained, error)
 	cut    func(context.Context) ([]string, error)
+	hooks  func(context.Context) ([]failover.HookResult, error)
 }
 
 func (f *fakes) Read(ctx context.Context, n failover.RecordName) (failover.NameRead, error) {
@@ -241,6 +242,13 @@ func (f *fakes) Cut(ctx context.Context, _ failover.InstanceName, _ failover.Cut
 	return f.cut(ctx)
 }
 
+func (f *fakes) Run(ctx context.Context, _ failover.InstanceName, a failover.RunHooks) ([]failover.HookResult, error) {
+	if f.hooks == nil {
+		return []failover.HookResult{{Name: a.Hooks[0].Name, Verdict: failover.HookPassed}}, nil
+	}
+	return f.hooks(ctx)
+}
+
 const (
 	orders  = failover.InstanceName("orders")
 	billing = failover.InstanceName("billing")
@@ -285,7 +293,7 @@ func build(t *testing.T, change func(*Config, *world)) *world {
 		Policies: []failover.Policy{policy(t, orders), policy(t, billing)},
 		Lead:     lead(7),
 		Ledger:   w.ledger, Names: map[string]Names{"bind": w.fakes}, Verifier: w.fakes,
-		Gates: w.fakes, Drainer: w.fakes, Cutter: w.fakes,
+		Gates: w.fakes, Drainer: w.fakes, Cutter: w.fakes, Hooks: w.fakes,
 		Core: w.script.core(),
 	}
 	if change != nil {

@@ -56,23 +56,6 @@ func shadowGuard(a *ask) (string, string) {
 	return "", ""
 }
 
-func approvalGuard(a *ask) (string, string) {
-	if !a.auto {
-		if a.p.Approvals > 0 {
-			return fmt.Sprintf("%d more people must approve", a.p.Approvals), ""
-		}
-		return "", ""
-	}
-	verb := fmt.Sprintf("pointsman failover %s --to %s", a.p.Instance, a.to)
-	switch {
-	case a.p.Auto == AutoOff:
-		return "automation is off for this instance (auto: off)", verb
-	case a.p.Auto == AutoPropose || a.p.Auto == AutoApprove || a.s.rec.Mode == ModePropose:
-		return "automation only proposes here", verb
-	}
-	return "", ""
-}
-
 func driftGuard(a *ask) (string, string) {
 	if st := a.s.rec.Stop(StopDrift); st != nil {
 		return st.Why, fmt.Sprintf("pointsman adopt %s or pointsman restore %s", a.p.Instance, a.p.Instance)
@@ -230,18 +213,29 @@ func stopGuard(a *ask, k StopKind, hint string) (string, string) {
 	if st == nil || !st.Until.IsZero() && !a.now.Before(st.Until) {
 		return "", ""
 	}
-	why := fmt.Sprintf("%s by %s: %s", k, st.By, st.Why)
+	return stopWords(st, a.now), hint
+}
+
+// stopWords says who stopped it, why, and how much of it is left.
+func stopWords(st *Stop, now time.Time) string {
+	why := fmt.Sprintf("%s by %s: %s", st.Kind, st.By, st.Why)
 	if !st.Until.IsZero() {
-		why += fmt.Sprintf(", %s left", st.Until.Sub(a.now).Round(time.Second))
+		why += fmt.Sprintf(", %s left", st.Until.Sub(now).Round(time.Second))
 	}
-	return why, hint
+	return why
 }
 
 func pausedGuard(a *ask) (string, string) {
 	return stopGuard(a, StopPause, "pointsman resume "+string(a.p.Instance))
 }
 
-func freezeGuard(a *ask) (string, string) { return stopGuard(a, StopFreeze, "wait for its end") }
+func freezeGuard(a *ask) (string, string) {
+	hint := "wait for its end, or name the guard: --override freeze --reason TEXT"
+	if st, on := a.p.frozen(a.now); on {
+		return stopWords(&st, a.now), hint
+	}
+	return stopGuard(a, StopFreeze, hint)
+}
 
 func cooldownGuard(a *ask) (string, string) {
 	return stopGuard(a, StopCooldown, "wait, or move by hand")

@@ -15,7 +15,7 @@ func (t *turn) commands() {
 		}
 		c := t.s.queue[0]
 		switch c.Do {
-		case DoAdopt, DoFailover, DoSwitchover, DoRestore:
+		case DoAdopt, DoFailover, DoSwitchover, DoRestore, DoApprove:
 			if !t.readAfresh() {
 				return // what was read some time ago is not what it shows
 			}
@@ -116,6 +116,10 @@ func (t *turn) command(c Command) {
 		t.restoreCommand(c)
 	case DoArm:
 		t.armCommand(c)
+	case DoApprove:
+		t.approveCommand(c)
+	case DoDeny:
+		t.denyCommand(c)
 	case DoDisarm:
 		if t.rec.Mode == ModeShadow {
 			t.reply(c, ReplyNothing, "it is in shadow already", "")
@@ -173,8 +177,11 @@ func (t *turn) moveCommand(c Command) {
 		return
 	}
 	a := t.s.ask(t.p, kind, c.To, false, t.now)
-	a.override, a.acceptLoss, a.acceptPinned = c.Override, c.AcceptLoss, c.AcceptPinned
-	if refused := a.refusals(); len(refused) > 0 {
+	a.override, a.acceptLoss, a.acceptPinned, a.approved = c.Override, c.AcceptLoss, c.AcceptPinned, len(t.yes) > 0
+	if refused := a.refusals(); len(refused) == 1 && refused[0].Guard == GuardApproval {
+		t.proposeCommand(a, c)
+		return
+	} else if len(refused) > 0 {
 		t.refuse(c, refused)
 		return
 	}
@@ -199,10 +206,6 @@ func (t *turn) moveCommand(c Command) {
 // by name, a loss accepted with a number, or a switchover made a failover.
 // Nothing is taken over in part: every check comes before the first change.
 func (t *turn) consentCommand(c Command, op *Op) {
-	if t.p.Approvals > 0 {
-		t.refuse(c, []Refusal{{GuardApproval, fmt.Sprintf("%d more people must approve", t.p.Approvals), ""}})
-		return
-	}
 	convert := op.Kind == Switchover && c.Do == DoFailover
 	again := t.s.resuming || op.Unwind && t.mayTurnBack(op) // forward once more
 	if !convert && !again && len(c.Override) == 0 && c.AcceptLoss == nil {
@@ -210,6 +213,10 @@ func (t *turn) consentCommand(c Command, op *Op) {
 			Ref: c.Ref, Code: ReplyRefused, Guard: op.Held.Guard, Text: "it is held: " + op.Held.Why,
 			Hint: "name the guard with --override GUARD --reason TEXT, accept a loss with --accept-loss, or abort",
 		})
+		return
+	}
+	if t.p.Approvals > 0 && len(t.yes) == 0 {
+		t.proposeCommand(t.worldAsk(op, OpKind(c.Do)), c)
 		return
 	}
 	if convert || again {
@@ -236,6 +243,7 @@ func (t *turn) consentCommand(c Command, op *Op) {
 		d.Held = nil
 	}
 	d.Override = append(slices.Clone(d.Override), c.Override...)
+	d.Approvals = append(slices.Clone(d.Approvals), t.yes...)
 	if c.AcceptLoss != nil {
 		d.Consent = &Consent{Loss: *c.AcceptLoss, By: c.By, Expires: t.now.Add(ConsentLife)}
 	}
@@ -299,17 +307,27 @@ func (t *turn) ackCommand(c Command) {
 }
 
 func (t *turn) armCommand(c Command) {
+	may := map[Mode]string{
+		ModePropose: "people may now move the name",
+		ModeApprove: fmt.Sprintf("people may now move the name, and automation after %s", people(t.p.needed())),
+		ModeAuto:    "people and automation may now move the name",
+	}[c.Mode]
 	switch {
-	case c.Mode != ModePropose && c.Mode != ModeAuto:
-		t.reply(c, ReplyBad, fmt.Sprintf("mode %q is none of propose, auto", string(c.Mode)), "")
-	case c.Mode == ModeAuto && t.p.Auto == AutoOff:
+	case may == "":
+		t.reply(c, ReplyBad, fmt.Sprintf("mode %q is none of propose, approve, auto", string(c.Mode)), "")
+		return
+	case c.Mode != ModePropose && t.p.Auto == AutoOff:
 		t.reply(c, ReplyBad, "the config says auto: off", "change the config first, or arm with --mode propose")
+		return
 	case t.rec.Mode == c.Mode:
 		t.reply(c, ReplyNothing, "it is armed so already", "")
-	default:
-		before := t.rec.Mode
-		t.edit().Mode = c.Mode
-		t.said(c, fmt.Sprintf("armed: %s to %s", before, c.Mode))
-		t.later(c, ReplyDone, fmt.Sprintf("armed: %s may now move the name", map[Mode]string{ModePropose: "people", ModeAuto: "people and automation"}[c.Mode]))
+		return
 	}
+	before := t.rec.Mode
+	t.edit().Mode = c.Mode
+	t.said(c, fmt.Sprintf("armed: %s to %s", before, c.Mode))
+	if level := t.s.levelOf(c.Mode, t.p); Auto(c.Mode) != level {
+		may += fmt.Sprintf("; the config says auto: %s, and that is as far as automation goes", t.p.Auto)
+	}
+	t.later(c, ReplyDone, "armed: "+may)
 }

@@ -81,9 +81,11 @@ func (t *turn) housekeep() {
 		}
 	}
 	t.remindPause()
+	t.postHooks()
 	if t.p.ForceShadow {
 		return
 	}
+	t.keepProposal()
 	if st := t.s.standby; st != nil && (r.Standby.State != st.State || !slices.Equal(r.Standby.Why, st.Why)) {
 		t.edit().Standby = Standby{State: st.State, Why: slices.Clone(st.Why)}
 		t.note("standby", fmt.Sprintf("standby is %s", st.State))
@@ -150,7 +152,7 @@ func (t *turn) idle() {
 	s, r := t.s, t.rec
 	old := s.tally(t.p, r.Active, t.now)
 	if old.verdict != Down {
-		t.unpage("proposal")
+		t.unpageOnce("proposal", "to ")
 		t.unpage("refused")
 		t.unpage("slow-reads")
 		s.wanted = time.Time{}
@@ -178,8 +180,10 @@ func (t *turn) idle() {
 		t.do("flood", AskFlood{})
 	case len(refused) == 0:
 		t.start(a, Command{By: t.p.By, Reason: fmt.Sprintf("%s is %s", r.Active, old.words())}, nil)
+	case len(refused) == 1 && refused[0].Guard == GuardApproval && s.level(t.p) == AutoApprove:
+		t.propose(a)
 	case len(refused) == 1 && refused[0].Guard == GuardApproval:
-		t.pageOnce("proposal", string(to), fmt.Sprintf("%s is %s; to move it: pointsman failover %s --to %s", r.Active, old.words(), t.p.Instance, to))
+		t.pageOnce("proposal", "to "+string(to), fmt.Sprintf("%s is %s; to move it: pointsman failover %s --to %s", r.Active, old.words(), t.p.Instance, to))
 	case s.correlated:
 	default:
 		t.pageOnce("refused", string(refused[0].Guard), fmt.Sprintf("%s: a failover from %s to %s is wanted and refused by %s: %s", t.p.Instance, r.Active, to, refused[0].Guard, refused[0].Why))

@@ -144,7 +144,7 @@ type (
 	Command struct {
 		Ref string
 		Do  Verb
-		By  string
+		By  string // who asks, in words for people
 
 		To           ClusterName
 		Reason       string
@@ -161,6 +161,10 @@ type (
 		TermBase     uint64        // adopt after a rebuilt ledger
 		PlanHash     string
 		OpID         string // chosen by the shell, for a command that may start an operation
+		Proposal     string // approve, deny: the ID of the proposal
+		// Who asks, as the shell has authenticated it; empty is unknown. Two
+		// commands of one person bear the same.
+		Who string
 	}
 )
 
@@ -226,6 +230,8 @@ const (
 	DoRestore    Verb = "restore"
 	DoArm        Verb = "arm"
 	DoDisarm     Verb = "disarm"
+	DoApprove    Verb = "approve"
+	DoDeny       Verb = "deny"
 )
 
 // Action is one thing that the shell must do. Commit is always alone: what
@@ -293,7 +299,7 @@ type (
 
 	// Page tells people.
 	Page struct {
-		Kind string // held, proposal, drift, both-down, settled, unwound, yield, publication
+		Kind string // held, proposal, proposal-expired, drift, both-down, settled, unwound, yield, publication
 		Text string
 	}
 
@@ -320,9 +326,10 @@ type ReplyCode string
 const (
 	ReplyDone       ReplyCode = "done"
 	ReplyStarted    ReplyCode = "started"
-	ReplyNothing    ReplyCode = "nothing" // it is already so
-	ReplyRefused    ReplyCode = "refused" // by a named guard
-	ReplyStale      ReplyCode = "stale"   // expect-active, expect-epoch or the plan no longer hold
+	ReplyProposed   ReplyCode = "proposed" // it waits for other people
+	ReplyNothing    ReplyCode = "nothing"  // it is already so
+	ReplyRefused    ReplyCode = "refused"  // by a named guard
+	ReplyStale      ReplyCode = "stale"    // expect-active, expect-epoch or the plan no longer hold
 	ReplyNotLeading ReplyCode = "not-leading"
 	ReplyBad        ReplyCode = "bad" // the command makes no sense
 )

@@ -56,6 +56,8 @@ func (t *turn) take(e Event) {
 		s.cut = &e
 	case StandbyChanged:
 		s.standby = &e
+	case HooksDone:
+		t.hooksDone(e)
 	case FloodVerdict:
 		delete(s.busy, "flood")
 		s.flood, s.floodAt = &e, t.now
@@ -85,6 +87,7 @@ func (t *turn) adoptAnew() {
 	s.resuming = s.loaded && s.rec.Op != nil
 	s.names, s.busy, s.gates = nil, nil, nil
 	s.drained, s.cut, s.flood = nil, nil, nil
+	s.hooking, s.posts = hookRun{}, nil
 	s.verify = verifyFact{}
 }
 

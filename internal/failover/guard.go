@@ -20,6 +20,7 @@ type ask struct {
 	override     []Guard
 	acceptLoss   *time.Duration
 	acceptPinned bool
+	approved     bool // the people that the policy wants have said yes
 }
 
 func (s *State) ask(p *Policy, kind OpKind, to ClusterName, auto bool, now time.Time) *ask {
@@ -70,6 +71,7 @@ var guards = []guardDef{
 	{GuardSettling, false, false, true, settlingGuard},
 	{GuardFence, false, true, true, fenceGuard},
 	{GuardPinned, false, false, true, pinnedGuard},
+	{GuardHooks, true, false, true, hooksGuard},
 	{GuardFlood, true, false, false, floodGuard},
 }
 

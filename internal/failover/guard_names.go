@@ -32,6 +32,7 @@ const (
 	GuardShadow         Guard = "shadow"
 	GuardApproval       Guard = "approval"
 	GuardMaintenance    Guard = "maintenance"
+	GuardHooks          Guard = "hooks"
 )
 
 // Refusal is one guard's no, in words.

@@ -74,6 +74,7 @@ var alone = map[Guard]struct {
 	GuardSettling:       {world: func(w *world) { w.s.rec.ConfigSince = w.now }},
 	GuardFence:          {policy: func(p *Policy) { p.Gated, p.Fence, p.GateDriver = true, FencePrefer, FenceNone }},
 	GuardPinned:         {kind: Switchover, manual: true, policy: func(p *Policy) { p.Gated, p.Fence, p.GateDriver, p.CanCut = true, FencePrefer, FencePrefer, false }, world: func(w *world) { w.all("a", "up", "200") }},
+	GuardHooks:          {world: stopped(StopHooks)},
 	GuardFlood:          {world: func(w *world) { w.s.flood, w.s.floodAt = &FloodVerdict{Wanting: 9, Limit: 3}, w.now }},
 }
 
@@ -154,7 +155,7 @@ func TestOverrides(t *testing.T) {
 	want := map[Guard]bool{
 		GuardMoveProof: true, GuardStreamGap: true, GuardCorrelated: true,
 		GuardPaused: true, GuardFreeze: true, GuardWritePath: true, GuardSettling: true, GuardFence: true, GuardPinned: true,
-		GuardMaintenance: true,
+		GuardMaintenance: true, GuardHooks: true,
 	}
 	for _, g := range Guards() {
 		if Overridable(g) != want[g] {
@@ -178,7 +179,7 @@ func TestOverrides(t *testing.T) {
 // TestStopsBindAutomationOnly: cool-down, acknowledgement and lock-out do not
 // stop a person; pause and freeze do.
 func TestStopsBindAutomationOnly(t *testing.T) {
-	for _, g := range []Guard{GuardCooldown, GuardUnacknowledged, GuardLockout, GuardFlood, GuardDomains, GuardContradicted} {
+	for _, g := range []Guard{GuardCooldown, GuardUnacknowledged, GuardLockout, GuardFlood, GuardDomains, GuardContradicted, GuardHooks} {
 		c := alone[g]
 		var change []func(*Policy)
 		if c.policy != nil {

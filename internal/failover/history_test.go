@@ -29,7 +29,13 @@ type history struct {
 	upAt    map[ClusterName]time.Time // when the quorum last said up
 	writes  int
 	refused int
-	landed  int
+	// approved counts the operations that began after enough people said yes.
+	approved int
+	landed   int
+
+	was        map[string]string // an operation, and the one that it was before
+	vetoed     map[string]bool
+	unanswered int // runs of hooks
 }
 
 func (h *history) fail(format string, args ...any) {
@@ -54,14 +60,18 @@ func (h *history) carry(i int, how string) {
 		h.carryCommit(a, how)
 	case WriteName:
 		h.carryWrite(a, how)
+	case RunHooks:
+		h.carryHooks(a, how)
 	default:
 		if how == "kill before" || how == "kill after" {
+			h.untouched(a)
 			if g, ok := a.(SetGate); ok && how == "kill after" {
 				h.open[g.Cluster] = g.Want == GateOpen
 			}
 			h.kill()
 			return
 		}
+		h.untouched(a)
 		h.manual = false
 		h.manualOnce(a)
 	}
@@ -154,6 +164,7 @@ func (h *history) checkCommit(before *Record, c Commit) {
 		h.fail("I24: a commit without an audit entry")
 	}
 	h.auditOfValues(before, r, c)
+	h.checkHooks(before, r)
 }
 
 func (h *history) opBegan(before, r *Record) {
@@ -183,6 +194,9 @@ func (h *history) opBegan(before, r *Record) {
 // checkDecision: I7, I8, I11, I14 at the moment an automatic start is decided.
 func (h *history) checkDecision(c Commit) {
 	r, before := &c.Record, h.ledger
+	if h.p.Approvals > 0 && r.Op != nil && before != nil && before.Op == nil {
+		h.checkApprovals(r.Op)
+	}
 	if r.Op == nil || !r.Op.Auto || before == nil || before.Op != nil {
 		return
 	}
@@ -197,6 +211,8 @@ func (h *history) checkDecision(c Commit) {
 		h.fail("ride_out: %s began %s after %s was up", r.Op.ID, h.now.Sub(h.upAt[r.Op.From]), r.Op.From)
 	case r.Stop(StopPause) != nil && (r.Stop(StopPause).Until.IsZero() || r.Stop(StopPause).Until.After(h.now)):
 		h.fail("I14: %s began while paused", r.Op.ID)
+	case r.Stop(StopHooks) != nil && r.Stop(StopHooks).Until.After(h.now):
+		h.fail("%s began although a veto of its hooks stands", r.Op.ID)
 	case r.Standby.State == StandbyInvalidated:
 		h.fail("I8: %s began to an invalidated standby", r.Op.ID)
 	case !h.s.tiltAt.IsZero() && h.now.Sub(h.s.tiltAt) < 3*h.p.Round:
@@ -266,6 +282,7 @@ func (h *history) auditOfValues(before, r *Record, c Commit) {
 // checkWrite: I3, I14, I15 at the moment a write leaves the process.
 func (h *history) checkWrite(w WriteName) {
 	h.writes++
+	h.untouched(w)
 	n := h.ledger.Name(w.Name.Name)
 	if n == nil || n.Want == nil || n.Want.Value != w.Value || n.Want.Mark != w.Mark {
 		h.fail("I3: a write to %s without its intent in the ledger", w.Name.Name)
@@ -364,6 +381,10 @@ var historyPolicies = map[string]func(*Policy){
 		p.RPO.Bound = time.Hour
 		p.Gated, p.ClientProbes, p.Fence, p.GateDriver, p.CanCut = true, true, FencePrefer, FencePrefer, true
 	},
+	"approve": func(p *Policy) {
+		p.Names = []NamePolicy{externalName("orders.test.")}
+		p.Auto, p.Approvals, p.ApprovalLife = AutoApprove, 2, 30*time.Second
+	},
 	"strict": func(p *Policy) {
 		replicated(p)
 		p.Names = []NamePolicy{externalName("orders.test.")}
@@ -375,7 +396,8 @@ var historyPolicies = map[string]func(*Policy){
 // reached counts what the histories of one policy reached.
 type reached struct {
 	sync.Mutex
-	writes, refused, landed, settled, unwound, kills int
+	writes, refused, landed, settled, unwound, kills, approved int
+	vetoed, hooked, unanswered                                 int // operations vetoed, and such that passed their hooks; runs without an answer
 }
 
 // TestHistories runs random lives under every policy; the Makefile asks for
@@ -390,8 +412,12 @@ func TestHistories(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("%d writes, %d landed, %d refused by their prerequisite; %d operations settled, %d unwound; %d kills", r.writes, r.landed, r.refused, r.settled, r.unwound, r.kills)
-	if r.landed == 0 || r.refused == 0 || r.settled == 0 || r.unwound == 0 || r.kills == 0 {
+	t.Logf("%d writes, %d landed, %d refused by their prerequisite; %d operations settled, %d unwound, %d were approved; %d kills", r.writes, r.landed, r.refused, r.settled, r.unwound, r.approved, r.kills)
+	t.Logf("%d operations passed their hooks, %d were vetoed; %d runs of hooks without an answer", r.hooked, r.vetoed, r.unanswered)
+	if r.hooked == 0 || r.vetoed == 0 || r.unanswered == 0 {
+		t.Error("the histories did not reach every answer of hooks")
+	}
+	if r.approved == 0 || r.landed == 0 || r.refused == 0 || r.settled == 0 || r.unwound == 0 || r.kills == 0 {
 		t.Error("the histories did not reach every kind of end: a green run proves nothing")
 	}
 }
@@ -406,6 +432,9 @@ func (r *reached) live(h *history) {
 	defer r.Unlock()
 	r.writes, r.refused, r.landed = r.writes+h.writes, r.refused+h.refused, r.landed+h.landed
 	r.kills += int(h.term) - 1
+	r.approved += h.approved
+	r.hooked, r.unanswered = r.hooked+len(h.passed), r.unanswered+h.unanswered
+	r.vetoed += len(h.vetoed)
 	for _, o := range h.lastOps {
 		switch o {
 		case Settled:
@@ -424,9 +453,11 @@ func newHistory(t *rapid.T, change func(*Policy)) *history {
 	w := newWorld(p)
 	var h *history
 	w.decided = func(c Commit) { h.checkDecision(c) }
+	w.running = func(a RunHooks) { h.checkRun(a) }
 	h = &history{
 		world: w, t: t, consent: map[string]bool{}, toOf: map[string]ClusterName{},
 		opNames: map[string]Record{}, lastOps: map[string]Outcome{}, upAt: map[ClusterName]time.Time{},
+		was: map[string]string{}, vetoed: map[string]bool{},
 	}
 	w.start()
 	w.settleUp()
@@ -437,6 +468,10 @@ func newHistory(t *rapid.T, change func(*Policy)) *history {
 		w.feed(Exposure{Known: true, Sampled: w.now})
 	}
 	w.after(3 * p.Round)
+	if p.Approvals > 0 && rapid.Bool().Draw(t, "asked") {
+		w.all("a", "down", "refused")
+		w.after(p.RideOut + 3*p.Round) // what a rule wants now waits for people
+	}
 	w.manual, w.quiet = true, true
 	return h
 }
@@ -444,6 +479,10 @@ func newHistory(t *rapid.T, change func(*Policy)) *history {
 func (h *history) step() {
 	t := h.t
 	h.manual = true
+	if h.p.Approvals > 0 && len(h.queued) == 0 && rapid.IntRange(0, 3).Draw(t, "people") == 0 {
+		h.person()
+		return
+	}
 	switch k := rapid.IntRange(0, 19).Draw(t, "kind"); {
 	case k <= 7 && len(h.queued) > 0:
 		i := rapid.IntRange(0, len(h.queued)-1).Draw(t, "which")
@@ -468,6 +507,7 @@ func (h *history) step() {
 		h.person()
 	case k == 18:
 		h.outside()
+		h.moods()
 	default:
 		h.pause()
 	}
@@ -543,9 +583,21 @@ func (h *history) voteAndClient(v VantageName, c ClusterName, word string) {
 }
 
 func (h *history) person() {
-	c := Command{Do: rapid.SampledFrom([]Verb{DoSwitchover, DoFailover, DoAbort, DoPause, DoResume, DoAck, DoAdopt, DoRestore, DoArm, DoDisarm}).Draw(h.t, "verb")}
+	if h.p.Approvals > 0 && h.s.rec.Proposal != nil && rapid.IntRange(0, 3).Draw(h.t, "answers") > 0 {
+		h.answer()
+		return
+	}
+	verbs := []Verb{DoSwitchover, DoFailover, DoAbort, DoPause, DoResume, DoAck, DoAdopt, DoRestore, DoArm, DoDisarm}
+	if h.p.Approvals > 0 { // most of them would end the wait
+		verbs = []Verb{DoSwitchover, DoSwitchover, DoFailover, DoFailover, DoAbort, DoResume, DoArm, DoDisarm}
+	}
+	c := Command{Do: rapid.SampledFrom(verbs).Draw(h.t, "verb")}
 	c.To = rapid.SampledFrom([]ClusterName{"a", "b"}).Draw(h.t, "to")
 	c.Mode, c.Reason = ModeAuto, "by chance"
+	if h.p.Approvals > 0 {
+		c.Who = rapid.SampledFrom(crowd).Draw(h.t, "who")
+		c.By = c.Who
+	}
 	if c.Do == DoPause {
 		c.For = 5 * time.Second
 	}
@@ -554,6 +606,41 @@ func (h *history) person() {
 		c.Seen, c.TermBase = h.s.rec.Stop(StopDrift).seen(), 1000
 	}
 	h.command(c)
+}
+
+// crowd are the people of lives in which moves are approved.
+var crowd = []string{"ann", "ben", "cyd", ""}
+
+// answer says yes or no to the proposal that stands, or to one that is gone.
+func (h *history) answer() {
+	c := Command{Do: rapid.SampledFrom([]Verb{DoApprove, DoApprove, DoApprove, DoApprove, DoDeny}).Draw(h.t, "answer"), Proposal: h.s.rec.Proposal.ID}
+	if rapid.IntRange(0, 9).Draw(h.t, "which") == 0 {
+		c.Proposal = "orders-p1"
+	}
+	c.Who = rapid.SampledFrom(crowd).Draw(h.t, "who")
+	c.By = c.Who
+	h.command(c)
+	if c.Do == DoApprove && rapid.Bool().Draw(h.t, "another") {
+		c.Who = rapid.SampledFrom(crowd).Draw(h.t, "other")
+		c.By = c.Who
+		h.command(c)
+	}
+}
+
+// checkApprovals: nothing begins where people must say yes unless as many
+// different people have, and never by the one who asked.
+func (h *history) checkApprovals(op *Op) {
+	who := map[string]bool{}
+	for _, y := range op.Approvals {
+		if y.Who == "" || y.Who == op.By || h.now.Sub(y.At) > h.p.ApprovalLife {
+			h.fail("approval: %s began with the yes of %q of %s", op.ID, y.Who, y.At)
+		}
+		who[y.Who] = true
+	}
+	if len(who) < h.p.Approvals {
+		h.fail("approval: %s began with %d of %d people: %+v", op.ID, len(who), h.p.Approvals, op.Approvals)
+	}
+	h.approved++
 }
 
 func (h *history) agree() {
@@ -593,7 +680,12 @@ func (h *history) end() {
 		}
 		h.report(v.Name)
 	}
-	for n := range 300 {
+	h.calm()
+	rounds := 300
+	if len(h.p.Hooks) > 0 {
+		rounds = 1200 // a post-hook without an answer may have been asked just now
+	}
+	for n := range rounds {
 		h.now = h.now.Add(h.p.Round)
 		for _, v := range h.p.Vantages {
 			h.report(v.Name)
@@ -618,7 +710,7 @@ func (h *history) end() {
 }
 
 func (h *history) atRest() bool {
-	if h.s.rec.Op != nil || h.s.rec.Stop(StopDrift) != nil || h.s.pending != nil {
+	if len(h.s.rec.HooksDue) > 0 || h.s.rec.Op != nil || h.s.rec.Stop(StopDrift) != nil || h.s.pending != nil {
 		return false
 	}
 	for _, n := range h.s.rec.Names {

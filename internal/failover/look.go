@@ -22,7 +22,7 @@ func Look(s *State, p *Policy, now time.Time) View {
 			v.Names = append(v.Names, s.nameView(NameRecord{Name: n.Name, Provider: n.Provider, Zone: n.Zone, Embedded: n.Embedded}))
 		}
 	}
-	v.Op, v.LastOp, v.Stops = rec.Op, rec.LastOp, rec.Stops
+	v.Op, v.LastOp, v.Stops, v.Proposal = rec.Op, rec.LastOp, s.stops(p, now), rec.Proposal
 	if rec.Op != nil {
 		v.Step = stepView(p, rec.Op)
 	}
@@ -48,6 +48,12 @@ func (s *State) notices(p *Policy, now time.Time) []string {
 	if words := s.rec.pauseWords(now); s.found && words != "" {
 		out = append(out, words)
 	}
+	if pr := s.rec.Proposal; s.found && pr != nil {
+		out = append(out, "proposal: "+pr.Words(now))
+	}
+	if st, on := p.frozen(now); on {
+		out = append(out, fmt.Sprintf("frozen until %s: %s", st.Until.Format("2006-01-02 15:04 MST"), st.Why))
+	}
 	if n := len(p.Domains()); n < 3 {
 		out = append(out, fmt.Sprintf("%d failure domains are configured; automatic operation wants three", n))
 	}
@@ -58,6 +64,7 @@ func (s *State) notices(p *Policy, now time.Time) []string {
 			}
 		}
 	}
+	out = append(out, s.rec.hookNotices()...)
 	for _, n := range s.rec.LeftOver {
 		out = append(out, fmt.Sprintf("%s left the config and goes on showing %s until its zone lists it under retired", n.Name, n.Value))
 	}
@@ -129,6 +136,10 @@ func stepView(p *Policy, op *Op) *StepView {
 	if op.Unwind {
 		v.Doing = "unwinding: " + op.UnwindWhy
 	}
+	if doing, until := hookDoing(p, op); doing != "" {
+		v.Doing, v.Deadline = doing, until
+		return v
+	}
 	if b := p.budget(op.Kind, op.Step); b > 0 {
 		v.Deadline = op.StepSince.Add(b)
 	}
@@ -172,6 +183,8 @@ func Explain(s *State, p *Policy, now time.Time) Explanation {
 		x.Lines = append(x.Lines, opLines(op)...)
 	} else if l := v.LastOp; l != nil {
 		x.Lines = append(x.Lines, fmt.Sprintf("last operation: %s %s from %s to %s, %s at %s: %s", l.Op.Kind, l.Op.ID, l.Op.From, l.Op.To, l.Outcome, l.At.UTC().Format(time.RFC3339), l.Op.Reason))
+		x.Lines = append(x.Lines, approvalLines(&l.Op)...)
+		x.Lines = append(x.Lines, hookLines(&l.Op)...)
 	}
 	if s.found {
 		a := s.ask(p, Failover, p.Other(s.rec.Active), true, now)
@@ -185,8 +198,23 @@ func opLines(op *Op) []string {
 	for _, e := range op.Evidence {
 		out = append(out, "  evidence: "+e)
 	}
+	out = append(out, hookLines(op)...)
+	out = append(out, approvalLines(op)...)
 	if op.Held != nil {
 		out = append(out, "  held: "+op.Held.Why)
+	}
+	return out
+}
+
+// approvalLines says who said yes, and why.
+func approvalLines(op *Op) []string {
+	var out []string
+	for _, y := range op.Approvals {
+		line := fmt.Sprintf("  approved by %s at %s", y.By, y.At.UTC().Format(time.RFC3339))
+		if y.Reason != "" {
+			line += ": " + y.Reason
+		}
+		out = append(out, line)
 	}
 	return out
 }

@@ -26,11 +26,26 @@ type Window struct {
 	Length   time.Duration  // above 0, at most a week
 	Zone     string         // its name, for people and for the hash of a policy
 	Location *time.Location `json:"-"` // nil is UTC
+
+	// Comes at each moment of a schedule, for Length. Spec is its text, for
+	// people and for the hash of a policy.
+	Spec     string   `json:",omitempty"`
+	Schedule Schedule `json:"-"`
+}
+
+// Schedule names moments, one after the other: cron lines and calendars are
+// read by others. Next is a pure function and returns the first moment after
+// the given one, or zero where there is none.
+type Schedule interface {
+	Next(after time.Time) time.Time
 }
 
 // At returns the stretch that holds the moment, or ok false. from is included,
 // to is not.
 func (w *Window) At(now time.Time) (from, to time.Time, ok bool) {
+	if w.Schedule != nil {
+		return w.scheduled(now)
+	}
 	if len(w.Days) == 0 {
 		return w.From, w.To, !now.Before(w.From) && now.Before(w.To)
 	}
@@ -39,6 +54,23 @@ func (w *Window) At(now time.Time) (from, to time.Time, ok bool) {
 			from, to, ok = f, t, true
 		}
 	})
+	return from, to, ok
+}
+
+// maxRuns bounds the starts of a schedule that are looked at within one length
+// of a window: those that come closer together run into one another anyhow.
+const maxRuns = 64
+
+// scheduled is At for a window that comes by a schedule.
+func (w *Window) scheduled(now time.Time) (from, to time.Time, ok bool) {
+	at := w.Schedule.Next(now.Add(-w.Length))
+	for n := 0; n < maxRuns && !at.IsZero() && !at.After(now); n++ {
+		if !ok {
+			from, ok = at, true
+		}
+		to = at.Add(w.Length)
+		at = w.Schedule.Next(at)
+	}
 	return from, to, ok
 }
 
@@ -146,15 +178,32 @@ func (p *Policy) validateWindows(bad func(string, ...any)) {
 	for i := range p.Maintenance {
 		w := &p.Maintenance[i]
 		at := fmt.Sprintf("clusters.%s.maintenance", w.Cluster)
-		switch {
-		case !p.Has(w.Cluster):
+		if !p.Has(w.Cluster) {
 			bad("%s: there is no such cluster", at)
-		case len(w.Days) == 0 && !w.To.After(w.From):
-			bad("%s: to %s is not after from %s", at, w.To.Format(time.RFC3339), w.From.Format(time.RFC3339))
-		case len(w.Days) > 0 && (w.Start < 0 || w.Start >= 24*time.Hour):
-			bad("%s: at %s is outside 00:00 to 23:59", at, w.Start)
-		case len(w.Days) > 0 && (w.Length <= 0 || w.Length > 7*24*time.Hour):
-			bad("%s: for %s is outside 0 (excluded) to 7 days", at, w.Length)
+			continue
 		}
+		w.validate(at, bad)
+	}
+	for i := range p.Freeze {
+		if w := &p.Freeze[i]; w.Cluster != "" {
+			bad("freeze: a freeze is of the whole instance, not of %s", w.Cluster)
+		} else {
+			w.validate("freeze", bad)
+		}
+	}
+}
+
+func (w *Window) validate(at string, bad func(string, ...any)) {
+	switch {
+	case w.Schedule != nil:
+		if w.Length <= 0 || w.Length > MaxFreeze {
+			bad("%s: for %s is outside 0 (excluded) to %s", at, w.Length, MaxFreeze)
+		}
+	case len(w.Days) == 0 && !w.To.After(w.From):
+		bad("%s: to %s is not after from %s", at, w.To.Format(time.RFC3339), w.From.Format(time.RFC3339))
+	case len(w.Days) > 0 && (w.Start < 0 || w.Start >= 24*time.Hour):
+		bad("%s: at %s is outside 00:00 to 23:59", at, w.Start)
+	case len(w.Days) > 0 && (w.Length <= 0 || w.Length > 7*24*time.Hour):
+		bad("%s: for %s is outside 0 (excluded) to 7 days", at, w.Length)
 	}
 }

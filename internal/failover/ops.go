@@ -13,11 +13,12 @@ func (t *turn) start(a *ask, c Command, consent *Consent) {
 	t.s.wanted = time.Time{} // the last look before the move reads anew, where time has passed
 	d := t.edit()
 	d.Epoch++
+	d.Proposal = nil
 	op := &Op{
 		ID: fmt.Sprintf("%s-%s", t.p.Instance, d.Token()), Kind: a.kind, Step: StepIntent,
 		From: a.from, To: a.to, Auto: a.auto, By: c.By, Reason: c.Reason, PlanHash: c.PlanHash,
 		Since: t.now, StepSince: t.now, StepAt: map[StepName]time.Time{StepIntent: t.now},
-		Override: slices.Clone(c.Override), Consent: consent,
+		Override: slices.Clone(c.Override), Consent: consent, Approvals: t.yes, Change: c.Change,
 		OrFailover: c.OrFailover, AcceptPinned: c.AcceptPinned, DetectedAt: t.s.detected,
 	}
 	op.Targets = map[RecordName]Target{}
@@ -143,7 +144,7 @@ func (t *turn) unhold() {
 // look asks the step in hand for its proof. Steps before the Move also ask
 // whether the world still wants it.
 func (t *turn) look(op *Op) (verdictOn, string, Guard) {
-	if op.Step != StepIntent && stepIndex(op.Step) < stepIndex(StepMove) || op.Step == StepIntent && op.Kind == Switchover {
+	if op.Step != StepIntent && stepIndex(op.Step) < stepIndex(StepMove) || op.Step == StepIntent && (op.Kind == Switchover || t.awaitsHooks(op)) {
 		if v, why, g := t.stillWanted(op); v != pass {
 			return v, why, g
 		}
@@ -191,7 +192,7 @@ func (t *turn) stillWanted(op *Op) (verdictOn, string, Guard) {
 // becomeFailover turns a switchover that found old down into a failover, in
 // one commit that keeps its close proof.
 func (t *turn) becomeFailover(op *Op) (verdictOn, string, Guard) {
-	if !op.OrFailover && (t.rec.Mode != ModeAuto || t.p.Auto != AutoAuto) {
+	if !op.OrFailover && (t.s.shadow(t.p) || t.s.level(t.p) != AutoAuto) {
 		return hold, fmt.Sprintf("%s turned down during a switchover: pointsman failover %s --to %s makes it a failover, pointsman abort %s ends it", op.From, t.p.Instance, op.To, t.p.Instance), GuardSource
 	}
 	if r := t.worldAsk(op, Failover).worldRefusals(); len(r) > 0 {
@@ -208,6 +209,9 @@ func (t *turn) convert(why string) {
 	d.Op.ID = fmt.Sprintf("%s-%s", t.p.Instance, d.Token())
 	d.Op.Kind, d.Op.Reason, d.Op.Held = Failover, why, nil
 	d.Op.StepSince = t.now
+	if d.Op.Step == StepIntent {
+		d.Op.Hooks = nil // it is another operation now, and nothing was begun: its own hooks are asked
+	}
 	if old := t.s.tally(t.p, d.Op.From, t.now); old.verdict == Down {
 		d.Op.FaultAt, d.Op.DetectedAt = old.downSince, t.s.detected
 	}

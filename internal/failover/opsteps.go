@@ -7,6 +7,10 @@ import (
 )
 
 func (t *turn) intentStep(op *Op) (verdictOn, string, Guard) {
+	if v, why, g := t.hooksStep(op); v != pass {
+		return v, why, g
+	}
+	op = t.rec.Op
 	if op.Kind != Switchover {
 		return pass, "", ""
 	}

@@ -198,3 +198,50 @@ func jsonOf(v any) string {
 	}
 	return string(b)
 }
+
+// naiveHooks is the rule of pre-hooks once more: who stops the operation.
+func naiveHooks(hooks []Hook, said map[string]HookVerdict) string {
+	for _, h := range hooks {
+		if v := said[h.Name]; v == HookVetoed || v != HookPassed && !h.Pass {
+			return h.Name
+		}
+	}
+	return ""
+}
+
+// TestHooksAgainstANaiveOracle: whatever hooks say, leave out or say twice, the
+// core and a plain second implementation stop at the same one, or at none.
+func TestHooksAgainstANaiveOracle(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := testPolicy()
+		e := HooksDone{When: HookPre, Attempt: 1}
+		said := map[string]HookVerdict{}
+		for i := range rapid.IntRange(1, MaxHooks).Draw(t, "hooks") {
+			h := Hook{Name: fmt.Sprint("h", i), When: HookPre, Timeout: time.Second, Pass: rapid.Bool().Draw(t, "pass")}
+			p.Hooks = append(p.Hooks, h)
+			if v := rapid.SampledFrom([]HookVerdict{HookPassed, HookPassed, HookPassed, HookVetoed, HookBroken, "nonsense", ""}).Draw(t, "verdict"); v != "" {
+				said[h.Name] = v
+				e.Results = append(e.Results, HookResult{Name: h.Name, Verdict: v, Reason: "x"})
+			}
+		}
+		w := armed(p)
+		w.manual, w.quiet = true, true
+		w.command(Command{Do: DoSwitchover, To: "b", Reason: "x"})
+		w.manual = false
+		w.running = func(r RunHooks) { e.OpID = r.Op.ID }
+		w.fault["pre-hooks"] = "always never"
+		q := w.queued
+		w.queued = nil
+		for _, a := range q {
+			w.perform(a)
+		}
+		w.feed(e)
+		got := ""
+		if l := w.ledger.LastOp; l != nil && l.Op.Hooks != nil {
+			got = l.Op.Hooks.By
+		}
+		if want := naiveHooks(p.Hooks, said); got != want {
+			t.Fatalf("%v of %v: stopped by %q, the oracle says %q", e.Results, p.Hooks, got, want)
+		}
+	})
+}

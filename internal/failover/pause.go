@@ -39,8 +39,12 @@ func (r *Record) pauseWords(now time.Time) string {
 		st.Until.UTC().Format(time.RFC3339), st.Until.Sub(now).Round(time.Second))
 }
 
-// firstEnd is the earliest end of a stop after now; zero when none has one.
+// firstEnd is the earliest end of a stop, or of a proposal that waits, after
+// now; zero when none has one.
 func (r *Record) firstEnd(now time.Time) (end time.Time) {
+	if pr := r.Proposal; pr.Waits() && pr.Expires.After(now) {
+		end = pr.Expires
+	}
 	for _, st := range r.Stops {
 		if st.Until.After(now) && (end.IsZero() || st.Until.Before(end)) {
 			end = st.Until

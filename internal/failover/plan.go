@@ -42,6 +42,8 @@ func PlanMove(s *State, p *Policy, c Command, now time.Time) Plan {
 	a.override, a.acceptLoss, a.acceptPinned = c.Override, c.AcceptLoss, c.AcceptPinned
 	pl.Guards = a.verdicts()
 	pl.Changes = to != s.rec.Active
+	pl.Asks = p.Approvals
+	a.approved = true // where nothing else refuses, the order waits for them
 	pl.Refused = pl.Changes && len(a.refusals()) > 0
 	for _, n := range s.rec.Names {
 		np := p.Name(n.Name)
@@ -52,7 +54,8 @@ func PlanMove(s *State, p *Policy, c Command, now time.Time) Plan {
 		pl.Diff = append(pl.Diff, NameDiff{Name: n.Name, Provider: n.Provider, From: n.Value, To: np.Targets[to], TTL: p.TTL, Mark: m.String()})
 	}
 	pl.Steps = planSteps(s, p, kind)
-	pl.Bound = bound(s, p, kind)
+	pl.Hooks = planHooks(p, &c, kind)
+	pl.Bound = bound(s, p, kind, pl.Hooks)
 	return pl
 }
 
@@ -120,18 +123,8 @@ func planSteps(s *State, p *Policy, kind OpKind) []PlanStep {
 			} else if kind == Switchover {
 				ps.Skip = "the TTL is low already; only the commit is left"
 			}
-		case StepClose, StepOpen:
-			if !p.Gated || p.Fence == FenceNone {
-				ps.Skip = "no gate is configured"
-			}
-		case StepDrain:
-			if !p.Replicated {
-				ps.Skip = "nothing is replicated"
-			}
-		case StepCut:
-			if !p.CanCut {
-				ps.Skip = "no way to cut is configured: pooled connections stay until they close"
-			}
+		default:
+			ps.Skip = p.skips(d.Step)
 		}
 		out = append(out, ps)
 	}
@@ -142,40 +135,12 @@ func (s *State) lowerFirst(p *Policy) bool {
 	return slices.ContainsFunc(s.rec.Names, func(n NameRecord) bool { return n.TTL > p.LowTTL() })
 }
 
-// bound is the honest time bound, term by term. A connection's life is shown
-// as unbounded, never folded into a sum.
-func bound(s *State, p *Policy, kind OpKind) []BoundTerm {
-	var out []BoundTerm
-	add := func(term string, d time.Duration, note string) {
-		out = append(out, BoundTerm{Term: term, Is: d, Note: note})
-	}
+// bound is the honest time bound of a plan, term by term: that of the policy
+// with the TTLs that the names have now.
+func bound(s *State, p *Policy, kind OpKind, hooks []PlanHook) []BoundTerm {
 	ttl := p.TTL
 	for _, n := range s.rec.Names {
 		ttl = max(ttl, n.TTL)
 	}
-	if kind == Failover {
-		add("detect", p.Round+p.Timeout+time.Duration(p.Count.Fall-1)*max(p.Burst, p.Timeout), "one round until the first probe, then the misses that make a vote")
-		add("ride out", p.RideOut, "the longest blip that is never acted upon")
-		if p.RideOut > 0 {
-			add("confirm", p.Round+p.Timeout, "a fresh miss of a quorum after that")
-		}
-	} else {
-		if s.lowerFirst(p) {
-			add("lower the TTL", time.Duration(ttl)*time.Second, "the old TTL is waited out first; clients are served meanwhile")
-		}
-		ttl = p.LowTTL()
-	}
-	for _, ps := range planSteps(s, p, kind) {
-		if ps.Skip == "" && ps.Budget > 0 && stepIndex(ps.Step) < stepIndex(StepMove) && ps.Step != StepIntent {
-			add(string(ps.Step), ps.Budget, "at most; then: "+ps.Late)
-		}
-	}
-	if p.AllEmbedded() {
-		add("write", 0, "one ledger commit: it is the DNS write")
-	} else {
-		add("write", p.LongestCall, "one conditional write per name; retried forward when it fails")
-	}
-	add("old answers in resolvers", time.Duration(ttl)*time.Second, "the TTL that was served with the old value; resolvers that clamp or ignore it are not bounded")
-	out = append(out, BoundTerm{Term: "open connections", Unbounded: true, Note: "clients that keep a connection do not look the name up again until it closes"})
-	return out
+	return terms(p, kind, ttl, s.lowerFirst(p), preTime(hooks))
 }

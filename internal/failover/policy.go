@@ -51,7 +51,12 @@ type Policy struct {
 	VerifyEvery time.Duration // between two rounds of asking every authority
 	ReadEvery   time.Duration // between two reads of the name in Idle
 	Approvals   int           // people needed besides the requester
-	Maintenance []Window      `json:",omitempty"` // when somebody works on a cluster
+	// ApprovalLife is how long a proposal waits for people; 0 is DefaultApprovalLife.
+	ApprovalLife time.Duration `json:",omitempty"`
+	Freeze       []Window      `json:",omitempty"` // when nothing may start; of no cluster
+	Maintenance  []Window      `json:",omitempty"` // when somebody works on a cluster
+	Hooks        []Hook        `json:",omitempty"` // pre and post, each in its order
+	HookRetry    time.Duration `json:",omitempty"` // after a veto of an automatic start; 0 is DefaultHookRetry
 }
 
 // NamePolicy is one DNS name of the instance. Names of one instance move
@@ -264,34 +269,13 @@ func (p *Policy) Validate() []error {
 	if len(p.Vantages) == 0 {
 		bad("vantages: at least one is needed")
 	}
-	if p.Round <= 0 {
-		bad("round: must be above 0")
-	}
-	if p.Timeout <= 0 || p.Timeout >= p.Round {
-		bad("timeout: %s must be above 0 and below round %s", p.Timeout, p.Round)
-	}
-	if p.Count.Fall < 1 || p.Count.Rise < 1 {
-		bad("fall, rise: must be at least 1")
-	}
-	if p.Count.Window < 0 || p.Count.Window > 64 {
-		bad("window: %d is outside 0 to 64", p.Count.Window)
-	}
-	if p.Count.Window > 0 && (p.Count.Ratio <= 0 || p.Count.Ratio > 1) {
-		bad("ratio: %v is outside 0 (excluded) to 1", p.Count.Ratio)
-	}
-	if p.RideOut < 0 || p.Cooldown < 0 {
-		bad("ride_out, cooldown: must not be negative")
-	}
-	if p.TTL < p.TTLFloor {
-		bad("ttl: %d s is below the provider's floor of %d s", p.TTL, p.TTLFloor)
-	}
-	if p.RPO.Kind != RPONone && !p.Replicated {
-		bad("rpo: %s needs replication; without it say none", p.RPO)
-	}
-	if p.Fence.strength() > 0 && !p.Gated {
-		bad("fence: %s needs a gate driver; without one say none", p.Fence)
+	for _, q := range p.Inequalities() {
+		if !q.Holds {
+			bad("%s: %s", q.Keys, q.Fault)
+		}
 	}
 	p.validateWindows(bad)
+	p.validateHooks(bad)
 	if p.Preset == PresetFastLab && p.Replicated {
 		bad("preset: fast-lab is for demos and benchmarks and is refused with replication")
 	}

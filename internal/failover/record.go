@@ -25,13 +25,19 @@ type Record struct {
 	// name. They move with nothing.
 	LeftOver []NameRecord `json:"left_over,omitempty"`
 
-	Op      *Op                   `json:"op,omitempty"`
-	Gates   map[ClusterName]Gate  `json:"gates,omitempty"`
-	Standby Standby               `json:"standby"`
-	Stops   []Stop                `json:"stops,omitempty"`
-	Moves   []time.Time           `json:"moves,omitempty"` // automatic moves, for budgets; trimmed to the longest period
-	LastOp  *OpSummary            `json:"last_op,omitempty"`
-	Proofs  map[ClusterName]Proof `json:"proofs,omitempty"` // move proofs
+	Op      *Op                  `json:"op,omitempty"`
+	Gates   map[ClusterName]Gate `json:"gates,omitempty"`
+	Standby Standby              `json:"standby"`
+	Stops   []Stop               `json:"stops,omitempty"`
+	// Proposal is a move that waits for people.
+	Proposal *Proposal `json:"proposal,omitempty"`
+
+	Moves  []time.Time           `json:"moves,omitempty"` // automatic moves, for budgets; trimmed to the longest period
+	LastOp *OpSummary            `json:"last_op,omitempty"`
+	Proofs map[ClusterName]Proof `json:"proofs,omitempty"` // move proofs
+
+	Vetoes   *Vetoes   `json:"vetoes,omitempty"`    // of automatic operations, by their pre-hooks
+	HooksDue []HookDue `json:"hooks_due,omitempty"` // post-hooks that have not all run
 
 	ConfigHash  string    `json:"config_hash,omitempty"`
 	ConfigSince time.Time `json:"config_since,omitzero"`
@@ -50,8 +56,12 @@ type Mode string
 const (
 	ModeShadow  Mode = ""        // decides everything, does nothing
 	ModePropose Mode = "propose" // people may move it, automation only proposes
+	ModeApprove Mode = "approve" // automation asks people, and moves when enough have approved
 	ModeAuto    Mode = "auto"    // automation may move it
 )
+
+// ArmedModes lists how far an instance may be armed.
+var ArmedModes = []Mode{ModePropose, ModeApprove, ModeAuto}
 
 func (m Mode) String() string {
 	if m == ModeShadow {
@@ -137,6 +147,7 @@ const (
 	StopUnacknowledged StopKind = "unacknowledged"
 	StopLockout        StopKind = "lockout"
 	StopDrift          StopKind = "drift"
+	StopHooks          StopKind = "hooks"
 )
 
 // Stop takes away the right to start; it never takes away the right to
@@ -178,8 +189,10 @@ type Op struct {
 	Consent  *Consent `json:"consent,omitempty"`
 	Override []Guard  `json:"override,omitempty"`
 
-	By     string `json:"by"`
-	Reason string `json:"reason"`
+	By        string     `json:"by"`
+	Reason    string     `json:"reason"`
+	Change    string     `json:"change,omitempty"`    // number of the change request
+	Approvals []Approval `json:"approvals,omitempty"` // who said yes, where people had to
 
 	Since      time.Time              `json:"since"`
 	StepSince  time.Time              `json:"step_since"`
@@ -205,6 +218,8 @@ type Op struct {
 	// Targets are the values that the Move leads to, as the config had them at
 	// the start: a config that changes later changes no operation.
 	Targets map[RecordName]Target `json:"targets,omitempty"`
+
+	Hooks *OpHooks `json:"hooks,omitempty"` // nil: no pre-hook was asked
 
 	// ForwardOnly: resumed after client writes had landed on new. Unwinding
 	// would lose them silently.
@@ -285,12 +300,14 @@ func (r Record) Clone() Record {
 	r.Standby.Why = slices.Clone(r.Standby.Why)
 	r.Stops = slices.Clone(r.Stops)
 	r.Moves = slices.Clone(r.Moves)
+	r.Proposal = r.Proposal.clone()
 	if r.LastOp != nil {
 		l := *r.LastOp
 		l.Op = l.Op.clone()
 		r.LastOp = &l
 	}
 	r.Proofs = maps.Clone(r.Proofs)
+	r.cloneHooks()
 	return r
 }
 
@@ -303,8 +320,14 @@ func (o Op) clone() Op {
 		c := *o.Consent
 		o.Consent = &c
 	}
+	if o.Hooks != nil {
+		h := *o.Hooks
+		h.Asked, h.Notes = slices.Clone(h.Asked), slices.Clone(h.Notes)
+		o.Hooks = &h
+	}
 	o.Evidence = slices.Clone(o.Evidence)
 	o.Override = slices.Clone(o.Override)
+	o.Approvals = slices.Clone(o.Approvals)
 	o.StepAt = maps.Clone(o.StepAt)
 	o.Targets = maps.Clone(o.Targets)
 	o.Cut = slices.Clone(o.Cut)

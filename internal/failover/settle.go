@@ -125,4 +125,5 @@ func (t *turn) finish(o Outcome, why string) {
 	d.Op.Held = nil
 	d.LastOp = &OpSummary{Op: *d.Op, Outcome: o, At: t.now, Why: why}
 	d.Op = nil
+	t.owePostHooks()
 }

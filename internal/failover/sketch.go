@@ -20,7 +20,7 @@ func Sketch(s *State, p *Policy, now time.Time) View {
 			v.Wants = wants(&v)
 		}
 	}
-	v.Op, v.LastOp, v.Stops = s.rec.Op, s.rec.LastOp, s.rec.Stops
+	v.Op, v.LastOp, v.Stops, v.Proposal = s.rec.Op, s.rec.LastOp, s.stops(p, now), s.rec.Proposal
 	return v
 }
 

@@ -30,6 +30,8 @@ type State struct {
 	kept    *kept   // only within a Step
 	still   bool    // at the end of the last Step no vantage said down of a cluster, and no domain did before a short silence
 	counted [2]Vote // the verdicts at the end of the last Step, in the order of the config
+	lost    int     // domains that said down of the active cluster at the end of the last Step; nothing is decided by it
+	blind   int     // votes that were unknown then, of both clusters; nothing is decided by it either
 	clocks  map[clockKey]clock
 	// correlated is set while both clusters were lost together and neither
 	// has been up for ride_out since.
@@ -52,6 +54,8 @@ type State struct {
 	askedAt      time.Time // when Drain or Cut was last asked for
 	flood        *FloodVerdict
 	floodAt      time.Time
+	hooking      hookRun            // of the pre-hooks
+	posts        map[string]hookRun // of the post-hooks, by the operation that has ended
 
 	busy  map[string]time.Time // outcomes awaited
 	paged map[string]bool      // what was said, by kind and key, so that it is said once
@@ -135,6 +139,7 @@ func (s State) clone() State {
 	s.published = cloned(s.published)
 	s.gates = cloned(s.gates)
 	s.busy = cloned(s.busy)
+	s.posts = cloned(s.posts)
 	s.paged = cloned(s.paged)
 	s.replies = slices.Clone(s.replies)
 	s.queue = slices.Clone(s.queue)

@@ -20,7 +20,7 @@ func Step(s State, p *Policy, e Event, now time.Time) (State, []Action) {
 	t.refreshFacts()
 	t.decide()
 	out := t.actions()
-	next.still = next.nothingDown()
+	next.still, next.lost, next.blind = next.nothingDown(), next.activeLost(), next.unknowns()
 	next.counted = [2]Vote{next.kept.tallies[0].verdict, next.kept.tallies[1].verdict}
 	next.kept = nil // thousands of states wait in memory; whoever looks counts again
 	return next, out
@@ -39,6 +39,8 @@ type turn struct {
 	effects []Action // carried out only when nothing had to be committed first
 	words   []Action // pages and replies: never wait
 	after   []Reply  // replies that wait for the commit
+
+	yes []Approval // who has approved the command in hand; as many as the policy wants
 }
 
 // term is the one under which this turn acts.

@@ -42,6 +42,10 @@ func someEvents(w *world) []Event {
 		CutDone{},
 		CutDone{Err: "x"},
 		StandbyChanged{State: StandbyRefilling},
+		HooksDone{OpID: "orders-1.7", When: HookPre, Attempt: 1, Results: []HookResult{{Name: "gate", Verdict: HookPassed}}},
+		HooksDone{OpID: "orders-1.7", When: HookPre, Attempt: 1, Results: []HookResult{{Name: "gate", Verdict: HookVetoed, Reason: "no"}}},
+		HooksDone{OpID: "orders-1.6", When: HookPost, Attempt: 1, Results: []HookResult{{Name: "tell", Verdict: HookBroken}}},
+		HooksDone{OpID: "orders-1.7", When: HookPost, Attempt: 9, Err: "x"},
 		FloodVerdict{OK: true},
 		FloodVerdict{},
 		Tilted{},
@@ -194,8 +198,9 @@ func TestTheManualNamesEveryGuardThatMayBeOverridden(t *testing.T) {
 // TestCloneIsDeep: a clone shares nothing that could be changed through it.
 func TestCloneIsDeep(t *testing.T) {
 	r := Record{
-		Names: []NameRecord{{Name: "x.", Want: &NameWant{Over: &Foreign{Value: "y."}}}},
-		Op:    &Op{ID: "1", Held: &Held{}, Consent: &Consent{}, Evidence: []string{"e"}, Override: []Guard{"g"}, StepAt: map[StepName]time.Time{"x": {}}, Cut: []string{"c"}, Stragglers: []string{"s"}, Notes: []string{"n"}},
+		Names:  []NameRecord{{Name: "x.", Want: &NameWant{Over: &Foreign{Value: "y."}}}},
+		Op:     &Op{ID: "1", Held: &Held{}, Consent: &Consent{}, Evidence: []string{"e"}, Override: []Guard{"g"}, StepAt: map[StepName]time.Time{"x": {}}, Cut: []string{"c"}, Stragglers: []string{"s"}, Notes: []string{"n"}, Hooks: &OpHooks{Asked: []string{"a"}, Notes: []string{"n"}}},
+		Vetoes: &Vetoes{}, HooksDue: []HookDue{{Left: []string{"l"}, Op: HookOp{Names: []HookName{{}}, Evidence: []string{"e"}}}},
 		Gates: map[ClusterName]Gate{"a": {}}, Standby: Standby{Why: []string{"w"}}, Stops: []Stop{{}}, Moves: []time.Time{{}},
 		LastOp: &OpSummary{Op: Op{Notes: []string{"n"}}}, Proofs: map[ClusterName]Proof{"a": {}},
 	}

@@ -252,6 +252,15 @@ func (w *world) policyLine(args []string) error {
 			p.MoveProof = MoveProofPolicy(v)
 		case "approvals":
 			p.Approvals, err = n, nerr
+		case "approval-life":
+			p.ApprovalLife, err = d, derr
+		case "freeze": // from..to
+			from, to, _ := strings.Cut(v, "..")
+			win := Window{Reason: "quarter end"}
+			if win.From, err = time.Parse(time.RFC3339, from); err == nil {
+				win.To, err = time.Parse(time.RFC3339, to)
+			}
+			p.Freeze = append(p.Freeze, win)
 		case "shadow":
 			p.ForceShadow = v == "forced"
 		case "maintenance": // cluster/minutes after 03:00/length/reason
@@ -261,6 +270,11 @@ func (w *world) policyLine(args []string) error {
 			t0 := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
 			p.Maintenance = append(p.Maintenance, Window{Cluster: ClusterName(x[0]), From: t0.Add(from), To: t0.Add(from + length), Reason: strings.ReplaceAll(x[3], "_", " ")})
 			err = cmp.Or(ferr, lerr)
+		case "hook": // pre|post/name/timeout[/failover|switchover][/pass]
+			h, herr := parseHook(v)
+			p.Hooks, err = append(p.Hooks, h), herr
+		case "hook-retry":
+			p.HookRetry, err = d, derr
 		case "expected":
 			p.Expected = v
 		default:
@@ -421,6 +435,10 @@ func parseCommand(args []string) (Command, error) {
 			c.Change = v
 		case "seen":
 			c.Seen = Target(v)
+		case "who":
+			c.Who = v
+		case "proposal":
+			c.Proposal = v
 		case "plan":
 			c.PlanHash = v
 		default:
@@ -442,6 +460,9 @@ func (w *world) planLine(args []string) error {
 	}
 	for _, s := range pl.Steps {
 		w.say("step %s budget %s late %s skip %q", s.Step, s.Budget, s.Late, s.Skip)
+	}
+	for _, h := range pl.Hooks {
+		w.say("%s-hook %s timeout %s late %q skip %q", h.When, h.Name, h.Timeout, h.Late, h.Skip)
 	}
 	for _, b := range pl.Bound {
 		w.say("bound %s %s unbounded %v", b.Term, b.Is, b.Unbounded)
@@ -469,6 +490,12 @@ func (w *world) showRecord() {
 	}
 	for _, s := range r.Stops {
 		w.say("stop %s: %s", s.Kind, s.Why)
+	}
+	if pr := r.Proposal; pr != nil {
+		w.say("proposal %s", pr.Words(w.now))
+	}
+	for _, n := range r.hookNotices() {
+		w.say("%s", n)
 	}
 	if l := r.LastOp; l != nil && r.Op == nil {
 		w.say("last %s %s to %s %s", l.Op.Kind, l.Op.From, l.Op.To, l.Outcome)

@@ -49,7 +49,7 @@ func (t *turn) oldDiedMeanwhile(op *Op) bool {
 	if !old.rodeOut(t.p, t.now) || !t.mayTurnBack(op) || !old.downSince.After(op.StepSince) {
 		return false // it was lost before: whoever turned the operation round knew
 	}
-	if t.rec.Mode == ModeAuto && t.p.Auto == AutoAuto || op.OrFailover {
+	if !t.s.shadow(t.p) && t.s.level(t.p) == AutoAuto || op.OrFailover {
 		if len(t.worldAsk(op, Failover).worldRefusals()) == 0 {
 			t.turnBack(string(op.From) + " was lost while it was unwound")
 			return true
@@ -64,13 +64,16 @@ func (t *turn) mayTurnBack(op *Op) bool {
 	return t.s.tally(t.p, op.To, t.now).verdict == Up && t.s.tally(t.p, op.From, t.now).verdict == Down
 }
 
-// turnBack makes an unwinding operation a failover, from Close on.
+// turnBack makes an unwinding operation a failover, from Close on; from Intent
+// where nothing was begun and hooks must be asked.
 func (t *turn) turnBack(why string) {
 	t.convert(why)
 	op := t.rec.Op
 	op.Unwind, op.UnwindWhy, op.Held = false, "", nil
 	op.CloseAt, op.OpenAt = time.Time{}, time.Time{}
-	op.Step = StepClose
+	if op.Step != StepIntent || !t.awaitsHooks(op) {
+		op.Step = StepClose
+	}
 }
 
 // leaveTTL ends the wait for a provider that does not take the old TTL back:

@@ -12,7 +12,7 @@ type View struct {
 	Leading  bool         `json:"leading"`
 	LeadWhy  string       `json:"lead_why,omitempty"`
 	Token    Token        `json:"token"`
-	Mode     string       `json:"mode"` // shadow, propose, auto
+	Mode     string       `json:"mode"` // shadow, propose, approve, auto
 	Auto     Auto         `json:"auto"`
 	Preset   Preset       `json:"preset"`
 	Active   ClusterName  `json:"active"`
@@ -24,6 +24,7 @@ type View struct {
 	Step     *StepView     `json:"step,omitempty"`
 	LastOp   *OpSummary    `json:"last_op,omitempty"`
 	Stops    []Stop        `json:"stops,omitempty"`
+	Proposal *Proposal     `json:"proposal,omitempty"` // a move that waits for people
 	Exposure ExposureView  `json:"exposure"`
 	Wants    string        `json:"wants,omitempty"` // the failover that a rule wants, in words
 	Refused  []Refusal     `json:"refused,omitempty"`
@@ -143,9 +144,11 @@ type Plan struct {
 	Guards   []Verdict     `json:"guards"`
 	Diff     []NameDiff    `json:"diff"`
 	Steps    []PlanStep    `json:"steps"`
+	Hooks    []PlanHook    `json:"hooks,omitempty"`
 	Bound    []BoundTerm   `json:"bound"`
-	Refused  bool          `json:"refused"` // a guard refuses it now
-	Changes  bool          `json:"changes"` // it would change something
+	Refused  bool          `json:"refused"`        // a guard refuses it now
+	Changes  bool          `json:"changes"`        // it would change something
+	Asks     int           `json:"asks,omitempty"` // people who must approve besides the one who carries it out
 }
 
 // NameDiff is one line of the record diff.

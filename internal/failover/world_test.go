@@ -41,7 +41,14 @@ type world struct {
 	replies []Reply
 	pages   []Page
 	uptime  time.Duration
-	decided func(Commit) // called when a commit is asked for, before it is made
+	asked   []RunHooks      // every run of hooks
+	running func(RunHooks)  // called when hooks are asked for
+	passed  map[string]bool // operations whose pre-hooks really let them pass
+	decided func(Commit)    // called when a commit is asked for, before it is made
+
+	watch    Watch
+	episodes []Episode // as told
+	stirred  int       // steps that a recorder would have woken up for
 }
 
 type dnsState struct {
@@ -130,6 +137,12 @@ func (w *world) feed(e Event) {
 	before := w.s
 	var acts []Action
 	w.s, acts = Step(before, &w.p, e, w.now)
+	if Stirs(&before, &w.s, &w.p, e) {
+		w.stirred++
+	}
+	var told []Episode
+	w.watch, told = w.watch.See(&w.s, &w.p, w.now)
+	w.episodes = append(w.episodes, told...)
 	if w.steps++; w.steps%sketchEvery == 0 {
 		w.sketch()
 	}
@@ -220,6 +233,9 @@ func (w *world) perform(a Action) {
 		w.commit(a)
 		w.feed(Committed{Rev: w.rev})
 	default:
+		if r, ok := a.(RunHooks); ok && w.running != nil {
+			w.running(r)
+		}
 		if w.manual {
 			w.queued = append(w.queued, a)
 			if !w.quiet {
@@ -291,6 +307,8 @@ func describe(a Action) string {
 		return "cut " + string(a.From)
 	case AskFlood:
 		return "leave of the breaker"
+	case RunHooks:
+		return fmt.Sprintf("%s-hooks of %s attempt %d: %s", a.When, a.Op.ID, a.Attempt, strings.Join(hookNames(a.Hooks), ", "))
 	default:
 		return fmt.Sprintf("%T", a)
 	}
@@ -334,6 +352,8 @@ func (w *world) effect(a Action) {
 		}
 		w.say("cut %s: %d left", a.From, len(left))
 		w.feed(CutDone{Stragglers: left})
+	case RunHooks:
+		w.hooks(a)
 	case AskFlood:
 		if f := w.take("flood"); f != "" {
 			w.feed(FloodVerdict{Wanting: 9, Limit: 3, Hint: f})

@@ -29,6 +29,8 @@ type Peeked struct {
 	Term    uint64            // the highest that was handed out
 	Schema  int64             // version of the file
 	Records []failover.Record // sorted by instance
+
+	Serials map[failover.RecordName]uint32 // of embedded zones
 }
 
 // Peek reads a ledger beside whoever holds it, or when nobody does. It takes
@@ -125,6 +127,7 @@ func readCopy(path, original string) (p Peeked, err error) {
 	if err := s.disk.conn.QueryRowContext(context.Background(), "SELECT term FROM ledger").Scan(&p.Term); err != nil {
 		return p, describe(original, err)
 	}
+	p.Serials = s.serials
 	for _, r := range s.records {
 		p.Records = append(p.Records, r)
 	}

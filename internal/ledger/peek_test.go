@@ -39,6 +39,9 @@ func TestPeekShowsTheLastCommitAndChangesNothing(t *testing.T) {
 			p.Records[0].Instance != "billing" || p.Records[1].Names[0].Value != target {
 			t.Errorf("%s: %+v", when, p)
 		}
+		if got, err := s.Serial(t.Context(), "lab.test."); err == nil && p.Serials["lab.test."] != got || p.Serials["lab.test."] == 0 {
+			t.Errorf("%s: serials %v, the ledger says %d", when, p.Serials, got)
+		}
 		for name, was := range before {
 			if is, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(is) != was {
 				t.Errorf("%s: it changed %s: %v", when, name, err)
