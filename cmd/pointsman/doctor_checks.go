@@ -55,7 +55,7 @@ func (a *app) examine(ctx context.Context, f doctorFlags, ids []string, asker do
 	case err != nil:
 		return doctorReport{}, configError(err)
 	}
-	p := &patient{cfg: cfg, asker: asker, readOnly: f.readOnly, views: map[failover.InstanceName]failover.View{}}
+	p := &patient{cfg: cfg, asker: asker, readOnly: f.readOnly, views: map[failover.InstanceName]failover.View{}, channels: channelsOf(cfg)}
 	p.ask(ctx, a)
 	return newReport(file, doctor.Run(ctx, p.checks(), doctor.Options{Only: ids, Progress: progress})), nil
 }
@@ -263,7 +263,7 @@ func secretFiles(cfg *config.Config) []doctor.FileFacts {
 		f.Needed = s.needed
 		out = append(out, f)
 	}
-	return out
+	return append(out, moreSecrets(cfg)...)
 }
 
 func (p *patient) files() []doctor.Finding {

@@ -120,7 +120,9 @@ func TestControlsAndChannelsAreTried(t *testing.T) {
 	fs := ReachChannels(t.Context(), []Channel{
 		{"mail", "smtp.example.com:587", func(context.Context) error { return nil }},
 		{"chat", "hooks.example.com", func(context.Context) error { return errors.New("certificate expired") }},
+		{"slack", "shoutrrr", nil},
 	})
+	verdictIs{"channels", Skipped, "shoutrrr can be tried only by a message: pointsman notify test slack", ""}.check(t, fs)
 	verdictIs{"channels", OK, "smtp.example.com:587 can be reached", ""}.check(t, fs)
 	verdictIs{"channels", Fail, "hooks.example.com cannot be reached: certificate expired", "address"}.check(t, fs)
 	verdictIs{"channels", Skipped, "no channel", ""}.check(t, ReachChannels(t.Context(), nil))
