@@ -106,7 +106,7 @@ func callFault(tree *cobra.Command, args []string) string {
 	for _, w := range args {
 		w = strings.TrimRight(w, ".,:)")
 		mine := value
-		value = cmd.Runnable() && takesValue(cmd, w)
+		value = cmd.HasSubCommands() && takesValue(cmd, w)
 		switch {
 		case mine, w == "" || w == "…" || w == "[flags]":
 		case strings.HasPrefix(w, "-"):
@@ -138,15 +138,16 @@ func callFault(tree *cobra.Command, args []string) string {
 	return ""
 }
 
-// takesValue says that the next word is the value of this flag, of a command
-// that has commands below it and may be run itself.
-func takesValue(cmd *cobra.Command, word string) bool {
-	long, ok := strings.CutPrefix(word, "--")
-	if !ok || strings.Contains(word, "=") {
-		return false
+// takesValue says that a word is a flag whose value is the next one.
+func takesValue(cmd *cobra.Command, w string) bool {
+	_ = cmd.InheritedFlags() // merges the flags of the parents
+	f := cmd.Flag(strings.TrimPrefix(w, "--"))
+	if short := strings.TrimPrefix(w, "-"); len(short) == 1 {
+		if f = cmd.Flags().ShorthandLookup(short); f == nil {
+			f = cmd.InheritedFlags().ShorthandLookup(short)
+		}
 	}
-	f := cmd.Flag(long)
-	return f != nil && f.NoOptDefVal == ""
+	return strings.HasPrefix(w, "-") && f != nil && f.NoOptDefVal == ""
 }
 
 // isPlaceholder says that a word stands for any verb.
@@ -257,7 +258,7 @@ func TestDocumentsShowTargetsThatExist(t *testing.T) {
 
 func TestDocumentsShowMetricsThatExist(t *testing.T) {
 	known := ""
-	for _, f := range []string{"metrics.go", "scrape.go"} {
+	for _, f := range []string{"metrics.go", "scrape.go", "notify_scrape.go"} {
 		text, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"pointsman/internal/controller"
 	"pointsman/internal/failover"
 	"pointsman/internal/hook"
+	"pointsman/internal/notify"
 )
 
 // fitting is everything that is made of one configuration: what the rooms run
@@ -27,6 +28,7 @@ type fitting struct {
 	setup     controller.Setup
 	probe     healthcheck.Config
 	receive   healthcheck.ReceiverConfig
+	notify    notify.Setup
 	hooks     hook.Config
 	want      map[failover.InstanceName]string // generation that a vote must bear
 }
@@ -40,7 +42,7 @@ func (p *process) fit(cfg *config.Config, s *secrets, zones *authority.Config) (
 		receive: healthcheck.ReceiverConfig{
 			Vantages: s.vantages, Instances: make(map[failover.InstanceName]time.Duration, len(cfg.Instances)),
 		},
-		authority: zones,
+		authority: zones, notify: s.notify,
 	}
 	for _, i := range cfg.Instances {
 		name := i.Policy.Instance
@@ -125,6 +127,11 @@ func (p *process) tryOut(f *fitting) error {
 	if p.receiver != nil {
 		if err := p.receiver.Check(f.receive); err != nil {
 			return fmt.Errorf("reports of vantages: %w", err)
+		}
+	}
+	if p.notices != nil {
+		if err := p.notices.n.Check(f.notify); err != nil {
+			return fmt.Errorf("notify: %w", err)
 		}
 	}
 	next, err := p.ctl.Prepare(f.setup)

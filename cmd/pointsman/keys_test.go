@@ -14,6 +14,7 @@ import (
 	"pointsman/internal/api"
 	"pointsman/internal/config"
 	"pointsman/internal/failover"
+	reporting "pointsman/internal/report" // report prints errors here
 )
 
 var update = flag.Bool("update", false, "write the golden key sets anew")
@@ -23,7 +24,10 @@ var update = flag.Bool("update", false, "write the golden key sets anew")
 func TestJSONHasTheKeysThatScriptsKnow(t *testing.T) {
 	for name, v := range map[string]any{
 		"status": statusView{}, "summary": summaryView{}, "plan": failover.Plan{}, "audit": []api.AuditLine{}, "explain": failover.Explanation{},
-		"order": moveResult{}, "init": initialized{}, "rights": grants{}, "config_explain": []config.Explained{}, "history": []api.Sample{}, "switches": []switchLine{}, "probes": []api.ProbeLine{}, "version": api.Version{}, "eject": ejection{}, "hook_test": api.HookTestReply{},
+		"order": moveResult{}, "init": initialized{}, "rights": grants{}, "config_explain": []config.Explained{}, "history": []api.Sample{}, "switches": []switchLine{}, "probes": []api.ProbeLine{}, "version": api.Version{},
+		"notify_list": []api.ChannelLine{}, "notify_test": []api.ChannelTest{},
+		"reports": []api.ReportLine{}, "report": api.ReportText{}, "report-file": reporting.Report{},
+		"eject": ejection{}, "hook_test": api.HookTestReply{},
 	} {
 		keys := make(map[string]bool)
 		jsonKeys(reflect.TypeOf(v), "", keys)

@@ -36,13 +36,17 @@ const (
 	exitRefused    = 3 // by a named guard, or stale
 	exitNotLeading = 4
 	exitProposed   = 5 // it waits for other people
+
+	// exitWarnings is doctor's: nothing failed, something will hurt one day.
+	exitWarnings = exitRefused
 )
 
 const exitHelp = `Exit status:
   0  done, or nothing to do
   1  error
   2  plan: carrying it out would change something
-  3  refused by a named guard; "stale" when the world is not the one expected
+  3  refused by a named guard; "stale" when the world is not the one expected;
+     doctor: warnings, and no failure (which is 1)
   4  this controller does not lead
   5  it waits for the approval of other people`
 

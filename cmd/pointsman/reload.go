@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,7 +67,7 @@ func (p *process) renew(ctx context.Context, a attempt) outcome {
 	}
 	s, faults := readSecrets(cfg, p.pc.Shadow)
 	zones, more := p.authorityConfig(cfg)
-	if faults = append(faults, more...); len(faults) > 0 {
+	if faults = slices.Concat(faults, more, s.unheard); len(faults) > 0 {
 		return no(joined(faults))
 	}
 	if cfg.Sum() == now.cfg.Sum() {
@@ -93,9 +94,9 @@ func (p *process) asItRuns(cfg *config.Config) bool {
 		return false
 	}
 	again := cfg.Forgetful()
-	_, faults := readSecrets(again, p.pc.Shadow)
+	s, faults := readSecrets(again, p.pc.Shadow)
 	_, more := p.authorityConfig(again)
-	return len(faults)+len(more) == 0
+	return len(faults)+len(more)+len(s.unheard) == 0
 }
 
 // consider asks everything that can be asked without changing anything.
@@ -166,6 +167,7 @@ func (p *process) swap(ctx context.Context, now, next *fitting) error {
 	if p.news != nil {
 		p.news.metrics.expect(next.cfg)
 	}
+	p.reports.Set(next.cfg.Reports)
 	_ = p.pass("reload/controller")
 	// What these two refuse was tried out. If they do, votes of the changed
 	// targets bear a hash that does not count: nothing moves, and people are told.
@@ -179,6 +181,7 @@ func (p *process) swap(ctx context.Context, now, next *fitting) error {
 			_ = p.degrade("vantage", err)
 		}
 	}
+	p.notices.reload(next.notify)
 	if p.api != nil && p.api.Addr() != "" && next.token != nil {
 		if err := p.api.SetToken(next.token); err != nil {
 			_ = p.degrade("api", err)

@@ -53,7 +53,12 @@ the other commands ask or order a controller that runs. They find it by
 		}
 	}
 	add("look", a.statusCommand(), a.explainCommand(), a.planCommand(), a.historyCommand(), a.auditCommand())
-	add("move", a.switchoverCommand(), a.failoverCommand(), a.applyCommand(), a.abortCommand(), a.approveCommand(), a.denyCommand(), a.adoptCommand(), a.restoreCommand())
+	add("look", a.notifyCommand())
+	add("look", a.doctorCommand())
+	add("look", a.bundleCommand())
+	add("move", a.switchoverCommand(), a.failoverCommand(), a.applyCommand(), a.abortCommand(), a.adoptCommand(), a.restoreCommand())
+	add("move", a.approveCommand(), a.denyCommand())
+	add("look", a.reportCommand())
 	add("hold", a.pauseCommand(), a.resumeCommand(), a.ackCommand(), a.armCommand(), a.disarmCommand())
 	add("serve", a.runCommand(), a.vantageCommand(), a.reloadCommand(), a.configCommand(), a.initCommand())
 	add("serve", a.hookCommand(), a.ejectCommand())

@@ -8,6 +8,7 @@ import (
 	"pointsman/internal/api"
 	"pointsman/internal/config"
 	"pointsman/internal/failover"
+	"pointsman/internal/notify"
 )
 
 // secrets are what the files that the config names hold.
@@ -16,6 +17,8 @@ type secrets struct {
 	people    []api.Principal
 	vantages  map[failover.VantageName][]healthcheck.Key
 	providers map[string]dnsctl.Secret // write credentials; empty in shadow
+	notify    notify.Setup             // with its secrets
+	unheard   []error                  // of channels, which stand in notify with their trouble
 	hooks     map[string][]byte        // by file; empty in shadow, which runs none
 }
 
@@ -52,6 +55,7 @@ func readSecrets(cfg *config.Config, shadow bool) (*secrets, []error) {
 		}
 		s.vantages[v.Name] = keys
 	}
+	s.notify, s.unheard = readChannels(cfg)
 	if shadow {
 		return s, faults
 	}

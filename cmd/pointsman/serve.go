@@ -14,6 +14,7 @@ import (
 	"pointsman/internal/controller"
 	"pointsman/internal/failover"
 	"pointsman/internal/ledger"
+	reporting "pointsman/internal/report" // report prints errors here
 )
 
 // news gives the API its views and tells it of every transition, which it
@@ -164,6 +165,7 @@ func (d decisions) Do(ctx context.Context, i failover.InstanceName, c failover.C
 		code = "error"
 	}
 	d.metrics.commands.WithLabelValues(string(c.Do), code).Inc()
+	d.p.notices.commanded(i, c, r)
 	for _, x := range r.Refused {
 		d.metrics.refusals.WithLabelValues(d.p.label(i), string(x.Guard)).Inc()
 	}
@@ -194,7 +196,11 @@ func (p past) History(ctx context.Context, q api.Query) ([]api.Sample, error) {
 	if p.p.past == nil {
 		return nil, errors.New("there is no history, see the log of the controller")
 	}
-	ss, err := p.p.past.List(ctx, ledger.HistoryFilter{Instance: q.Instance, Kind: q.Kind, Since: q.Since, Below: q.Below, Limit: q.Limit})
+	f := ledger.HistoryFilter{Instance: q.Instance, Kind: q.Kind, Since: q.Since, Below: q.Below, Limit: q.Limit}
+	if q.Kind == "" {
+		f.Except = reporting.KindAlive // for reports; to people it says nothing
+	}
+	ss, err := p.p.past.List(ctx, f)
 	if err != nil {
 		return nil, err
 	}

@@ -47,6 +47,8 @@ func (l leakChecked) Run() int {
 //	dig NAME WANT                     ask the authority over UDP and TCP; "-" wants no answer
 //	rc N COMMAND…                     run COMMAND and want exit status N
 //	get PATH STATUS REGEXP            ask the API over TCP without a token until it answers so, 15 s at most; with !, that it does not at once
+//	hook FILE                         open a receiver of messages; write pointsman.yaml with channels to FILE
+//	hooked REGEXP                     wait until a message that it received and verified matches, 15 s at most
 //	hup                               send SIGHUP to what runs in the background
 //	disk mount|fill|free|unmount DIR  a file system of 1 MiB; where the condition [mount] holds
 func TestStories(t *testing.T) {
@@ -62,6 +64,8 @@ func TestStories(t *testing.T) {
 			"get":     getPath,
 			"disk":    tinyDisk,
 			"hup":     hangUp,
+			"hook":    openHook,
+			"hooked":  notified,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "mount" {
@@ -92,6 +96,7 @@ type sitesKey struct{}
 func setUp(env *testscript.Env) error {
 	sites := make(map[string]*site)
 	env.Values[sitesKey{}] = sites
+	env.Values[hooksKey{}] = &hooks{}
 	for _, name := range []string{"a", "b"} {
 		s := &site{addr: "127.0.0.1:0"}
 		s.says.Store(&name)

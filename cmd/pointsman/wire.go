@@ -21,6 +21,7 @@ import (
 	"pointsman/internal/failover"
 	"pointsman/internal/hook"
 	"pointsman/internal/ledger"
+	reporting "pointsman/internal/report" // report prints errors here
 )
 
 // This file is the only place that knows all rooms: it builds them, joins them
@@ -52,8 +53,10 @@ type process struct {
 	receiver *healthcheck.Receiver // also nil without controller.listen
 	ctl      *controller.Controller
 	news     *news
+	notices  *notices
 	api      *api.Server
 	reloads  *reloader
+	reports  *reporting.Service
 	hooks    *hook.Runner // also nil in shadow
 }
 
@@ -101,6 +104,7 @@ func newProcess(ctx context.Context, pc processConfig) (_ *process, err error) {
 		return nil, err
 	}
 	m := newMetrics(pc.Version)
+	p.openNotices(f, secrets, m)
 	if err := p.degrade("controller", p.openController(f, m)); err != nil {
 		return nil, err
 	}
@@ -114,6 +118,7 @@ func newProcess(ctx context.Context, pc processConfig) (_ *process, err error) {
 	p.reloads = newReloader(cfg.File, p, pc.Hup, p.log)
 	p.reloads.tell = p.news.tell
 	m.watch(p)
+	p.openReports(f)
 	p.pc.Config = nil // a reload lets go of it
 	if err := p.degrade("api", p.openAPI(f, m)); err != nil {
 		return nil, err
@@ -221,6 +226,7 @@ func (p *process) openController(f *fitting, m *metrics) error {
 		Page: func(_ context.Context, i failover.InstanceName, pg failover.Page) {
 			m.pages.WithLabelValues(p.label(i), pg.Kind).Inc()
 			p.remember(i, "page", pageNote{pg.Kind, pg.Text})
+			p.notices.paged(i, pg)
 		},
 		History: func(_ context.Context, i failover.InstanceName, o failover.OpSummary) {
 			m.operations.WithLabelValues(p.label(i), string(o.Op.Kind), string(o.Outcome)).Inc()
@@ -283,11 +289,14 @@ func (p *process) openAPI(f *fitting, m *metrics) error {
 	ac := api.Config{
 		Socket: cfg.Controller.Socket, Listen: cfg.Controller.Listen, Token: f.token, Principals: f.people,
 		Instances: p.news, Decisions: decisions{p, m}, Audit: audited{p.store}, History: past{p},
-		Probes: probed{p}, Health: health{p}, Version: v, Reloads: configured{p.reloads, p},
+		Probes: probed{p}, Health: health{p}, Version: v, Reloads: configured{p.reloads, p}, HealthReports: healthReports{p},
 		Metrics: m.handler(), ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 		OnWrongToken: func(n uint64) {
 			p.log.Warn("wrong tokens at the API", "count", n)
 		},
+	}
+	if p.notices != nil {
+		ac.Notices = p.notices
 	}
 	if p.authority != nil {
 		ac.Secondaries = p
@@ -345,6 +354,7 @@ func (p *process) Run(ctx context.Context) error {
 	if p.ctl != nil {
 		room("controller", p.ctl.Run)
 		room("news", p.news.Run)
+		room("notify", p.notices.Run)
 	}
 	if p.prober != nil {
 		room("vantage", p.prober.Run)
@@ -354,6 +364,10 @@ func (p *process) Run(ctx context.Context) error {
 	}
 	if p.reloads != nil {
 		room("config", p.reloads.Run)
+	}
+	if p.reports != nil {
+		room("reports", p.reports.Run)
+		room("beats", p.beats)
 	}
 	p.log.Info("controller starts")
 	err := g.Wait()
@@ -367,6 +381,7 @@ func (p *process) Run(ctx context.Context) error {
 // close frees what was opened, in the reverse order. Sockets are closed by
 // the Run methods; where Run was never called the process ends anyway.
 func (p *process) close() {
+	p.notices.close()
 	if p.past != nil {
 		if err := p.past.Close(); err != nil {
 			p.log.Warn("history did not close", "reason", err)

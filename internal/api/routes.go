@@ -37,6 +37,15 @@ func (s *Server) routes() http.Handler {
 		m.HandleFunc("GET /v1/config", s.getConfig)
 		m.HandleFunc("POST /v1/reload", s.postReload)
 	}
+	if s.cfg.Notices != nil {
+		m.HandleFunc("GET /v1/notify", s.getNotify)
+		m.HandleFunc("POST /v1/notify/test", s.postNotifyTest)
+	}
+	if s.cfg.HealthReports != nil {
+		m.HandleFunc("GET /v1/reports", s.getReports)
+		m.HandleFunc("GET /v1/reports/text", s.getReportText)
+		m.HandleFunc("POST /v1/reports/run", s.postReportRun)
+	}
 	if s.cfg.Report != nil {
 		m.Handle("POST "+reportPath, knowReporters(s.cfg.Report))
 	}

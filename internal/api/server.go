@@ -18,7 +18,8 @@ import (
 )
 
 // Config says where the server listens and whom it asks. Everything but
-// Listen, Token, Secondaries, Reloads, Metrics, Report, ErrorLog and OnWrongToken is needed.
+// Listen, Token, Principals, Secondaries, Reloads, Notices, HealthReports,
+// Metrics, Report, ErrorLog and OnWrongToken is needed.
 type Config struct {
 	Socket string // path of the Unix socket, at most 107 bytes (unix(7))
 	Listen string // host:port on loopback, or empty; port 0 is any
@@ -34,12 +35,14 @@ type Config struct {
 	Health    Health
 	Version   Version
 
-	Secondaries Secondaries  // nil: there are none
-	Reloads     Reloads      // of the configuration; nil: there are none
-	Hooks       Hooks        // nil: in shadow
-	Metrics     http.Handler // mounted at /metrics
-	Report      http.Handler // mounted at /v1/report; authenticates every message itself
-	ErrorLog    *log.Logger  // faults of connections; nil drops them
+	Secondaries   Secondaries   // nil: there are none
+	Reloads       Reloads       // of the configuration; nil: there are none
+	Notices       Notices       // channels to people; nil: there are none
+	Metrics       http.Handler  // mounted at /metrics
+	Report        http.Handler  // mounted at /v1/report; authenticates every message itself
+	ErrorLog      *log.Logger   // faults of connections; nil drops them
+	HealthReports HealthReports // nil: none are made
+	Hooks         Hooks         // nil: in shadow
 
 	// OnWrongToken is told how many wrong tokens came over TCP since it was
 	// told last: at the first and then at most once a minute. It must not block.

@@ -18,6 +18,7 @@ import (
 	"pointsman/healthcheck"
 	"pointsman/internal/failover"
 	"pointsman/internal/ledger"
+	"pointsman/internal/report"
 )
 
 // Config is pointsman.yaml, checked and resolved. Paths are absolute or start
@@ -32,7 +33,9 @@ type Config struct {
 	// CookieSecretFile holds the secrets of DNS cookies; empty: one is drawn at the start.
 	CookieSecretFile string
 	Providers        []Provider
+	Notify           *Notify // nil without notification
 	Instances        []Instance
+	Reports          []report.Config
 	Warnings         Faults // what works and is probably not meant
 	Rights           Faults // those of the Warnings that say who else may change the file
 	Contents                // what it was made of
@@ -97,6 +100,10 @@ type Instance struct {
 	Targets  []healthcheck.Target // one for each cluster, in the order of Policy.Clusters
 	Hooks    []Hook               // one for each of Policy.Hooks
 	Settings []Setting            // what it runs with and where that came from
+	// Domains are the failure domains of the clusters, where they are written.
+	// Nothing is decided by them: pointsman doctor compares them with those of
+	// the vantages.
+	Domains map[failover.ClusterName]failover.DomainName
 
 	generation string // empty: not worked out yet
 	warnings   Faults // its part of Config.Warnings
@@ -368,6 +375,8 @@ func (c *compiler) compile(cfg, old *Config, known []int) error {
 	c.providers(cfg)
 	c.allHooks = c.hookSet(&cfg.doc.Hooks)
 	c.instances(cfg, old, known)
+	c.notification(cfg)
+	c.reports(cfg)
 	c.finish(cfg)
 	cfg.Warnings = sorted(c.warnings)
 	return c.err()

@@ -134,7 +134,7 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 		c.labOnly(cfg, doc)
 	}
 
-	inst := Instance{}
+	inst := Instance{Domains: c.clusterDomains(doc)}
 	client := ""
 	if len(doc.Names) > 0 && doc.Names[0].Name.set {
 		client = string(canonical(doc.Names[0].Name.v))
@@ -177,6 +177,23 @@ func (c *compiler) clusters(doc *instanceDoc, p *failover.Policy) {
 	if doc.Primary.set && doc.Clusters.get(doc.Primary.v) == nil {
 		c.fault(doc.Primary.at, choice(doc.Primary.v, doc.Clusters.keys()), "primary: %q is not one of the clusters", doc.Primary.v)
 	}
+}
+
+// clusterDomains takes the failure domains in which the clusters stand.
+func (c *compiler) clusterDomains(doc *instanceDoc) map[failover.ClusterName]failover.DomainName {
+	var out map[failover.ClusterName]failover.DomainName
+	for i := range doc.Clusters {
+		e := &doc.Clusters[i]
+		if !e.val.Domain.set {
+			continue
+		}
+		c.word("a failure domain", e.val.Domain.v, e.val.Domain.at)
+		if out == nil {
+			out = make(map[failover.ClusterName]failover.DomainName)
+		}
+		out[failover.ClusterName(e.key)] = failover.DomainName(e.val.Domain.v)
+	}
+	return out
 }
 
 // two notes any other number of clusters than two; at is where one of them

@@ -19,7 +19,82 @@ type fileDoc struct {
 	Providers     dict[providerDoc] `yaml:"providers"`
 	Hooks         hooksDoc          `yaml:"hooks"`
 	Freeze        []freezeDoc       `yaml:"freeze"`
+	Notify        *notifyDoc        `yaml:"notify"`
 	Instances     []instanceDoc     `yaml:"instances,required"`
+	Reports       []reportDoc       `yaml:"reports"`
+}
+
+// reportDoc is one health report.
+type reportDoc struct {
+	pos
+	Name      val[string]        `yaml:"name,required"`
+	Schedule  val[string]        `yaml:"schedule,required"`
+	Timezone  val[string]        `yaml:"timezone"`
+	Jitter    val[time.Duration] `yaml:"jitter"`
+	Instances []val[string]      `yaml:"instances"`
+	Window    val[string]        `yaml:"window"`
+	Formats   []val[string]      `yaml:"formats"`
+	Channels  []val[string]      `yaml:"channels"`
+	Keep      val[int]           `yaml:"keep"`
+}
+
+type notifyDoc struct {
+	pos
+	Language  val[string]        `yaml:"language"`
+	Zone      val[string]        `yaml:"zone"`
+	Runbook   val[string]        `yaml:"runbook"`
+	Keep      val[time.Duration] `yaml:"keep"`
+	Channels  []channelDoc       `yaml:"channels,required"`
+	Routes    []routeDoc         `yaml:"routes"`
+	Heartbeat *heartbeatDoc      `yaml:"heartbeat"`
+}
+
+// channelDoc has the keys of all types; channelKeys says whose each is.
+type channelDoc struct {
+	pos
+	Name      val[string]        `yaml:"name,required"`
+	Type      val[string]        `yaml:"type,required"`
+	Language  val[string]        `yaml:"language"`
+	Info      val[bool]          `yaml:"info"`
+	PerMinute val[int]           `yaml:"per_minute"`
+	Timeout   val[time.Duration] `yaml:"timeout"`
+	Allow     []val[string]      `yaml:"allow"`
+
+	URL          val[string]       `yaml:"url"`
+	URLFile      val[string]       `yaml:"url_file"`
+	SecretFile   val[string]       `yaml:"secret_file"`
+	PasswordFile val[string]       `yaml:"password_file"`
+	TokenFile    val[string]       `yaml:"token_file"`
+	Path         val[string]       `yaml:"path"`
+	Keep         val[int]          `yaml:"keep"`
+	Server       val[string]       `yaml:"server"`
+	TLS          val[string]       `yaml:"tls"`
+	User         val[string]       `yaml:"user"`
+	From         val[string]       `yaml:"from"`
+	To           []val[string]     `yaml:"to"`
+	Keyword      val[string]       `yaml:"keyword"`
+	Mobiles      []val[string]     `yaml:"mobiles"`
+	Labels       dict[val[string]] `yaml:"labels"`
+}
+
+type routeDoc struct {
+	pos
+	Instances []val[string] `yaml:"instances"`
+	Kinds     []val[string] `yaml:"kinds"`
+	Steps     []stepDoc     `yaml:"steps,required"`
+}
+
+type stepDoc struct {
+	pos
+	Channel val[string]        `yaml:"channel,required"`
+	After   val[time.Duration] `yaml:"after"`
+}
+
+type heartbeatDoc struct {
+	pos
+	URLFile val[string]        `yaml:"url_file,required"`
+	Every   val[time.Duration] `yaml:"every"`
+	Allow   []val[string]      `yaml:"allow"`
 }
 
 type controllerDoc struct {
@@ -211,6 +286,7 @@ type targetClusterDoc struct {
 	pos
 	Target      val[string] `yaml:"target"`
 	clusterDoc  `yaml:",inline"`
+	Domain      val[string]      `yaml:"domain"`
 	Maintenance []maintenanceDoc `yaml:"maintenance"`
 }
 
@@ -380,6 +456,11 @@ var missingHints = map[string]string{
 	"names":       "names: [{name: orders.lab.test., provider: embedded}]",
 	"provider":    "embedded, or a key under providers",
 	"instances":   "one item for each service that is to be moved",
+	"channels":    "channels: [{name: files, type: folder, path: notices}]",
+	"channel":     "the name of an item under notify.channels",
+	"steps":       "steps: [{channel: NAME}, {channel: OTHER, after: 10m}]",
+	"url_file":    "the path of a file of mode 0600 that holds the URL",
+	"schedule":    "minute, hour, day, month, weekday as in \"0 8 * * *\", or @daily, @weekly, @monthly",
 	"client_name": "the name that clients call: it goes into Host and the server name",
 }
 

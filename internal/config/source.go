@@ -81,7 +81,7 @@ func (s *source) hide(message string) string {
 
 // secretKey finds a key whose value is a secret. A key that ends in _file
 // holds a path; `key:` alone may open a mapping.
-var secretKey = regexp.MustCompile(`(?i)(?:^|[\s{,"'-])([\w.-]*(?:secret|passw|token|credential|private|authorization|cookie|key)[\w.-]*)["']?\s*:(?:\s|$)`)
+var secretKey = regexp.MustCompile(`(?i)(?:^|[\s{,"'-])([\w.-]*(?:secret|passw|token|credential|private|authorization|cookie|key|url_file)[\w.-]*)["']?\s*:(?:\s|$)`)
 
 // mask hides what stands behind a key that names a secret, to the end of the
 // line and on the deeper lines below it: too much rather than too little.
@@ -161,9 +161,15 @@ var mappingLine = regexp.MustCompile(`^(- +)?[\w.-]+:(\s|$)`)
 // base64Text is what `tsig-keygen` and `openssl rand -base64` print.
 var base64Text = regexp.MustCompile(`^["']?[A-Za-z0-9+/]{16,}={0,2}["']?(\s|,|}|$)`)
 
+// urlText is a URL in a text, in quotes or not.
+var urlText = regexp.MustCompile(`^["']?[a-zA-Z][a-zA-Z0-9+.-]*://`)
+
 // looksLikeSecret says that a value where a path belongs is rather the secret
-// itself: base64 with its final '=', or long and without any '/' or '.'.
+// itself: a URL, base64 with its final '=', or long and without any '/' or '.'.
 func looksLikeSecret(v string) bool {
+	if urlText.MatchString(v) {
+		return true // with a token in it, where the path of its file belongs
+	}
 	if !base64Text.MatchString(v) {
 		return false
 	}

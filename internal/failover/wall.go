@@ -40,7 +40,7 @@ func (s WallSchedule) Next(now time.Time) time.Time {
 		if !first.IsZero() && w.Sub(first) > wallJump {
 			break
 		}
-		at := firstOnTheWall(w, loc)
+		at := OnTheWall(w, loc)
 		if !at.After(now) {
 			continue
 		}
@@ -60,7 +60,7 @@ func (s WallSchedule) steady(now, wall time.Time, loc *time.Location) time.Time 
 	if w.IsZero() {
 		return w
 	}
-	at := firstOnTheWall(w, loc)
+	at := OnTheWall(w, loc)
 	_, end := now.Add(-wallJump).In(loc).ZoneBounds()
 	if !at.After(now) || !end.IsZero() && !end.After(at.Add(wallJump)) {
 		return time.Time{}
@@ -75,9 +75,11 @@ func showing(at time.Time, loc *time.Location) time.Time {
 	return time.Date(y, m, d, at.Hour(), at.Minute(), at.Second(), at.Nanosecond(), time.UTC)
 }
 
-// firstOnTheWall is onTheWall, and where the wall shows it twice, the first
-// time; time.Date does not promise which.
-func firstOnTheWall(wall time.Time, loc *time.Location) time.Time {
+// OnTheWall returns when clocks in loc show what wall shows in UTC. What falls
+// into a gap comes at the moment that it would have been without the change;
+// where the wall shows it twice it is the first time, which time.Date does not
+// promise.
+func OnTheWall(wall time.Time, loc *time.Location) time.Time {
 	at := onTheWall(wall, loc)
 	start, _ := at.ZoneBounds()
 	if start.IsZero() {

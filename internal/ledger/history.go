@@ -24,7 +24,7 @@ const (
 
 	historyCount       = 100_000             // samples kept in the file
 	historyCountMemory = 2_000               // samples kept when the file cannot be used
-	historyAge         = 30 * 24 * time.Hour // of the oldest sample kept
+	historyAge         = 40 * 24 * time.Hour // of the oldest sample kept: a report over a whole month may be made some days after it
 	historyPending     = 4_096               // samples that may wait for the disk
 	pruneEvery         = 256                 // samples added between two prunings
 )
@@ -54,6 +54,7 @@ type Sample struct {
 type HistoryFilter struct {
 	Instance failover.InstanceName // empty: every instance
 	Kind     string                // empty: every kind
+	Except   string                // without this kind; empty: none is left out
 	Since    time.Time             // samples at or after it
 	Below    int64                 // samples before the one of that ID; 0: the newest too
 	Limit    int                   // at most so many, the newest; 0: no limit
@@ -298,6 +299,9 @@ func (h *History) List(_ context.Context, f HistoryFilter) ([]Sample, error) {
 	}
 	if f.Kind != "" {
 		where, args = append(where, "kind = ?"), append(args, f.Kind)
+	}
+	if f.Except != "" {
+		where, args = append(where, "kind <> ?"), append(args, f.Except)
 	}
 	if f.Below > 0 {
 		where, args = append(where, "id < ?"), append(args, f.Below)

@@ -69,6 +69,9 @@ func TestHistoryListsWhatWasAddedAlsoAfterAReopen(t *testing.T) {
 	if got := listed(t, h, HistoryFilter{}); got != "1 2 null" {
 		t.Fatal(got)
 	}
+	if got := listed(t, h, HistoryFilter{Except: "move"}); got != "1 2" {
+		t.Fatal(got)
+	}
 	add(t, h, sample(4))
 	if err := errors.Join(h.Close(), h.Close()); err != nil {
 		t.Fatal(err)

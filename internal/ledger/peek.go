@@ -27,6 +27,7 @@ type Peeked struct {
 	Path    string            // of ledger.db
 	Written time.Time         // when it or its log was written last
 	Term    uint64            // the highest that was handed out
+	Schema  int64             // version of the file
 	Records []failover.Record // sorted by instance
 
 	Serials map[failover.RecordName]uint32 // of embedded zones
@@ -119,6 +120,7 @@ func readCopy(path, original string) (p Peeked, err error) {
 	if err := s.disk.checkSchema(original); err != nil {
 		return p, err
 	}
+	p.Schema = s.disk.version
 	if err := s.read(); err != nil {
 		return p, err
 	}

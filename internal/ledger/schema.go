@@ -13,13 +13,17 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
+// SchemaVersion is that of ledgers which this program writes. It reads earlier
+// ones and brings them to it at the start.
+const SchemaVersion = 3
+
 const (
 	ledgerFile = "ledger.db"
 	walSuffix  = "-wal"
 
 	// schemaVersion is what this program writes and the highest it reads
 	// (PRAGMA user_version).
-	schemaVersion = 3
+	schemaVersion = SchemaVersion
 	// applicationID marks the file as a ledger (PRAGMA application_id): "PtMn".
 	applicationID = 0x50744d6e
 )
