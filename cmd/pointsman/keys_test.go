@@ -28,6 +28,7 @@ func TestJSONHasTheKeysThatScriptsKnow(t *testing.T) {
 		"notify_list": []api.ChannelLine{}, "notify_test": []api.ChannelTest{},
 		"reports": []api.ReportLine{}, "report": api.ReportText{}, "report-file": reporting.Report{},
 		"eject": ejection{}, "hook_test": api.HookTestReply{},
+		"score": scoreView{}, "replay": replayView{}, "episodes": []failover.Judged{},
 	} {
 		keys := make(map[string]bool)
 		jsonKeys(reflect.TypeOf(v), "", keys)
