@@ -62,7 +62,9 @@ func (r *recording) beat(now time.Time) {
 		r.life.Dropped += r.p.ctl.Stats().HistoryDropped
 		r.listen(now)
 	}
-	r.p.keep(fmt.Sprintf("recording/%d", r.life.From.UnixMilli()), r.life.From, "", recordingKind, r.life)
+	// Filed under now: a life that outlasts the history is told anew when its
+	// first line has gone.
+	r.p.keep(fmt.Sprintf("recording/%d", r.life.From.UnixMilli()), now, "", recordingKind, r.life)
 }
 
 // listen notes which vantages are silent, and which speak again.

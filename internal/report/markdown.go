@@ -476,6 +476,9 @@ func (s *Score) sentence() string {
 	if s.Unseen > 0 {
 		line += "; " + count(s.Unseen, "time", "times") + " in which nobody looked"
 	}
+	if s.Unread > 0 {
+		line += "; " + count(s.Unread, "line", "lines") + " of the history could not be read"
+	}
 	return line
 }
 

@@ -219,6 +219,7 @@ type Score struct {
 	Incidents []Incident     `json:"incidents,omitempty"` // the newest last, without what was far from a switch
 	More      int            `json:"more,omitempty"`      // incidents that were left out
 	Unseen    int            `json:"gaps"`                // times in which nobody looked
+	Unread    int            `json:"unread,omitempty"`    // lines of the history that could not be read
 }
 
 // Incident is one that was judged.
