@@ -17,10 +17,10 @@ import (
 func (p *process) openReports(f *fitting) {
 	s := reporting.Setup{
 		Dir: filepath.Join(f.cfg.Controller.Data, "reports"), Controller: f.cfg.Controller.Name,
-		Source: reported{p}, Judge: judged{p}, Deliver: delivered{p}, Log: p.log,
+		Source: reported{p}, Deliver: delivered{p}, Log: p.log,
 	}
 	if p.past != nil {
-		s.Past = p.past
+		s.Past, s.Judge = p.past, judge{p.past}
 	}
 	p.reports = reporting.New(s, f.cfg.Reports)
 }
@@ -62,24 +62,6 @@ func (r reported) Facts(i failover.InstanceName) (reporting.Facts, bool) {
 		f.Auto = failover.Explain(&s.State, s.Policy, now).Verdicts
 	}
 	return f, true
-}
-
-// beats says in the history that the controller records, so that a reader can
-// tell a quiet time from one in which nobody looked.
-func (p *process) beats(ctx context.Context) error {
-	say := func(what string) { p.remember("", reporting.KindAlive, reporting.Alive{What: what}) }
-	say("start")
-	every := time.NewTicker(reporting.AliveEvery)
-	defer every.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			say("end")
-			return nil
-		case <-every.C:
-			say("beat")
-		}
-	}
 }
 
 // healthReports are the reports as the API wants them.

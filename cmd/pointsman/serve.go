@@ -14,7 +14,6 @@ import (
 	"pointsman/internal/controller"
 	"pointsman/internal/failover"
 	"pointsman/internal/ledger"
-	reporting "pointsman/internal/report" // report prints errors here
 )
 
 // news gives the API its views and tells it of every transition, which it
@@ -197,9 +196,6 @@ func (p past) History(ctx context.Context, q api.Query) ([]api.Sample, error) {
 		return nil, errors.New("there is no history, see the log of the controller")
 	}
 	f := ledger.HistoryFilter{Instance: q.Instance, Kind: q.Kind, Since: q.Since, Below: q.Below, Limit: q.Limit}
-	if q.Kind == "" {
-		f.Except = reporting.KindAlive // for reports; to people it says nothing
-	}
 	ss, err := p.p.past.List(ctx, f)
 	if err != nil {
 		return nil, err

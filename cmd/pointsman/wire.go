@@ -371,7 +371,6 @@ func (p *process) Run(ctx context.Context) error {
 	}
 	if p.reports != nil {
 		room("reports", p.reports.Run)
-		room("beats", p.beats)
 	}
 	p.log.Info("controller starts")
 	err := g.Wait()

@@ -32,14 +32,14 @@ type Head struct {
 	ConfigAt   time.Time
 }
 
-// Builder makes a report of what it is given: first the samples of the history,
-// newest first, then the facts of each instance. It asks nothing and waits for
+// Builder makes a report of what it is given: first the lives of the
+// controller, then all samples of the history, newest first, then the facts of
+// each instance. It asks nothing and waits for
 // nothing. Its memory grows with the changes that were recorded, not with
 // samples, and with instances by less than a kilobyte above maxDetailed.
 type Builder struct {
 	head  Head
 	past  *past
-	read  bool // the samples are all there
 	out   Report
 	brief []Instance // those of out.Instances that lost their details
 	extra []string   // what is not known
@@ -66,6 +66,14 @@ func idOf(name string, at time.Time) string {
 
 const idLayout = "2006-01-02T150405Z"
 
+// Lives takes the samples of KindRecording.
+func (b *Builder) Lives(ss []ledger.Sample) {
+	for i := range ss {
+		b.past.life(&ss[i])
+	}
+	b.past.lived()
+}
+
 // Sample takes the next older sample, and says whether more are wanted.
 func (b *Builder) Sample(s ledger.Sample) bool { return b.past.sample(s) }
 
@@ -80,15 +88,12 @@ func (b *Builder) Score(s *Score) { b.out.Score = s }
 
 // Instance takes the facts of one.
 func (b *Builder) Instance(f *Facts) {
-	if !b.read {
-		b.past.end()
-		b.read = true
-	}
 	v := &f.View
 	in := Instance{
 		Name: v.Instance, Mode: v.Mode, Active: v.Active, Preset: v.Preset, SeenAt: v.At.UTC(),
 		Warnings: f.warnings(b.head.MadeAt), Proofs: f.proofs(b.head.MadeAt), Bound: f.Bound, Worst: worst(f.Bound), Stops: v.Stops,
 	}
+	in.Loss = f.exposure()
 	in.Ready, in.Why, in.Auto = f.readiness(b.head.MadeAt)
 	if o := v.Op; o != nil {
 		in.InHand = fmt.Sprintf("%s %s from %s to %s is at %s", o.Kind, o.ID, o.From, o.To, o.Step)
@@ -121,12 +126,9 @@ func (b *Builder) cluster(v *failover.ClusterView, rec *recorded) Cluster {
 	t := rec.clusters[v.Name]
 	if t == nil {
 		t = &trace{}
-		if b.past.stopBase {
-			t.before = new(failover.Vote)
-		}
 	}
 	now := t.after
-	if now == nil && !b.past.cut {
+	if now == nil && b.past.next.IsZero() {
 		now = &v.Verdict
 	}
 	strip := t.follow(b.head.From, b.head.To, b.past.restarts, b.past.gaps, now)
@@ -228,10 +230,6 @@ func bounded[T any](s []T, n int) []T {
 // Report returns the report. before is the one of the same name that was made
 // last, nil: there was none. The builder is of no use any more.
 func (b *Builder) Report(before *Report) *Report {
-	if !b.read {
-		b.past.end()
-		b.read = true
-	}
 	b.trim()
 	r := &b.out
 	r.Counts.Detailed = len(r.Instances)
@@ -329,7 +327,7 @@ func (b *Builder) notKnown() []string {
 	}
 	return append(out,
 		"what clients see: their resolvers and open connections are not measured",
-		"what replication would lose: this program replicates nothing")
+		"what the clusters hold: whether the standby has the data is known only where this program replicates them")
 }
 
 // verdict is the first line.

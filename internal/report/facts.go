@@ -106,6 +106,22 @@ const (
 	drillLife       = 92 * 24 * time.Hour // a quarter: what is not rehearsed fails when it is needed
 )
 
+// exposure is what switching now would lose; empty where nothing is replicated.
+func (f *Facts) exposure() string {
+	e := &f.View.Exposure
+	switch {
+	case !e.Applies:
+		return ""
+	case e.Gap != "":
+		return "not known: " + plain(e.Gap)
+	case !e.Known:
+		return "not known"
+	case e.Rows > 0:
+		return fmt.Sprintf("up to %s, %d rows", span(e.Bound), e.Rows)
+	}
+	return "up to " + span(e.Bound)
+}
+
 // proofs are what was shown once, and how long ago.
 func (f *Facts) proofs(now time.Time) []Proof {
 	var out []Proof

@@ -5,6 +5,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"pointsman/internal/failover"
 )
 
 // sampleReport is the report of sampleWorld, with one before it.
@@ -17,7 +19,22 @@ func sampleReport() *Report {
 	was := healthy("orders", earlier.MadeAt)
 	before := build(earlier, &tape{}, []Facts{was, gone}, nil)
 	h.Late = &Late{Missed: 2, Why: "the controller did not run then"}
-	return build(h, p, facts, before)
+	b := NewBuilder(h, all)
+	b.Lives(p.told())
+	for _, s := range p.newestFirst() {
+		b.Sample(s)
+	}
+	for i := range facts {
+		b.Instance(&facts[i])
+	}
+	b.Score(&Score{
+		Counts: map[string]int{string(failover.Needed): 1, string(failover.NearMiss): 1, string(failover.Blip): 3}, Gained: 58 * time.Minute, Unseen: 1,
+		Incidents: []Incident{
+			{Instance: "orders", At: h.From.Add(2 * time.Hour), Judgement: string(failover.Needed), Why: "a was not back 10s after the moment of the move"},
+			{Instance: "pay", At: h.From.Add(6 * time.Hour), Judgement: string(failover.NearMiss), Why: "1 of 3 domains said down, 2 needed, and it came back: " + hostile},
+		},
+	})
+	return b.Report(before)
 }
 
 func TestGoldenReport(t *testing.T) {

@@ -94,11 +94,12 @@ func TestEveryTextIsHarmless(t *testing.T) {
 	op := failover.OpSummary{Op: failover.Op{ID: hostile, Kind: hostile, By: hostile, Reason: hostile}, Outcome: hostile, Why: hostile, At: h.From.Add(time.Hour)}
 	p.add(h.From.Add(time.Hour), hostile, KindOutcome, op)
 	b := NewBuilder(h, all)
+	b.Lives(p.told())
 	for _, s := range p.newestFirst() {
 		b.Sample(s)
 	}
 	b.Instance(f)
-	b.Score(&Score{Text: hostile, Near: []NearMiss{{Instance: hostile, Text: hostile}}})
+	b.Score(&Score{Counts: map[string]int{hostile: 1}, Incidents: []Incident{{Instance: hostile, Judgement: hostile, Why: hostile}}})
 	b.NotKnown(hostile)
 	b.Trouble(hostile)
 	r := b.Report(&Report{Version: Version, MadeAt: h.From, Controller: hostile, Config: hostile, Instances: []Instance{{Name: hostile + "gone"}}})
@@ -127,11 +128,13 @@ func FuzzSample(f *testing.F) {
 	for _, s := range sampleTape() {
 		f.Add(s.Kind, []byte(s.Data), s.At.Unix())
 	}
-	f.Add(KindAlive, []byte(`{"what":"start"}`), int64(-1))
+	f.Add(KindRecording, []byte(`{"from":"2026-11-27T00:00:00Z","until":"2026-11-28T00:00:00Z"}`), int64(-1))
 	f.Fuzz(func(t *testing.T, kind string, data []byte, at int64) {
 		h, p, facts := sampleWorld()
 		b := NewBuilder(h, all)
-		b.Sample(ledger.Sample{ID: 1 << 40, At: time.Unix(at, 0), Instance: "orders", Kind: kind, Data: data})
+		odd := ledger.Sample{ID: 1 << 40, At: time.Unix(at, 0), Instance: "orders", Kind: kind, Data: data}
+		b.Lives(append(p.told(), odd))
+		b.Sample(odd)
 		for _, s := range p.newestFirst() {
 			b.Sample(s)
 		}
@@ -168,6 +171,7 @@ func TestManyInstances(t *testing.T) {
 		p.verdict(h.From.Add(time.Duration(i)*time.Second+12*time.Hour), name, "a", "down", "up")
 	}
 	b := NewBuilder(h, all)
+	b.Lives(p.told())
 	for _, s := range p.newestFirst() {
 		b.Sample(s)
 	}

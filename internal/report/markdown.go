@@ -64,6 +64,14 @@ func (r *Report) late() string {
 
 // sentence says whether the instance could fail over, and why not.
 func (i *Instance) sentence() string {
+	s := i.ready()
+	if i.Loss != "" {
+		s += "; switching now would lose: " + i.Loss
+	}
+	return s
+}
+
+func (i *Instance) ready() string {
 	switch i.Ready {
 	case ByItself:
 		return "could fail over by itself"
@@ -442,12 +450,37 @@ func (m *markdown) score() {
 		return
 	}
 	m.line("## Near misses and score\n")
-	m.line("needed %d, needless %d, missed %d. %s\n", s.Needed, s.Needless, s.Missed, md(s.Text))
-	for _, n := range s.Near[:min(len(s.Near), maxLines)] {
-		m.line("* %s %s: %s", m.r.stamp(n.At), md(string(n.Instance)), md(n.Text))
+	m.line("%s.\n", md(s.sentence()))
+	for _, n := range s.newest() {
+		m.line("* %s %s, %s: %s", m.r.stamp(n.At), md(string(n.Instance)), md(n.Judgement), md(n.Why))
 	}
 	m.line("")
 }
+
+// judgements are those that count for or against automation, and then the others.
+var judgements = []failover.Judgement{
+	failover.Needed, failover.Needless, failover.Missed, failover.NearMiss, failover.Stopped, failover.Pending, failover.Unjudged, failover.Blip,
+}
+
+func (s *Score) sentence() string {
+	var out []string
+	for i, j := range judgements {
+		if n := s.Counts[string(j)]; n > 0 || i < 4 {
+			out = append(out, fmt.Sprintf("%s %d", j, n))
+		}
+	}
+	line := strings.Join(out, ", ")
+	if s.Gained > 0 {
+		line += "; " + span(s.Gained) + " gained over all that were needed"
+	}
+	if s.Unseen > 0 {
+		line += "; " + count(s.Unseen, "time", "times") + " in which nobody looked"
+	}
+	return line
+}
+
+// newest are the incidents on the page.
+func (s *Score) newest() []Incident { return s.Incidents[max(len(s.Incidents)-maxLines, 0):] }
 
 func (m *markdown) changes() {
 	c := &m.r.Changes

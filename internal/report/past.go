@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"time"
@@ -11,46 +12,49 @@ import (
 
 // Kinds of samples that are read. Others belong to other readers.
 const (
-	KindVerdict = "verdict" // a change of what the quorum says of a cluster
-	KindOutcome = "outcome" // a finished operation
-	KindPage    = "page"    // a call for people
-	KindAlive   = "alive"   // the controller says that it records, see Alive
+	KindVerdict   = "verdict"   // a change of what the quorum says of a cluster
+	KindOutcome   = "outcome"   // a finished operation
+	KindPage      = "page"      // a call for people
+	KindRecording = "recording" // a life of the controller, see Life
 )
 
-// Alive is the data of a sample that says that the controller records: without
-// them nobody could tell a quiet time from one in which it did not run.
-type Alive struct {
-	What string `json:"what"` // start, beat or end
+// Life is the data of a sample that says from when until when a controller
+// recorded: without it nobody could tell a quiet time from one in which it did
+// not run. Of several with the same beginning the latest end counts.
+type Life struct {
+	From  time.Time `json:"from"`
+	Until time.Time `json:"until"`
+	Ended bool      `json:"ended,omitempty"` // in good order
 }
 
 const (
-	// AliveEvery is how often the controller says so.
-	AliveEvery = 10 * time.Minute
-	// silence is how long nothing may have been recorded before that is a gap:
-	// one sample may have been dropped, or have come late.
-	silence = 2*AliveEvery + 5*time.Minute
+	// BeatEvery is how often the controller says that it still records.
+	BeatEvery = 10 * time.Minute
+	// silence is for how long a life that goes on may have said nothing.
+	silence = 2*BeatEvery + 5*time.Minute
 
-	maxSwitches = 50 // of one instance, the newest
-	maxGaps     = 50 // of the coverage, the longest
+	maxSwitches  = 50     // of one instance, the newest
+	maxGaps      = 50     // of the coverage, the longest
+	maxPageKinds = 64     // a damaged history cannot fill the memory
+	maxLives     = 10_000 // the newest
 )
 
-// past is what the samples of a window say. They come newest first.
+// past is what the samples of a window say. First come the lives, then all
+// samples, newest first.
 type past struct {
 	from, to time.Time
 
 	instances map[failover.InstanceName]*recorded
 	wanted    func(failover.InstanceName) bool
 
-	restarts []restart // newest first until sorted
+	lives    []Life
+	restarts []restart // within the window
 	gaps     []Stretch
-	newer    time.Time // of the sample that was read before
-	started  bool      // that one was a start
+	begun    time.Time // of the newest life from before the window; zero: none is known
+	next     time.Time // of the first life from after it; zero: there is none
 	oldest   time.Time
 	samples  int
 	unread   int
-
-	stopBase bool // a start was met before the window: nothing older tells what was
-	cut      bool // one was met after it: what is now does not tell
 }
 
 // recorded is what was recorded of one instance.
@@ -92,19 +96,76 @@ func (r *recorded) cluster(c failover.ClusterName) *trace {
 	return t
 }
 
+// life takes one. One that cannot be read is a time that nobody saw.
+func (p *past) life(s *ledger.Sample) {
+	var l Life
+	if json.Unmarshal(s.Data, &l) != nil || l.From.IsZero() || l.Until.Before(l.From) {
+		p.unread++
+		return
+	}
+	if len(p.lives) < maxLives {
+		p.lives = append(p.lives, l)
+	}
+}
+
+// lived makes gaps and restarts of the lives.
+func (p *past) lived() {
+	slices.SortFunc(p.lives, func(a, b Life) int { return cmp.Or(a.From.Compare(b.From), a.Until.Compare(b.Until)) })
+	var seen time.Time // until when it was recorded
+	for i, l := range p.lives {
+		if i+1 < len(p.lives) && p.lives[i+1].From.Equal(l.From) {
+			continue // a later one of the same life
+		}
+		if seen.IsZero() || l.From.After(seen) {
+			from := seen
+			if from.IsZero() {
+				from = p.from
+			}
+			p.gap(from, l.From)
+		}
+		switch {
+		case !l.From.After(p.from):
+			p.begun = l.From
+		case l.From.Before(p.to):
+			p.restarts = append(p.restarts, restart{seen, l.From})
+		case p.next.IsZero():
+			p.next = l.From
+		}
+		if l.Until.After(seen) {
+			seen = l.Until
+		}
+	}
+	if seen.IsZero() {
+		seen = p.from
+	}
+	if p.to.Sub(seen) > silence || p.ended() {
+		p.gap(seen, p.to)
+	}
+}
+
+// ended says that the newest life has said goodbye.
+func (p *past) ended() bool {
+	return len(p.lives) > 0 && p.lives[len(p.lives)-1].Ended
+}
+
+func (p *past) gap(from, to time.Time) {
+	if g, ok := clip(Stretch{State: IsGap, From: from, To: to}, p.from, p.to); ok {
+		p.gaps = append(p.gaps, g)
+	}
+}
+
 // sample takes one, and says whether older ones are wanted.
 func (p *past) sample(s ledger.Sample) bool {
-	if !s.At.Before(p.to) {
+	switch {
+	case !s.At.Before(p.to):
 		p.later(&s)
 		return true
-	}
-	p.evidence(&s)
-	if s.At.Before(p.from) {
+	case s.At.Before(p.from):
 		return p.earlier(&s)
 	}
 	p.samples++
 	p.oldest = s.At
-	if s.Kind == KindAlive || !p.wanted(s.Instance) {
+	if !p.wanted(s.Instance) {
 		return true
 	}
 	r := p.of(s.Instance)
@@ -126,101 +187,33 @@ func (p *past) sample(s ledger.Sample) bool {
 	return true
 }
 
-// later reads what came after the window, as far as it says what was at its end.
+// later reads what came after the window, in the same life, as far as it says
+// what was at its end.
 func (p *past) later(s *ledger.Sample) {
-	p.newer, p.started = s.At, startOf(s)
-	if p.started {
-		p.cut = true
-		for _, r := range p.instances {
-			for _, t := range r.clusters {
-				t.after = nil
-			}
-		}
+	var v verdictData
+	if s.Kind != KindVerdict || !p.wanted(s.Instance) || !p.next.IsZero() && !s.At.Before(p.next) || json.Unmarshal(s.Data, &v) != nil || v.Cluster == "" {
 		return
 	}
-	var v verdictData
-	if s.Kind == KindVerdict && p.wanted(s.Instance) && json.Unmarshal(s.Data, &v) == nil && v.Cluster != "" {
-		if t := p.of(s.Instance).cluster(v.Cluster); t != nil {
-			t.after = &v.From
-		}
+	if t := p.of(s.Instance).cluster(v.Cluster); t != nil {
+		t.after = &v.From
 	}
-}
-
-const maxPageKinds = 64 // a damaged history cannot fill the memory
-
-// evidence notes what the time since the sample before says of recording.
-func (p *past) evidence(s *ledger.Sample) {
-	newer := p.newer
-	if newer.IsZero() {
-		newer = p.to
-	}
-	switch {
-	case p.started:
-		p.restarts = append(p.restarts, restart{s.At, newer})
-		p.gap(s.At, newer)
-	case newer.Sub(s.At) > silence:
-		p.gap(s.At, newer)
-	}
-	p.newer, p.started = s.At, startOf(s)
-}
-
-func (p *past) gap(from, to time.Time) {
-	if g, ok := clip(Stretch{State: IsGap, From: from, To: to}, p.from, p.to); ok {
-		p.gaps = append(p.gaps, g)
-	}
-}
-
-func startOf(s *ledger.Sample) bool {
-	var a Alive
-	return s.Kind == KindAlive && json.Unmarshal(s.Data, &a) == nil && a.What == "start"
 }
 
 // earlier reads before the window, as far as clusters need it whose state at
-// its beginning nothing in it tells. It says whether to go on.
+// its beginning nothing in it tells: changes tell what was before them, and what
+// is now tells the rest, but for a start in between. It says whether to go on.
 func (p *past) earlier(s *ledger.Sample) bool {
-	if len(p.restarts) == 0 && !p.cut {
-		return false // changes tell what was before them, and what is now tells the rest
-	}
-	if startOf(s) {
-		p.stopBase = true
+	if len(p.restarts) == 0 && p.next.IsZero() || s.At.Before(p.begun) {
 		return false
 	}
-	if s.Kind != KindVerdict || !p.wanted(s.Instance) {
-		return true
-	}
 	var v verdictData
-	if json.Unmarshal(s.Data, &v) != nil || v.Cluster == "" {
+	if s.Kind != KindVerdict || !p.wanted(s.Instance) || json.Unmarshal(s.Data, &v) != nil || v.Cluster == "" {
 		return true
 	}
 	if t := p.of(s.Instance).cluster(v.Cluster); t != nil && t.before == nil {
 		t.before = &v.To
 	}
 	return true
-}
-
-// end closes the reading.
-func (p *past) end() {
-	if p.started {
-		p.restarts = append(p.restarts, restart{time.Time{}, p.newer})
-	}
-	first := p.newer
-	if first.IsZero() || first.After(p.to) {
-		first = p.to
-	}
-	p.gap(p.from, first) // before the oldest sample
-	slices.Reverse(p.restarts)
-	slices.Reverse(p.gaps)
-	p.restarts = slices.DeleteFunc(p.restarts, func(r restart) bool { return r.at.Before(p.from) })
-	if p.stopBase {
-		unknown := failover.Unknown
-		for _, r := range p.instances {
-			for _, t := range r.clusters {
-				if t.before == nil {
-					t.before = &unknown
-				}
-			}
-		}
-	}
 }
 
 type verdictData struct {

@@ -98,9 +98,10 @@ type Instance struct {
 	Mode    string                `json:"mode"`
 	Active  failover.ClusterName  `json:"active"`
 	Preset  failover.Preset       `json:"preset,omitempty"`
-	InHand  string                `json:"in_hand,omitempty"` // the operation that runs
-	SeenAt  time.Time             `json:"seen_at,omitzero"`  // of the state that this was read from
-	Brief   bool                  `json:"brief,omitempty"`   // the details were left out: too many instances
+	InHand  string                `json:"in_hand,omitempty"`  // the operation that runs
+	Loss    string                `json:"exposure,omitempty"` // what switching now would lose, where something is replicated
+	SeenAt  time.Time             `json:"seen_at,omitzero"`   // of the state that this was read from
+	Brief   bool                  `json:"brief,omitempty"`    // the details were left out: too many instances
 	Outages int                   `json:"outages"`
 
 	Clusters []Cluster            `json:"clusters"`
@@ -211,20 +212,21 @@ type Clock struct {
 	Offset  time.Duration        `json:"offset_ns"`
 }
 
-// Score is how well what would have been done was judged afterwards.
+// Score is how well what was done, or would have been, was judged afterwards.
 type Score struct {
-	Needed   int        `json:"needed"`
-	Needless int        `json:"needless"`
-	Missed   int        `json:"missed"`
-	Near     []NearMiss `json:"near_misses,omitempty"`
-	Text     string     `json:"text,omitempty"`
+	Counts    map[string]int `json:"counts"` // by judgement
+	Gained    time.Duration  `json:"gained_ns"`
+	Incidents []Incident     `json:"incidents,omitempty"` // the newest last, without what was far from a switch
+	More      int            `json:"more,omitempty"`      // incidents that were left out
+	Unseen    int            `json:"gaps"`                // times in which nobody looked
 }
 
-// NearMiss is a move that almost came.
-type NearMiss struct {
-	Instance failover.InstanceName `json:"instance"`
-	At       time.Time             `json:"at"`
-	Text     string                `json:"text"`
+// Incident is one that was judged.
+type Incident struct {
+	Instance  failover.InstanceName `json:"instance"`
+	At        time.Time             `json:"at"`
+	Judgement string                `json:"judgement"`
+	Why       string                `json:"why"`
 }
 
 // Changes is what is different from the report before.

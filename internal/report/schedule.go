@@ -81,8 +81,8 @@ func parseCron(text string) (spec cron.Schedule, err error) {
 		return nil, fmt.Errorf("%q names a zone, which belongs into timezone", text)
 	case fields[0] == "@reboot":
 		return nil, errors.New("@reboot is not offered: a report follows the calendar")
-	case strings.HasPrefix(text, "@every"):
-		d, err := time.ParseDuration(strings.TrimSpace(strings.TrimPrefix(text, "@every")))
+	case strings.HasPrefix(text, "@every "):
+		d, err := time.ParseDuration(strings.TrimSpace(strings.TrimPrefix(text, "@every ")))
 		if err != nil {
 			return nil, fmt.Errorf("%q names no duration", text)
 		}

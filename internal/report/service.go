@@ -406,9 +406,14 @@ func (v *Service) readPast(ctx context.Context, b *Builder) {
 	if why := v.s.Past.Stats().Trouble; why != nil {
 		b.Trouble(why.Error())
 	}
+	lives, err := v.s.Past.List(ctx, ledger.HistoryFilter{Kind: KindRecording, Limit: maxLives})
+	if err != nil {
+		b.Trouble(fmt.Sprintf("it cannot be read: %v", err))
+	}
+	b.Lives(lives)
 	var below int64
 	for {
-		page, err := v.s.Past.List(ctx, ledger.HistoryFilter{Below: below, Limit: samplePage})
+		page, err := v.s.Past.List(ctx, ledger.HistoryFilter{Below: below, Limit: samplePage, Except: ledger.KindVotes})
 		if err != nil || ctx.Err() != nil {
 			b.Trouble(fmt.Sprintf("it cannot be read: %v", errors.Join(err, ctx.Err())))
 			return

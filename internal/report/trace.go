@@ -130,11 +130,12 @@ func (w *walk) change(c change) {
 	w.restarted = false
 }
 
+// restart ends what was with the last thing that was recorded before it. The
+// time from there to the start is one of the gaps.
 func (w *walk) restart(r restart) {
 	if r.last.After(w.begin) {
 		w.end(r.last)
 	}
-	w.put(r.at, IsGap)
 	w.is(IsUnknown)
 	w.restarted = true
 }

@@ -38,59 +38,62 @@ func TestAvailabilityIsNeverMoreThanWasRecorded(t *testing.T) {
 		want string
 	}{
 		{"nothing at all", failover.Up, func(*tape) {}, "............"},
-		{"nothing changed", failover.Up, func(p *tape) { p.beats(h(-1), to) }, "uuuuuuuuuuuu"},
-		{"nothing changed, and it is not known now", failover.Unknown, func(p *tape) { p.beats(h(-1), to) }, "????????????"},
+		{"nothing changed", failover.Up, func(p *tape) { p.life(h(-1), to) }, "uuuuuuuuuuuu"},
+		{"nothing changed, and it is not known now", failover.Unknown, func(p *tape) { p.life(h(-1), to) }, "????????????"},
 		{"one outage", failover.Up, func(p *tape) {
-			p.beats(h(-1), to)
+			p.life(h(-1), to)
 			p.verdict(h(3), i, a, "up", "down")
 			p.verdict(h(5), i, a, "down", "up")
 		}, "uuudduuuuuuu"},
-		{"the beats end", failover.Up, func(p *tape) { p.beats(h(-1), h(6)) }, "uuuuuu......"},
-		{"the beats begin", failover.Up, func(p *tape) { p.beats(h(4), to) }, "....uuuuuuuu"},
-		{"a hole in the beats", failover.Up, func(p *tape) { p.beats(h(-1), h(4)); p.beats(h(8), to) }, "uuuu....uuuu"},
+		{"the beats end", failover.Up, func(p *tape) { p.life(h(-1), h(6)) }, "uuuuuu......"},
+		{"it begins, and nothing was seen", failover.Up, func(p *tape) { p.life(h(4), to) }, "............"},
+		{"it begins", failover.Up, func(p *tape) {
+			p.life(h(4), to)
+			p.verdict(h(4).Add(time.Second), i, a, "unknown", "up")
+		}, "....uuuuuuuu"},
 		{"a restart", failover.Up, func(p *tape) {
-			p.beats(h(-1), h(4))
-			p.alive(h(7), "start")
+			p.life(h(-40), h(4))
+			p.start(h(7))
 			p.verdict(h(7).Add(time.Second), i, a, "unknown", "up")
-			p.beats(h(7).Add(10*time.Minute), to)
+			p.beats(to)
 		}, ".......uuuuu"},
 		{"a restart, with what was before", failover.Up, func(p *tape) {
 			p.verdict(h(-30), i, a, "unknown", "up")
-			p.beats(h(-1), h(4))
-			p.alive(h(7), "start")
+			p.life(h(-40), h(4))
+			p.start(h(7))
 			p.verdict(h(7).Add(time.Second), i, a, "unknown", "down")
 			p.verdict(h(9), i, a, "down", "up")
-			p.beats(h(7).Add(10*time.Minute), to)
+			p.beats(to)
 		}, "uuuu...dduuu"},
 		{"a restart before the window hides what was before it", failover.Up, func(p *tape) {
 			p.verdict(h(-30), i, a, "unknown", "up")
-			p.alive(h(-20), "start")
-			p.beats(h(-20), h(4))
-			p.alive(h(7), "start")
+			p.start(h(-20))
+			p.beats(h(4))
+			p.start(h(7))
 			p.verdict(h(7).Add(time.Second), i, a, "unknown", "up")
-			p.beats(h(7).Add(10*time.Minute), to)
-		}, "????...uuuuu"},
+			p.beats(to)
+		}, ".......uuuuu"},
 		{"after a restart nothing more was recorded", failover.Up, func(p *tape) {
 			p.verdict(h(-30), i, a, "unknown", "up")
-			p.beats(h(-1), h(4))
-			p.alive(h(7), "start")
-			p.beats(h(7), to)
+			p.life(h(-40), h(4))
+			p.start(h(7))
+			p.beats(to)
 		}, "uuuu........"},
 		{"a change was lost", failover.Up, func(p *tape) {
-			p.beats(h(-1), to)
+			p.life(h(-1), to)
 			p.verdict(h(2), i, a, "down", "up")
 			p.verdict(h(6), i, a, "down", "up") // when it went down nobody knows
 		}, "dd....uuuuuu"},
 		{"two within a millisecond", failover.Up, func(p *tape) {
-			p.beats(h(-1), to)
+			p.life(h(-1), to)
 			p.verdict(h(2), i, a, "up", "unknown")
 			p.verdict(h(2), i, a, "unknown", "down")
 			p.verdict(h(4), i, a, "down", "up")
 		}, "uudduuuuuuuu"},
 		{"a restart in the middle of an outage", failover.Down, func(p *tape) {
-			p.beats(h(-1), to)
+			p.life(h(-1), to)
 			p.verdict(h(2), i, a, "up", "down")
-			p.alive(h(4), "start")
+			p.restart(h(4))
 			p.verdict(h(4).Add(time.Second), i, a, "unknown", "down")
 		}, "uudddddddddd"},
 	} {
@@ -98,6 +101,7 @@ func TestAvailabilityIsNeverMoreThanWasRecorded(t *testing.T) {
 			p := &tape{}
 			c.tape(p)
 			b := NewBuilder(Head{Name: "x", MadeAt: to, From: from, To: to}, all)
+			b.Lives(p.told())
 			for _, s := range p.newestFirst() {
 				if !b.Sample(s) {
 					break
@@ -131,21 +135,21 @@ func TestAWindowThatEndedBefore(t *testing.T) {
 		"it changed since":      {func(p *tape) { p.verdict(to.Add(time.Hour), "orders", "a", "up", "down") }, true},
 		"it changed since, then a restart": {func(p *tape) {
 			p.verdict(to.Add(time.Hour), "orders", "a", "up", "down")
-			p.alive(to.Add(2*time.Hour), "start")
+			p.restart(to.Add(2 * time.Hour))
 			p.verdict(to.Add(2*time.Hour), "orders", "a", "unknown", "down")
 		}, true},
 		"a restart, then it changed": {func(p *tape) {
-			p.alive(to.Add(time.Hour), "start")
+			p.restart(to.Add(time.Hour))
 			p.verdict(to.Add(2*time.Hour), "orders", "a", "up", "down")
 		}, false},
 		"a restart, and long before it was up": {func(p *tape) {
 			p.verdict(from.Add(-48*time.Hour), "orders", "a", "unknown", "up")
-			p.alive(to.Add(time.Hour), "start")
+			p.restart(to.Add(time.Hour))
 			p.verdict(to.Add(2*time.Hour), "orders", "a", "unknown", "down")
 		}, true},
 	} {
 		p := &tape{}
-		p.beats(from.Add(-50*time.Hour), made)
+		p.life(from.Add(-50*time.Hour), made)
 		c.tape(p)
 		f := healthy("orders", made)
 		f.View.Clusters[0].Verdict = failover.Down
@@ -167,14 +171,15 @@ func TestStripsCoverTheWindow(t *testing.T) {
 		words := []string{"up", "down", "unknown"}
 		at := from.Add(-2 * time.Hour)
 		last := "unknown"
+		p.start(at)
 		for range rapid.IntRange(0, 200).Draw(t, "samples") {
 			at = at.Add(time.Duration(rapid.IntRange(0, 20*60).Draw(t, "seconds")) * time.Second)
 			switch rapid.IntRange(0, 9).Draw(t, "what") {
 			case 0:
-				p.alive(at, "start")
+				p.start(at)
 				last = "unknown"
 			case 1, 2, 3:
-				p.alive(at, "beat")
+				p.beats(at)
 			case 4:
 				at = at.Add(time.Hour)
 			case 5: // one is lost

@@ -25,19 +25,14 @@ func span(d time.Duration) string {
 	if d >= time.Hour {
 		d = d.Round(time.Minute)
 	}
-	var b strings.Builder
 	if d >= day {
-		fmt.Fprintf(&b, "%dd", d/day)
-		d %= day
 		d = d.Round(time.Hour)
-		if d == 0 {
-			return b.String()
-		}
 	}
+	var b strings.Builder
 	for _, u := range []struct {
 		of   time.Duration
 		word string
-	}{{time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
+	}{{day, "d"}, {time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
 		if n := d / u.of; n > 0 {
 			fmt.Fprintf(&b, "%d%s", n, u.word)
 			d %= u.of

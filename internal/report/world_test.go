@@ -10,8 +10,11 @@ import (
 	"pointsman/internal/ledger"
 )
 
-// tape records samples as the controller does.
-type tape struct{ samples []ledger.Sample }
+// tape records samples as the controller does, and its lives.
+type tape struct {
+	samples []ledger.Sample
+	lives   []Life
+}
 
 func (p *tape) add(at time.Time, i failover.InstanceName, kind string, data any) {
 	b, err := json.Marshal(data)
@@ -21,13 +24,33 @@ func (p *tape) add(at time.Time, i failover.InstanceName, kind string, data any)
 	p.samples = append(p.samples, ledger.Sample{ID: int64(len(p.samples) + 1), At: at, Instance: i, Kind: kind, Data: b})
 }
 
-func (p *tape) alive(at time.Time, what string) { p.add(at, "", KindAlive, Alive{What: what}) }
+// start begins a life.
+func (p *tape) start(at time.Time) { p.lives = append(p.lives, Life{From: at, Until: at}) }
 
-// beats says every ten minutes that the controller records, from included.
-func (p *tape) beats(from, to time.Time) {
-	for t := from; t.Before(to); t = t.Add(AliveEvery) {
-		p.alive(t, "beat")
+// lives on until then.
+func (p *tape) beats(until time.Time) { p.lives[len(p.lives)-1].Until = until }
+
+// life is one of which nothing more is told.
+func (p *tape) life(from, until time.Time) {
+	p.start(from)
+	p.beats(until)
+}
+
+// restart ends the life in hand and begins another that lasts as long.
+func (p *tape) restart(at time.Time) {
+	until := p.lives[len(p.lives)-1].Until
+	p.beats(at)
+	p.life(at, until)
+}
+
+// told are the lives as the history has them.
+func (p *tape) told() []ledger.Sample {
+	t := &tape{}
+	for _, l := range p.lives {
+		t.add(l.From, "", KindRecording, Life{From: l.From, Until: l.From}) // an earlier telling
+		t.add(l.From, "", KindRecording, l)
 	}
+	return t.samples
 }
 
 func (p *tape) verdict(at time.Time, i failover.InstanceName, c failover.ClusterName, from, to string) {
@@ -93,7 +116,7 @@ func sampleWorld() (Head, *tape, []Facts) {
 	to := at("2026-11-28T00:05:00Z")
 	from := to.Add(-24 * time.Hour)
 	p := &tape{}
-	p.beats(from.Add(-time.Hour), from.Add(8*time.Hour))
+	p.life(from.Add(-time.Hour), from.Add(8*time.Hour))
 	p.verdict(from.Add(-50*time.Minute), "orders", "a", "unknown", "up")
 	p.verdict(from.Add(-50*time.Minute), "orders", "b", "unknown", "up")
 	p.verdict(from.Add(-50*time.Minute), "pay", "a", "unknown", "up")
@@ -118,13 +141,13 @@ func sampleWorld() (Head, *tape, []Facts) {
 	p.verdict(from.Add(4*time.Hour), "orders", "a", "down", "up")
 	p.verdict(from.Add(6*time.Hour), "pay", "b", "up", "unknown")
 	// The controller was gone for two hours.
-	p.alive(from.Add(10*time.Hour), "start")
+	p.start(from.Add(10 * time.Hour))
 	for _, i := range []failover.InstanceName{"orders", "pay"} {
 		for _, c := range []failover.ClusterName{"a", "b"} {
 			p.verdict(from.Add(10*time.Hour+3*time.Second), i, c, "unknown", "up")
 		}
 	}
-	p.beats(from.Add(10*time.Hour+10*time.Minute), to)
+	p.beats(to)
 	p.verdict(from.Add(22*time.Hour), "pay", "b", "up", "down")
 	p.add(from.Add(23*time.Hour), "pay", KindVerdict, "no transition")
 
@@ -158,6 +181,7 @@ func sampleWorld() (Head, *tape, []Facts) {
 
 func build(h Head, p *tape, facts []Facts, before *Report) *Report {
 	b := NewBuilder(h, all)
+	b.Lives(p.told())
 	for _, s := range p.newestFirst() {
 		if !b.Sample(s) {
 			break
