@@ -40,6 +40,7 @@ type Head struct {
 type Builder struct {
 	head  Head
 	past  *past
+	votes voting
 	out   Report
 	brief []Instance // those of out.Instances that lost their details
 	extra []string   // what is not known
@@ -50,6 +51,7 @@ func NewBuilder(h Head, wanted func(failover.InstanceName) bool) *Builder {
 	h.From, h.To, h.MadeAt = h.From.UTC(), h.To.UTC(), h.MadeAt.UTC()
 	return &Builder{
 		head: h, past: newPast(h.From, h.To, wanted),
+		votes: voting{from: h.From, to: h.To, wanted: wanted, votes: map[failover.InstanceName]map[votingKey][]voteAt{}, open: map[failover.InstanceName]time.Time{}},
 		out: Report{
 			Version: Version, Name: h.Name, Controller: h.Controller, By: plain(h.By), MadeAt: h.MadeAt, From: h.From, To: h.To, Zone: h.Zone,
 			Due: h.Due.UTC(), Late: h.Late, Config: h.Config, ConfigAt: h.ConfigAt.UTC(), ID: idOf(h.Name, cmp.Or(h.Due, h.MadeAt)),
@@ -76,6 +78,10 @@ func (b *Builder) Lives(ss []ledger.Sample) {
 
 // Sample takes the next older sample, and says whether more are wanted.
 func (b *Builder) Sample(s ledger.Sample) bool { return b.past.sample(s) }
+
+// Tape takes the next older sample of recorded votes, and says whether more are
+// wanted.
+func (b *Builder) Tape(s ledger.Sample) bool { return b.votes.tape(&s) }
 
 // Trouble says why samples are missing.
 func (b *Builder) Trouble(why string) { b.out.Coverage.Trouble = plain(why) }
@@ -109,7 +115,7 @@ func (b *Builder) Instance(f *Facts) {
 	in.Pages = rec.pages
 	flapping := 0
 	for i := range v.Clusters {
-		c := b.cluster(&v.Clusters[i], rec)
+		c := b.cluster(v.Instance, &v.Clusters[i], rec)
 		in.Outages += len(c.Outages)
 		if c.FlapIndex != nil && *c.FlapIndex >= FlapLimit {
 			flapping++
@@ -117,11 +123,12 @@ func (b *Builder) Instance(f *Facts) {
 		in.Clusters = append(in.Clusters, c)
 	}
 	delete(b.past.instances, v.Instance)
+	delete(b.votes.votes, v.Instance)
 	b.count(&in, rec, flapping)
 	b.keep(in)
 }
 
-func (b *Builder) cluster(v *failover.ClusterView, rec *recorded) Cluster {
+func (b *Builder) cluster(name failover.InstanceName, v *failover.ClusterView, rec *recorded) Cluster {
 	c := Cluster{Name: v.Name, Role: plain(v.Role), Verdict: v.Verdict, Why: plain(v.Why)}
 	t := rec.clusters[v.Name]
 	if t == nil {
@@ -137,8 +144,14 @@ func (b *Builder) cluster(v *failover.ClusterView, rec *recorded) Cluster {
 	c.FlapIndex = flapIndex(c.Flaps, c.Window)
 	c.Outages = outages(strip, b.head.To)
 	c.Strip = strip
-	for _, x := range v.Votes {
-		c.Vantages = append(c.Vantages, VantageSeen{Vantage: x.Vantage, Domain: x.Domain, Vote: x.Vote, Reason: plain(x.Reason), AgeMS: x.AgeMS})
+	for i := range v.Votes {
+		x := &v.Votes[i]
+		var now *failover.Vote
+		if b.past.next.IsZero() {
+			now = &x.Vote
+		}
+		seen := b.votes.window(name, votingKey{v.Name, x.Vantage}, b.past.restarts, b.past.gaps, now)
+		c.Vantages = append(c.Vantages, VantageSeen{Vantage: x.Vantage, Domain: x.Domain, Vote: x.Vote, Reason: plain(x.Reason), AgeMS: x.AgeMS, Window: &seen})
 	}
 	return c
 }
@@ -251,7 +264,7 @@ func (b *Builder) Report(before *Report) *Report {
 
 func (b *Builder) coverage() {
 	c := &b.out.Coverage
-	c.Samples, c.Unread, c.Oldest = b.past.samples, b.past.unread, b.past.oldest
+	c.Samples, c.Unread, c.Oldest = b.past.samples, b.past.unread+b.votes.unread, b.past.oldest
 	var missing time.Duration
 	gaps := merge(b.past.gaps)
 	for _, g := range gaps {
@@ -318,12 +331,8 @@ func (b *Builder) notKnown() []string {
 	if r.Score == nil {
 		out = append(out, "how good the decisions were: nothing judges them yet")
 	}
-	if !slices.ContainsFunc(r.Instances, func(i Instance) bool {
-		return slices.ContainsFunc(i.Clusters, func(c Cluster) bool {
-			return slices.ContainsFunc(c.Vantages, func(v VantageSeen) bool { return v.Window != nil })
-		})
-	}) {
-		out = append(out, "what single vantages saw over the window: their votes are not recorded, only what they say now")
+	if !b.votes.oldest.IsZero() {
+		out = append(out, fmt.Sprintf("what single vantages said before %s: there are more recorded votes than a report reads", r.stamp(b.votes.oldest)))
 	}
 	return append(out,
 		"what clients see: their resolvers and open connections are not measured",

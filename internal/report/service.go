@@ -86,6 +86,7 @@ const (
 	makeTimeout = 5 * time.Minute // for one report
 	lookEvery   = time.Minute     // at the wall clock, which may jump
 	samplePage  = 1000            // samples read in one turn of the history
+	tapePage    = 64              // tapes, of some ten kilobytes each
 	tries       = 3               // of a run that fails
 	tryAgain    = time.Minute
 )
@@ -411,22 +412,27 @@ func (v *Service) readPast(ctx context.Context, b *Builder) {
 		b.Trouble(fmt.Sprintf("it cannot be read: %v", err))
 	}
 	b.Lives(lives)
-	var below int64
+	v.readPages(ctx, b, ledger.HistoryFilter{Limit: samplePage, Except: ledger.KindVotes}, b.Sample)
+	v.readPages(ctx, b, ledger.HistoryFilter{Limit: tapePage, Kind: ledger.KindVotes}, b.Tape)
+}
+
+// readPages hands samples over, newest first, until take has enough.
+func (v *Service) readPages(ctx context.Context, b *Builder, f ledger.HistoryFilter, take func(ledger.Sample) bool) {
 	for {
-		page, err := v.s.Past.List(ctx, ledger.HistoryFilter{Below: below, Limit: samplePage, Except: ledger.KindVotes})
+		page, err := v.s.Past.List(ctx, f)
 		if err != nil || ctx.Err() != nil {
 			b.Trouble(fmt.Sprintf("it cannot be read: %v", errors.Join(err, ctx.Err())))
 			return
 		}
 		for _, s := range slices.Backward(page) {
-			if !b.Sample(s) {
+			if !take(s) {
 				return
 			}
 		}
-		if len(page) < samplePage {
+		if len(page) < f.Limit {
 			return
 		}
-		below = page[0].ID
+		f.Below = page[0].ID
 	}
 }
 

@@ -88,7 +88,7 @@ func (d *desk) Leading() (bool, string) {
 func (d *desk) List(_ context.Context, f ledger.HistoryFilter) ([]ledger.Sample, error) {
 	var out []ledger.Sample
 	for _, s := range d.samples {
-		if f.Below == 0 || s.ID < f.Below {
+		if (f.Below == 0 || s.ID < f.Below) && (f.Kind == "" || f.Kind == s.Kind) && (f.Except == "" || f.Except != s.Kind) {
 			out = append(out, s)
 		}
 	}
