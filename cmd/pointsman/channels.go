@@ -10,9 +10,10 @@ import (
 
 // readChannels gives the channels their secrets. One that has none stays, with
 // its trouble: what keeps people from being told keeps nothing from deciding.
-func readChannels(cfg *config.Config) (notify.Setup, []error) {
+// Files are those of such secrets.
+func readChannels(cfg *config.Config) (_ notify.Setup, files []string, _ []error) {
 	if cfg.Notify == nil {
-		return notify.Setup{}, nil
+		return notify.Setup{}, nil, nil
 	}
 	s := cfg.Notify.Setup
 	s.Channels = slices.Clone(s.Channels)
@@ -20,7 +21,9 @@ func readChannels(cfg *config.Config) (notify.Setup, []error) {
 	read := func(path string) ([]byte, error) {
 		data, err := cfg.ReadSecret(path)
 		if err != nil {
-			return nil, failed(orElse(hintOf(err), "write it into that file, mode 0600; see docs/delivery.md"), "%w", err)
+			files = append(files, path)
+			text, hint := splitHint(err)
+			return nil, failed(orElse(hint, "write it into that file, mode 0600; see docs/delivery.md"), "%s", text)
 		}
 		return data, nil
 	}
@@ -49,5 +52,5 @@ func readChannels(cfg *config.Config) (notify.Setup, []error) {
 		}
 		s.Heartbeat = &h
 	}
-	return s, faults
+	return s, files, faults
 }

@@ -29,6 +29,7 @@ type fitting struct {
 	probe     healthcheck.Config
 	receive   healthcheck.ReceiverConfig
 	notify    notify.Setup
+	unread    []string // files of secrets that channels lack
 	hooks     hook.Config
 	want      map[failover.InstanceName]string // generation that a vote must bear
 }
@@ -42,7 +43,7 @@ func (p *process) fit(cfg *config.Config, s *secrets, zones *authority.Config) (
 		receive: healthcheck.ReceiverConfig{
 			Vantages: s.vantages, Instances: make(map[failover.InstanceName]time.Duration, len(cfg.Instances)),
 		},
-		authority: zones, notify: s.notify,
+		authority: zones, notify: s.notify, unread: s.unread,
 	}
 	for _, i := range cfg.Instances {
 		name := i.Policy.Instance

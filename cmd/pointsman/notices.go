@@ -118,19 +118,20 @@ func (x *notices) paged(i failover.InstanceName, pg failover.Page) {
 // commanded notes that a person is at work on an instance: whoever orders has
 // seen why people were called.
 func (x *notices) commanded(i failover.InstanceName, c failover.Command, r failover.Reply) {
-	if x == nil {
-		return
+	if x != nil && acknowledges(c.Do, r.Code) {
+		x.n.Acknowledge(i)
 	}
-	switch r.Code {
+}
+
+func acknowledges(do failover.Verb, code failover.ReplyCode) bool {
+	switch code {
 	case failover.ReplyDone, failover.ReplyStarted:
+		return true
 	case failover.ReplyNothing:
-		if c.Do != failover.DoAck {
-			return
-		}
+		return do == failover.DoAck
 	default:
-		return
+		return false
 	}
-	x.n.Acknowledge(i)
 }
 
 func (x *notices) reload(s notify.Setup) {

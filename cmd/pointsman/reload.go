@@ -39,7 +39,7 @@ func (p *process) pass(point string) error {
 // made says what runs (renewable).
 func (p *process) made() madeOf {
 	f := p.now.Load()
-	return madeOf{hash: f.cfg.Hash, files: f.cfg.Seen(), at: f.at}
+	return madeOf{hash: f.cfg.Hash, files: slices.Concat(f.cfg.Seen(), f.unread), at: f.at}
 }
 
 func (p *process) unchanged() bool {
@@ -50,7 +50,7 @@ func (p *process) unchanged() bool {
 // renew takes the file anew, or says why not (renewable).
 func (p *process) renew(ctx context.Context, a attempt) outcome {
 	now := p.now.Load()
-	if p.asItRuns(now.cfg) {
+	if len(now.unread) == 0 && p.asItRuns(now.cfg) {
 		return outcome{result: api.ReloadUnchanged, hash: now.cfg.Hash}
 	}
 	cfg, err := config.LoadAfter(now.cfg)

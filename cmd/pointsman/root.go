@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -110,7 +109,7 @@ func (a *app) completeClusters(cmd *cobra.Command, args []string, _ string) ([]s
 	if err != nil || len(args) == 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
 	defer cancel()
 	v, err := c.View(ctx, failover.InstanceName(args[0]))
 	if err != nil {
@@ -132,7 +131,7 @@ func (a *app) completeInstances(cmd *cobra.Command, args []string, _ string) ([]
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
 	defer cancel()
 	vs, err := c.List(ctx, api.ListQuery{})
 	if err != nil {

@@ -18,6 +18,7 @@ type secrets struct {
 	vantages  map[failover.VantageName][]healthcheck.Key
 	providers map[string]dnsctl.Secret // write credentials; empty in shadow
 	notify    notify.Setup             // with its secrets
+	unread    []string                 // files of secrets that those lack
 	unheard   []error                  // of channels, which stand in notify with their trouble
 	hooks     map[string][]byte        // by file; empty in shadow, which runs none
 }
@@ -55,7 +56,7 @@ func readSecrets(cfg *config.Config, shadow bool) (*secrets, []error) {
 		}
 		s.vantages[v.Name] = keys
 	}
-	s.notify, s.unheard = readChannels(cfg)
+	s.notify, s.unread, s.unheard = readChannels(cfg)
 	if shadow {
 		return s, faults
 	}

@@ -307,6 +307,7 @@ func (a *app) shadowShow() *cobra.Command {
 		Example: "  pointsman shadow show orders-e20260131T020000.000",
 		Args:    exactly("EPISODE"),
 	}
+	cmd.ValidArgsFunction = a.completeEpisodes
 	a.outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		now := time.Now()
@@ -335,4 +336,24 @@ func (a *app) shadowShow() *cobra.Command {
 func (a *app) completeMoreInstances(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	names, d := a.completeInstances(cmd, nil, word)
 	return slices.DeleteFunc(names, func(n string) bool { return slices.Contains(args, n) }), d
+}
+
+// completeEpisodes offers the newest episodes.
+func (a *app) completeEpisodes(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	c, err := a.client()
+	if err != nil || len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
+	defer cancel()
+	ss, err := c.History(ctx, api.Query{Kind: episodeKind, Limit: api.DefaultPage})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	es, _ := decodeAll[failover.Episode](ss)
+	var ids []string
+	for _, e := range failover.Newest(es) {
+		ids = append(ids, e.ID)
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"pointsman/healthcheck"
+	"pointsman/internal/notify"
 )
 
 const configs = "../../configs"
@@ -17,6 +18,7 @@ const configs = "../../configs"
 // samples are the files of configs that are ours, each with its loader.
 var samples = map[string]func(string) error{
 	"embedded.yaml":       func(p string) error { _, err := Load(p); return err },
+	"notify.yaml":         func(p string) error { _, err := Load(p); return err },
 	"probes.yaml":         func(p string) error { _, err := loadOwn(p); return err },
 	"report-daily.yaml":   func(p string) error { _, err := Load(p); return err },
 	"report-weekly.yaml":  func(p string) error { _, err := Load(p); return err },
@@ -67,6 +69,32 @@ func TestTheSamplesShowEveryKindOfProbe(t *testing.T) {
 	}
 	if !rules[healthcheck.All] || !rules[healthcheck.Any] || !maintained {
 		t.Errorf("rules %v, maintenance %v", rules, maintained)
+	}
+}
+
+// Whoever looks for an example of a type of channel finds one, and nothing in
+// it is warned about but the single vantage.
+func TestTheSampleShowsEveryTypeOfChannel(t *testing.T) {
+	cfg, err := Load(filepath.Join(configs, "notify.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := map[notify.Type]bool{}
+	for _, c := range cfg.Notify.Setup.Channels {
+		shown[c.Type] = true
+	}
+	for _, typ := range notify.Types {
+		if !shown[typ] {
+			t.Errorf("no sample of %s", typ)
+		}
+	}
+	for _, w := range cfg.Warnings {
+		if strings.Contains(w.Message, "route") || strings.Contains(w.Message, "channel") || strings.Contains(w.Message, "messages") {
+			t.Errorf("the sample is warned about: %v", w)
+		}
+	}
+	if cfg.Notify.Setup.Heartbeat == nil || len(cfg.Notify.Setup.Routes) < 2 {
+		t.Error("no sample of a heartbeat or of routes")
 	}
 }
 

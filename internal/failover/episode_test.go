@@ -186,6 +186,25 @@ func TestAnEpisodeOutlastsARestart(t *testing.T) {
 	}
 }
 
+// TestWhatComesBackWithinRideOutIsTheSameEpisode, and what comes later is another.
+func TestWhatComesBackWithinRideOutIsTheSameEpisode(t *testing.T) {
+	w := inShadow(testPolicy())
+	for _, c := range []struct {
+		up   time.Duration
+		want int
+	}{{2 * time.Second, 1}, {6 * time.Second, 2}} {
+		w.all("a", "down", "refused")
+		w.after(time.Second)
+		w.all("a", "up", "200")
+		w.after(c.up)
+		w.all("a", "down", "refused")
+		w.after(time.Second)
+		if n := len(Newest(w.episodes)); n != c.want {
+			t.Errorf("up for %s: %d episodes, want %d", c.up, n, c.want)
+		}
+	}
+}
+
 // TestNobodyKnowsIsNoRecovery: when all vantages fall silent, it is not over well.
 func TestNobodyKnowsIsNoRecovery(t *testing.T) {
 	w := inShadow(testPolicy())

@@ -202,6 +202,27 @@ func TestCalmStirsNothing(t *testing.T) {
 	}
 }
 
+// TestASilenceThatNoTickSawIsNoted: the report that ends it tells of it.
+func TestASilenceThatNoTickSawIsNoted(t *testing.T) {
+	w := inShadow(testPolicy())
+	heard := w.s.sights["v1"].at
+	w.now = w.now.Add(time.Minute)
+	before, e := w.s, w.reportOf("v1")
+	w.s, _ = Step(w.s, &w.p, e, w.now)
+	r := Recorder{Life: 1}
+	r.Note(&before, &w.s, &w.p, e, w.now)
+	notes, err := r.Flush(w.now).Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range notes {
+		if n.Kind == NoteSilent && n.Vantage == "v1" && n.At.Equal(heard) {
+			return
+		}
+	}
+	t.Errorf("%+v", notes)
+}
+
 // BenchmarkStirs is what recording costs a calm instance at each step.
 func BenchmarkStirs(b *testing.B) {
 	w := inShadow(testPolicy())

@@ -91,8 +91,10 @@ func TestWhatIsQueuedOutlivesAKill(t *testing.T) {
 	if spent := len(n.box.rates["hook"].spent); spent != 2 {
 		t.Errorf("after the restart %d places are spent, not 2", spent)
 	}
+	late := n.complete(*message("id-late")) // of the same incident: it does not join what is pinned
+	n.put(&late)
 	stop := running(t, n)
-	await(t, "both parcels", func() bool { mu.Lock(); defer mu.Unlock(); return len(got) == 2 })
+	await(t, "every parcel", func() bool { mu.Lock(); defer mu.Unlock(); return len(got) == 3 })
 	stop()
 	var ids []string
 	for _, m := range got[pinned].Messages {
@@ -104,8 +106,30 @@ func TestWhatIsQueuedOutlivesAKill(t *testing.T) {
 	if d := got["report-1"].Document; d == nil || d.Markdown != "# weekly" {
 		t.Errorf("the report came as %+v", got["report-1"])
 	}
-	if st := n.Stats()[0]; st.Waiting != 0 || st.Sent != 2 {
+	if st := n.Stats()[0]; st.Waiting != 0 || st.Sent != 3 {
 		t.Errorf("afterwards: %+v", st)
+	}
+}
+
+// What a receiver asked for holds over a restart, too.
+func TestQuietOutlivesARestart(t *testing.T) {
+	dir := t.TempDir()
+	n := mustOpen(t, dir, quiet())
+	m := n.complete(*message("1"))
+	n.put(&m)
+	now := time.Now()
+	p, _ := n.box.next("hook", now)
+	n.box.done(p, &throttled{10 * time.Minute, "too fast"}, now)
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n = mustOpen(t, dir, quiet())
+	defer n.Close()
+	if p, _ := n.box.next("hook", now.Add(9*time.Minute)); p != nil {
+		t.Error("it knocks before its time")
+	}
+	if p, _ := n.box.next("hook", now.Add(11*time.Minute)); p == nil || p.id != "1" {
+		t.Errorf("afterwards it is %v", p)
 	}
 }
 

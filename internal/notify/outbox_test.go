@@ -131,6 +131,49 @@ func TestHeldBackNewsBlocksNoChangeOfState(t *testing.T) {
 	})
 }
 
+// What is held back stands in nobody's way, whichever came first, and of what
+// may go the change of state goes first, however late it came.
+func TestTheUrgentGoFirst(t *testing.T) {
+	o := newOutbox(nil, time.Hour)
+	s := &Setup{Channels: []Channel{{Name: "x", Info: true, Limits: []Limit{{2, time.Minute}}}}}
+	o.fit(s)
+	put := func(m Message) { o.put(s, &m, noon) }
+	for _, m := range []Message{{ID: "a", Instance: "pay", State: Info}, {ID: "b", Instance: "web", State: Info}, {ID: "C", Instance: "orders", Kind: "held", State: Fire}} {
+		put(m)
+	}
+	var got []string
+	at := noon
+	for range 3 {
+		p, wait := o.next("x", at)
+		for p == nil {
+			at = at.Add(wait)
+			p, wait = o.next("x", at)
+		}
+		got = append(got, fmt.Sprintf("%s %s", at.Sub(noon), p.id))
+		o.done(p, nil, at)
+	}
+	if want := []string{"0s C", "1m0s a", "2m0s b"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// Of several that are held back each may have its own time: a digest that waits
+// for a place does not hide one that needs none.
+func TestWhatIsHeldBackHidesNothing(t *testing.T) {
+	o := newOutbox(nil, time.Hour)
+	s := &Setup{Channels: []Channel{{Name: "x", Info: true, Limits: []Limit{{2, time.Minute}}}}}
+	o.fit(s)
+	o.rates["x"].spend(noon)
+	o.put(s, &Message{ID: "a", Instance: "pay", State: Info}, noon)
+	if p, wait := o.next("x", noon); p != nil || wait != time.Minute {
+		t.Errorf("got %v, wait %s", p, wait)
+	}
+	o.put(s, &Message{ID: "B", Instance: "orders", Kind: "held", State: Fire}, noon)
+	if p, _ := o.next("x", noon); p == nil || p.id != "B" {
+		t.Errorf("got %v", p)
+	}
+}
+
 // A digest that was tried once and waits for the next try is pinned; a change
 // of state passes it by.
 func TestADigestThatWaitsForItsNextTryBlocksNothing(t *testing.T) {

@@ -205,6 +205,9 @@ func TestALongOutageIsThinAndWhole(t *testing.T) {
 	s.all("a", true)
 	s.run(10 * time.Minute)
 	before := size(s.tapes)
+	if before < 30_000 {
+		t.Errorf("%d bytes cannot be every report of ten minutes", before)
+	}
 	s.run(3 * time.Hour)
 	if grown := size(s.tapes) - before; grown > 2*before/10 {
 		t.Errorf("ten minutes took %d bytes, three hours more %d", before, grown)
