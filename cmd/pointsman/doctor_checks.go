@@ -55,7 +55,7 @@ func (a *app) examine(ctx context.Context, f doctorFlags, ids []string, asker do
 	case err != nil:
 		return doctorReport{}, configError(err)
 	}
-	p := &patient{cfg: cfg, asker: asker, readOnly: f.readOnly, views: map[failover.InstanceName]failover.View{}}
+	p := &patient{cfg: cfg, asker: asker, readOnly: f.readOnly, views: map[failover.InstanceName]failover.View{}, channels: channelsOf(cfg)}
 	p.ask(ctx, a)
 	return newReport(file, doctor.Run(ctx, p.checks(), doctor.Options{Only: ids, Progress: progress})), nil
 }
@@ -103,7 +103,7 @@ func (p *patient) ask(ctx context.Context, a *app) {
 	sum, err := c.Summary(ctx)
 	got := time.Now()
 	if err != nil {
-		r.Err = shortly(err)
+		r.Err, r.Hangs = shortly(err), errors.Is(err, context.DeadlineExceeded)
 		return
 	}
 	p.clock = doctor.Compared(c.Where(), "the time in its answer", sent, got, sum.At, 0)
@@ -129,11 +129,13 @@ func (p *patient) ask(ctx context.Context, a *app) {
 
 // shortly is an error without the advice that goes with it elsewhere.
 func shortly(err error) string {
-	if errors.Is(err, api.ErrUnreachable) {
-		return api.ErrUnreachable.Error()
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
 		return "it does not answer in time"
+	case errors.Is(err, fs.ErrPermission):
+		return "it may be asked by the user of the controller or by root"
+	case errors.Is(err, api.ErrUnreachable):
+		return api.ErrUnreachable.Error()
 	}
 	text, _ := splitHint(err)
 	return text
@@ -261,7 +263,7 @@ func secretFiles(cfg *config.Config) []doctor.FileFacts {
 		f.Needed = s.needed
 		out = append(out, f)
 	}
-	return out
+	return append(out, moreSecrets(cfg)...)
 }
 
 func (p *patient) files() []doctor.Finding {

@@ -95,7 +95,7 @@ func (p *patient) clockChecks() []doctor.Check {
 	}
 	for _, pr := range p.cfg.Providers {
 		out = append(out, doctor.Check{IDs: []string{"clock.dns"}, About: pr.Name, Look: func(ctx context.Context) []doctor.Finding {
-			return []doctor.Finding{doctor.JudgeClock("clock.dns", p.dnsClock(ctx, pr))}
+			return []doctor.Finding{doctor.JudgeClock("clock.dns", dnsClock(ctx, pr))}
 		}})
 	}
 	return out
@@ -197,15 +197,19 @@ func cause(err error) error {
 // dnsClock asks the primary of a provider a signed question: the signature of
 // the answer bears its time, or, where the clocks are too far apart, the error
 // does (RFC 8945 sections 4.2 and 5.2.3).
-func (p *patient) dnsClock(ctx context.Context, pr config.Provider) doctor.ClockFacts {
-	name := fmt.Sprintf("%s (%s)", pr.Name, pr.Config.Server)
-	f := doctor.ClockFacts{With: name}
+func dnsClock(ctx context.Context, pr config.Provider) doctor.ClockFacts {
+	f := doctor.ClockFacts{With: fmt.Sprintf("%s (%s)", pr.Name, pr.Config.Server)}
 	secret, err := config.ReadSecretFile(pr.SecretFile)
 	if err != nil {
 		text, _ := splitHint(err)
 		f.Absent = "it takes a signed question, and its key cannot be read: " + text
 		return f
 	}
+	return signedClock(ctx, pr, secret, f)
+}
+
+// signedClock asks with the key.
+func signedClock(ctx context.Context, pr config.Provider, secret []byte, f doctor.ClockFacts) doctor.ClockFacts {
 	key := dns.CanonicalName(pr.Config.Key.Name)
 	m := new(dns.Msg).SetQuestion(dns.Fqdn(pr.Config.Zone), dns.TypeSOA)
 	m.RecursionDesired = false
@@ -226,7 +230,7 @@ func (p *patient) dnsClock(ctx context.Context, pr config.Provider) doctor.Clock
 		f.Err = err.Error()
 		return f
 	}
-	return doctor.Compared(name, "the time of its signature", sent, got, theirs, time.Second)
+	return doctor.Compared(f.With, "the time of its signature", sent, got, theirs, time.Second)
 }
 
 // signedAt is the server's time in a signature; ok says that it stands in the

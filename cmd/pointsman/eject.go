@@ -97,12 +97,14 @@ func (a *app) eject(ctx context.Context, names []string, f ejectFlags) error {
 }
 
 // disarmAll tells a running controller to let go, and waits until it has
-// finished what it had in hand. Without a controller it says so.
+// finished what it had in hand. Where it cannot, which may be why it is taken
+// away, what it did not do is left over, and the rest goes on all the same.
 func (a *app) disarmAll(ctx context.Context, names []string, f ejectFlags) (controller string, left []string, err error) {
 	c, err := a.client()
 	if err != nil {
 		return "", nil, err
 	}
+	said := func(err error) string { text, _ := splitHint(err); return clean(text) }
 	views := make([]failover.View, 0, len(names))
 	for _, name := range names {
 		v, err := c.View(ctx, failover.InstanceName(name))
@@ -110,7 +112,8 @@ func (a *app) disarmAll(ctx context.Context, names []string, f ejectFlags) (cont
 			return fmt.Sprintf("none answers at %s; whether one runs elsewhere is not known", c.Where()), nil, nil
 		}
 		if err != nil {
-			return "", nil, nearInstance(err, name)
+			left = append(left, fmt.Sprintf("%s was not disarmed: %s", name, said(err)))
+			continue
 		}
 		views = append(views, v)
 	}
@@ -121,17 +124,16 @@ func (a *app) disarmAll(ctx context.Context, names []string, f ejectFlags) (cont
 	}
 	for _, v := range views {
 		rep, err := c.Do(ctx, v.Instance, api.CommandRequest{Verb: failover.DoDisarm, By: orElse(f.by, a.who()), Reason: orElse(f.reason, "eject")})
+		if err == nil {
+			err = replyError(rep, "disarm")
+		}
 		if err != nil {
-			return "", nil, err
+			left = append(left, fmt.Sprintf("%s was not disarmed, the controller may move it: end its process (%s)", v.Instance, said(err)))
+			continue
 		}
-		if err := replyError(rep, "disarm"); err != nil {
-			return "", nil, err
-		}
-	}
-	for _, v := range views {
 		left = append(left, a.letFinish(ctx, c, v.Instance, f.wait)...)
 	}
-	return fmt.Sprintf("that at %s disarmed them; it still runs, and serves the names of its own authority", c.Where()), left, nil
+	return fmt.Sprintf("one answers at %s and was told to disarm them; it still runs, and serves the names of its own authority", c.Where()), left, nil
 }
 
 // letFinish waits until no operation is open and no write of a name is awaited,

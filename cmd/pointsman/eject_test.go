@@ -60,7 +60,7 @@ func TestEjectLetsAPersonMoveTheNameInBIND(t *testing.T) {
 	w.until(t, "the mark", marked("a"))
 
 	said, readme := ejected(t, w, "--out", "hand")
-	wantIn(t, said, "disarmed them; it still runs", "orders: a serves, b stands by; mode shadow", "written to hand:", "orders-bind-to-b.nsupdate")
+	wantIn(t, said, "was told to disarm them; it still runs", "orders: a serves, b stands by; mode shadow", "written to hand:", "orders-bind-to-b.nsupdate")
 	wantIn(t, w.verb(t, exitOK, "audit", "orders"), "alice@", "disarmed: eject")
 	wantIn(t, w.verb(t, exitError, "eject", "orders", "-c", "pointsman.yaml", "--yes", "--out", "hand"), "hand is not empty")
 	ctl.end(t)
@@ -306,4 +306,28 @@ func TestWordsOfAShellAreQuoted(t *testing.T) {
 			t.Errorf("%q: %s, want %s", s, got, want)
 		}
 	}
+}
+
+// TestEjectWithoutALedgerThatTakesAnything: a controller that cannot write any
+// more cannot disarm either, and that is when one takes it away.
+func TestEjectWithoutALedgerThatTakesAnything(t *testing.T) {
+	c := newCrash(t, failpointBinary(t))
+	cmd, gone, log := c.start(t, "")
+	c.until(t, "both up", log, bothUp)
+	for _, args := range [][]string{{"adopt", "orders", "--yes"}, {"arm", "orders", "--mode", "auto", "--yes"}} {
+		if _, err := c.verb(t.Context(), args...); err != nil {
+			t.Fatalf("%v\n%s", err, log)
+		}
+	}
+	c.until(t, "rest", log, atRest)
+	end(cmd, gone)
+	cmd, gone, log = c.start(t, "commit/before=error")
+	c.until(t, "an answer", log, func(v failover.View) bool { return v.Active != "" })
+	said, err := c.verb(t.Context(), "eject", "orders", "-c", "pointsman.yaml", "--yes", "--wait", "2s")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	wantIn(t, said, "LEFT OVER: orders was not disarmed, the controller may move it: end its process (", "orders: a serves, b stands by; mode auto",
+		"prereq yxrrset orders.example.com. IN CNAME a.example.com.", "== file zones/lab.test.zone ==")
+	end(cmd, gone)
 }

@@ -125,6 +125,9 @@ resolvers and clients keep for longer is not in it: see pointsman plan.`,
 
 // sampleWords says a sample in one line; JSON has all of it.
 func sampleWords(s api.Sample) string {
+	if line, ok := pastWords(s); ok {
+		return line
+	}
 	var x struct {
 		Cluster, From, To, Reason, Text string
 

@@ -263,8 +263,10 @@ func alidnsRights(cfg *config.Config) []grant {
 func pvtzRights() []grant {
 	zone := []string{"acs:pvtz::ACCT:zone/ZONEID"}
 	return []grant{
-		{For: "pointsman-dns-read", When: "for run --shadow", Know: []string{"Write the account's number for ACCT and the zone's id for ZONEID."},
-			Policy: allow(zone, "pvtz:DescribeChangeLogs", "pvtz:DescribeZoneInfo", "pvtz:DescribeZoneRecords")},
+		{
+			For: "pointsman-dns-read", When: "for run --shadow", Know: []string{"Write the account's number for ACCT and the zone's id for ZONEID."},
+			Policy: allow(zone, "pvtz:DescribeChangeLogs", "pvtz:DescribeZoneInfo", "pvtz:DescribeZoneRecords"),
+		},
 		{For: "pointsman-dns-write", When: "for run without --shadow, beside the one above", Know: []string{
 			"This version does not write PrivateZone yet; the policy is for those who must approve it.",
 		}, Policy: allow(zone, "pvtz:UpdateZoneRecord", "pvtz:UpdateRecordRemark")},

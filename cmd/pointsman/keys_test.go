@@ -24,10 +24,12 @@ var update = flag.Bool("update", false, "write the golden key sets anew")
 func TestJSONHasTheKeysThatScriptsKnow(t *testing.T) {
 	for name, v := range map[string]any{
 		"status": statusView{}, "summary": summaryView{}, "plan": failover.Plan{}, "audit": []api.AuditLine{}, "explain": failover.Explanation{},
+		"doctor": doctorReport{}, "prove-move": moveReport{}, "client": clientReport{}, "bundle": bundleResult{}, "manifest": manifest{},
 		"order": moveResult{}, "init": initialized{}, "rights": grants{}, "config_explain": []config.Explained{}, "history": []api.Sample{}, "switches": []switchLine{}, "probes": []api.ProbeLine{}, "version": api.Version{},
 		"notify_list": []api.ChannelLine{}, "notify_test": []api.ChannelTest{},
 		"reports": []api.ReportLine{}, "report": api.ReportText{}, "report-file": reporting.Report{},
 		"eject": ejection{}, "hook_test": api.HookTestReply{},
+		"score": scoreView{}, "replay": replayView{}, "episodes": []failover.Judged{},
 	} {
 		keys := make(map[string]bool)
 		jsonKeys(reflect.TypeOf(v), "", keys)

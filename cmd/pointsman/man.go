@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,7 +33,6 @@ that the same program writes the same files.`,
 			}
 			root := cmd.Root()
 			root.DisableAutoGenTag = true // it carries the day of the build
-			forManual(root)
 			header := &doc.GenManHeader{Section: "1", Date: &date, Source: "pointsman", Manual: "pointsman manual"}
 			if err := doc.GenManTree(root, header, args[0]); err != nil {
 				return failed("give a folder that can be written", "write manual pages: %w", err)
@@ -56,26 +54,4 @@ func (a *app) sourceDate() (time.Time, error) {
 		return manDate, failed("write the seconds since 1970, or unset it", "$SOURCE_DATE_EPOCH %q is no number of seconds", text)
 	}
 	return time.Unix(sec, 0).UTC(), nil
-}
-
-// forManual turns the texts of a command and of those below it into the
-// Markdown that the generator expects: what is indented is shown as it stands.
-func forManual(cmd *cobra.Command) {
-	var b strings.Builder
-	inside := false
-	for line := range strings.Lines(cmd.Long) {
-		if indented := strings.HasPrefix(line, "  "); indented != inside && strings.TrimSpace(line) != "" {
-			b.WriteString("\n")
-			inside = indented
-		}
-		if inside {
-			b.WriteString("    " + line)
-		} else {
-			b.WriteString(strings.ReplaceAll(line, "<", `\<`))
-		}
-	}
-	cmd.Long = b.String()
-	for _, c := range cmd.Commands() {
-		forManual(c)
-	}
 }

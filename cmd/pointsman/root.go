@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -56,6 +55,8 @@ the other commands ask or order a controller that runs. They find it by
 	add("look", a.notifyCommand())
 	add("look", a.doctorCommand())
 	add("look", a.bundleCommand())
+	add("look", a.shadowCommand())
+	add("look", a.replayCommand())
 	add("move", a.switchoverCommand(), a.failoverCommand(), a.applyCommand(), a.abortCommand(), a.adoptCommand(), a.restoreCommand())
 	add("move", a.approveCommand(), a.denyCommand())
 	add("look", a.reportCommand())
@@ -108,7 +109,7 @@ func (a *app) completeClusters(cmd *cobra.Command, args []string, _ string) ([]s
 	if err != nil || len(args) == 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
 	defer cancel()
 	v, err := c.View(ctx, failover.InstanceName(args[0]))
 	if err != nil {
@@ -130,7 +131,7 @@ func (a *app) completeInstances(cmd *cobra.Command, args []string, _ string) ([]
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
 	defer cancel()
 	vs, err := c.List(ctx, api.ListQuery{})
 	if err != nil {

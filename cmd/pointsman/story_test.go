@@ -125,7 +125,7 @@ func setUp(env *testscript.Env) error {
 	env.Setenv("USER", "alice")
 	r := strings.NewReplacer("$DNS", env.Getenv("DNS"), "$API", env.Getenv("API"), "$CONTROL", env.Getenv("CONTROL"),
 		"$A", env.Getenv("A"), "$B", env.Getenv("B"))
-	for name, text := range map[string]string{"pointsman.yaml": storyConfig, "listen.yaml": listenConfig(), "taken.yaml": strings.Replace(listenConfig(), "$API", "$A", 1), "shadow.yaml": shadowConfig, "three.yaml": threeConfig(), "disk.yaml": diskConfig()} {
+	for name, text := range map[string]string{"pointsman.yaml": storyConfig, "listen.yaml": listenConfig(), "taken.yaml": strings.Replace(listenConfig(), "$API", "$A", 1), "shadow.yaml": shadowConfig, "three.yaml": threeConfig(), "disk.yaml": diskConfig(), "patient.yaml": patientConfig()} {
 		if err := os.WriteFile(filepath.Join(env.WorkDir, name), []byte(r.Replace(text)), 0o600); err != nil {
 			return err
 		}
@@ -356,6 +356,11 @@ func threeConfig() string {
   - {name: van-3, domain: rack-3, key_file: van-3.key, controls: ["tcp://$CONTROL"]}
 authority:
 `, 1)
+}
+
+// patientConfig rides out what the others act upon.
+func patientConfig() string {
+	return strings.Replace(storyConfig, "    burst: 50ms\n", "    burst: 50ms\n    ride_out: 1m\n    fall: 4\n", 1)
 }
 
 // diskConfig keeps its data on a disk of its own.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,6 +47,7 @@ type process struct {
 	store     *ledger.Store
 	authority *authority.Server // nil without one
 	trouble   trouble
+	policies  sync.Map // keys of those that the history has, of this life
 
 	// Each of these is nil when it could not be had and DNS goes on without.
 	past     *ledger.History
@@ -232,6 +234,7 @@ func (p *process) openController(f *fitting, m *metrics) error {
 			m.operations.WithLabelValues(p.label(i), string(o.Op.Kind), string(o.Outcome)).Inc()
 			p.remember(i, "outcome", o)
 		},
+		Episode: p.keepEpisode, Tape: p.keepTape, Unfinished: p.unfinished(context.Background()),
 	})
 	return err
 }
@@ -354,6 +357,7 @@ func (p *process) Run(ctx context.Context) error {
 	if p.ctl != nil {
 		room("controller", p.ctl.Run)
 		room("news", p.news.Run)
+		room("recording", newRecording(p).Run)
 		room("notify", p.notices.Run)
 	}
 	if p.prober != nil {

@@ -5,7 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -166,8 +166,10 @@ func (c *compiler) hookURL(d *hookDoc, h *Hook) {
 	case u.Scheme == "http" && !loopback(u.Hostname()):
 		c.warn(d.URL.at, "write https: the request is signed, its answer is not", "hook %s: whoever is on the way can answer in its place", h.Name)
 	}
-	if a := net.ParseIP(u.Hostname()); a != nil && (a.IsLinkLocalUnicast() || a.IsUnspecified() || a.IsMulticast()) {
-		c.fault(d.URL.at, hint, "url: %s is refused: link-local, unspecified or multicast", a)
+	if a, err := netip.ParseAddr(u.Hostname()); err == nil {
+		if healthcheck.Forbidden(a, nil) != nil {
+			c.fault(d.URL.at, hint, "url: %s is refused: link-local, metadata of a cloud, unspecified or multicast", a)
+		}
 	}
 	if !d.SecretFile.set {
 		c.fault(d.URL.at, "make one: (umask 077; openssl rand -base64 32 > hook.key), and write secret_file: hook.key", "secret_file is missing: requests are signed")

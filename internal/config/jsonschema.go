@@ -30,6 +30,7 @@ type node struct {
 	MinLength   int      `json:"minLength,omitempty"`
 	MinItems    int      `json:"minItems,omitempty"`
 	MaxItems    int      `json:"maxItems,omitempty"`
+	Unique      bool     `json:"uniqueItems,omitempty"`
 	MinKeys     int      `json:"minProperties,omitempty"`
 	MaxKeys     int      `json:"maxProperties,omitempty"`
 	Items       *node    `json:"items,omitempty"`
@@ -38,6 +39,11 @@ type node struct {
 	Others      any      `json:"additionalProperties,omitempty"` // false, or a schema
 	Required    []string `json:"required,omitempty"`
 	OneOf       []*node  `json:"oneOf,omitempty"`
+	AnyOf       []*node  `json:"anyOf,omitempty"`
+	AllOf       []*node  `json:"allOf,omitempty"`
+	Not         *node    `json:"not,omitempty"`
+	If          *node    `json:"if,omitempty"`
+	Then        *node    `json:"then,omitempty"`
 
 	Together map[string][]string `json:"dependentRequired,omitempty"`
 }

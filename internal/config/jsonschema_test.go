@@ -37,6 +37,71 @@ func compiled(t *testing.T, make func() ([]byte, error)) *jsonschema.Schema {
 	return s
 }
 
+// grown has every type of channel, people, freezes and maintenance: what the
+// samples do not show.
+const grown = `controller:
+  name: ctl-1
+  listen: 127.0.0.1:8053
+  token_file: token
+  principals:
+    - {name: ann, token_file: ann.token}
+    - {name: bob, token_file: bob.token, role: approver}
+single_vantage: accept
+vantage: {domain: rack-1, controls: ["tcp://192.0.2.1:53"], allow: ["169.254.10.0/24"], watch_targets: 10}
+authority:
+  listen: [":5353"]
+  rate_limit: {slip: 0, exempt: ["10.0.0.0/8", "2001:db8::/32"]}
+  zones:
+    - name: lab.test.
+      ns: [ns.lab.test.]
+      hosts: {ns.lab.test.: [127.0.0.1], a.lab.test.: [127.0.1.1, "2001:db8::1"], b.lab.test.: [127.0.1.2]}
+      transfer: {addresses: [192.0.2.7, 198.51.100.0/24]}
+notify:
+  language: zh
+  zone: Asia/Shanghai
+  runbook: https://wiki.example.com/pointsman/KIND
+  channels:
+    - {name: files, type: folder, path: notices, language: en, info: false, keep: 10}
+    - {name: mail, type: email, server: "smtp.example.com:465", tls: implicit, user: pm, password_file: smtp.pass, from: "P <pm@example.com>", to: [a@example.com]}
+    - {name: am, type: alertmanager, url: "http://127.0.0.1:9093", allow: [127.0.0.0/8], token_file: am.token, per_minute: 7, labels: {team: db}}
+    - {name: slack, type: shoutrrr, url_file: slack.url, timeout: 5s}
+    - {name: ding, type: dingtalk, url_file: ding.url, keyword: pointsman, mobiles: ["+65-80000000"]}
+    - {name: ding-2, type: dingtalk, url_file: ding-2.url, secret_file: ding.key}
+    - {name: hook, type: webhook, url_file: hook.url, secret_file: hook.key}
+  routes:
+    - {instances: [orders], kinds: [drift, held], steps: [{channel: slack}, {channel: mail, after: 10m}]}
+    - {steps: [{channel: files}, {channel: am}, {channel: ding}, {channel: ding-2}, {channel: hook}]}
+  heartbeat: {url_file: beat.url, every: 30s}
+reports:
+  - {name: daily, schedule: "0 8 * * *", timezone: Asia/Shanghai, formats: [html, json], channels: [mail, files], keep: 30, jitter: 0s}
+  - {name: weekly, schedule: "@weekly", window: previous week, instances: ["ord*"]}
+  - {name: often, schedule: "@every 2h", timezone: Etc/GMT+8}
+instances:
+  - name: orders
+    preset: stateless-http
+    auto: approve
+    approval: 1
+    approval_life: 20m
+    names: [{name: orders.lab.test, provider: embedded}]
+    clusters:
+      a:
+        target: a.lab.test.
+        address: "127.0.1.1:8080"
+        maintenance:
+          - {days: [SUN, tue], at: "2:05", for: 90m, zone: Asia/Shanghai, reason: patches}
+          - {from: "2026-12-01T02:00:00Z", to: "2026-12-01T16:00:00.5+08:00"}
+      b: {target: b.lab.test., address: "127.0.1.2:8080"}
+    primary: a
+    budget: []
+    ratio: 0.25
+    freeze:
+      - {cron: "0 18 * * 5", for: 60h, zone: Asia/Shanghai, reason: weekend}
+      - {from: "2026-12-24T00:00:00+08:00", to: "2027-01-02T00:00:00+08:00"}
+    checks:
+      - {name: web, type: http, path: "/healthz?full=1", status: [204, 3xx, "401-403"], identity: {header: X-Cluster}, slow: .5s}
+      - {type: tcp, port: 22}
+`
+
 // asJSON reads YAML as an editor does: by the library, not by our decoder.
 func asJSON(text []byte) (any, error) {
 	data, err := yaml.YAMLToJSON(text)
@@ -83,8 +148,14 @@ func TestSchemaTakesWhatTheLoaderTakes(t *testing.T) {
 		}
 		texts["starter "+string(w.Preset)+" "+string(w.Topology)+" "+w.Provider] = s.Text
 	}
+	texts["grown"] = []byte(grown)
 	schemaOf := bothSchemas(t)
 	for name, text := range texts {
+		if name == "grown" {
+			if _, err := Parse(name, text); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
 		doc, err := asJSON(text)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -8,6 +8,7 @@ import (
 	"pointsman/healthcheck"
 	"pointsman/internal/failover"
 	"pointsman/internal/notify"
+	"pointsman/internal/report"
 )
 
 // What a schema can say of a value beyond its type. It must never refuse what
@@ -16,6 +17,8 @@ import (
 const (
 	wordPattern     = `^[a-z0-9]([a-z0-9_.-]{0,61}[a-z0-9])?$`
 	hostPortPattern = `:0*([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$`
+	schedulePattern = `^\s*(@[a-z]+|@every\s+\S+|[^@=\s][^=\s]*(\s+[^=\s]+){4})\s*$`
+	zonePattern     = `^[A-Za-z][A-Za-z0-9_+/-]*$`
 	urlPattern      = `^[hH][tT][tT][pP][sS]?://[^/]`
 	instantPattern  = `^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.,]+(Z|[+-][0-9]{2}:[0-9]{2})$`
 	addressPattern  = `^[0-9A-Fa-f:.]+$`
@@ -24,6 +27,8 @@ const (
 	networkPattern  = `^[0-9A-Fa-f:.]+/[0-9]{1,3}$`
 	namePattern     = `^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)+\.?$`
 )
+
+var languages = enum(notify.English, notify.Chinese)
 
 var algorithms = enum("hmac-sha256", "hmac-sha384", "hmac-sha512")
 
@@ -45,15 +50,17 @@ var choices = map[string][]any{
 	"authority.keys.NAME.algorithm":   algorithms,
 	"providers.NAME.key.algorithm":    algorithms,
 	"providers.NAME.type":             enum(providerTypes...),
+	"reports[].formats[]":             enum(report.Formats...),
+	"notify.language":                 languages,
+	"notify.channels[].language":      languages,
+	"notify.channels[].type":          enum(notify.Types...),
+	"notify.channels[].tls":           enum(notify.StartTLS, notify.Implicit, notify.NoTLS),
+	"notify.routes[].kinds[]":         enum(notify.Kinds()...),
 	"controller.principals[].role":    enum(roles...),
 	"instances[].preset":              enum(failover.Presets...),
 	"instances[].check.type":          enum(healthcheck.TCP, healthcheck.TLS, healthcheck.HTTP, healthcheck.HTTPS, healthcheck.GRPC, healthcheck.GRPCS, healthcheck.DNS, healthcheck.ICMP, healthcheck.Exec),
 	"instances[].check.method":        enum("GET", "HEAD", "OPTIONS"),
 	"instances[].check.dns.transport": enum("udp", "tcp"),
-	"notify.language":                 enum(notify.English, notify.Chinese),
-	"notify.channels[].language":      enum(notify.English, notify.Chinese),
-	"notify.channels[].type":          enum(notify.Types...),
-	"notify.channels[].tls":           enum(notify.StartTLS, notify.Implicit, notify.NoTLS),
 	"hooks.pre[].on[]":                enum(failover.Failover, failover.Switchover),
 	"hooks.pre[].on_error":            enum(onErrorVeto, onErrorPass),
 }
@@ -76,9 +83,20 @@ var patterns = map[string]string{
 
 	"instances[].names[].name": namePattern, "instances[].client_name": namePattern,
 
-	"instances[].check.path":                         `^/`,
-	"instances[].check.status[]":                     `^[1-5]([xX]{2}|[0-9]{2}(-[1-5][0-9]{2})?)$`,
-	"authority.zones[].transfer.addresses[]":         `^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$`,
+	"instances[].check.path":                 `^/`,
+	"instances[].check.status[]":             `^[1-5]([xX]{2}|[0-9]{2}(-[1-5][0-9]{2})?)$`,
+	"authority.zones[].transfer.addresses[]": `^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$`,
+	"reports[].name":                         wordPattern,
+	"reports[].schedule":                     schedulePattern,
+	"reports[].timezone":                     zonePattern, "notify.zone": zonePattern, "freeze[].zone": zonePattern,
+	"instances[].clusters.NAME.maintenance[].zone":   zonePattern,
+	"notify.channels[].url":                          urlPattern,
+	"notify.channels[].allow[]":                      networkPattern,
+	"notify.heartbeat.allow[]":                       networkPattern,
+	"notify.channels[].to[]":                         `@`,
+	"notify.channels[].from":                         `@`,
+	"notify.channels[].mobiles[]":                    mobile.String(),
+	"notify.runbook":                                 urlPattern,
 	"controller.principals[].name":                   wordPattern,
 	"hooks.pre[].name":                               wordPattern,
 	"hooks.pre[].url":                                urlPattern,
@@ -103,8 +121,9 @@ var ranges = map[string][2]float64{
 	"instances[].check.port":                        {1, 65535},
 	"instances[].check.status[]":                    {100, 599},
 	"instances[].budget[].moves":                    {1, 1000},
-	"notify.channels[].per_minute":                  {1, 6000},
+	"reports[].keep":                                {1, report.MostKeep},
 	"notify.channels[].keep":                        {1, 100_000},
+	"notify.channels[].per_minute":                  {1, 6000},
 	"vantage.watch_targets":                         {1, 100_000},
 	"vantages[].watch_targets":                      {1, 100_000},
 	"watch_targets":                                 {1, 100_000},
@@ -116,6 +135,8 @@ var counts = map[string][2]int{
 	"instances": {1, 0}, "instances[].names": {1, 0}, "instances[].clusters": {2, 2}, "instances[].checks": {1, 8},
 	"authority.listen": {1, 0}, "authority.zones": {1, 0}, "controllers": {1, 0},
 	"instances[].check.exec.command": {1, 0}, "instances[].check.identity": {1, 1},
+	"reports": {0, maxReports}, "reports[].instances": {0, maxGlobs}, "reports[].channels": {0, maxReportChannels},
+	"notify.channels[].to": {0, maxNamed}, "notify.channels[].mobiles": {0, maxNamed},
 	"instances[].clusters.NAME.maintenance": {0, maxWindows}, "freeze": {0, maxFreezes}, "hooks.pre": {0, failover.MaxHooks}, "controller.principals": {0, maxPrincipals}, "authority.rate_limit.exempt": {0, 64},
 }
 
@@ -146,6 +167,14 @@ func bend(part, path string, n *node) {
 	}
 	if ok {
 		n.Pattern, n.MinLength = p, 0
+	}
+	switch path {
+	case "notify.channels[]":
+		n.AllOf = channelConditions()
+	case "reports[].formats", "reports[].channels":
+		n.Unique = true
+	case "notify.channels[].labels":
+		n.Names = &node{Pattern: label.String()}
 	}
 	if path == "instances[].clusters" || path == "providers" {
 		n.Names = &node{Pattern: wordPattern}

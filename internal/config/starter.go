@@ -156,7 +156,7 @@ func (w Wish) data() (starterData, error) {
 	d := starterData{
 		Wish: w, Lab: w.Preset == failover.PresetFastLab, Named: w.Name != "", Tablestore: w.Topology != TopologyHTTP,
 		Control: "192.0.2.1:443", Listen: "127.0.0.1:5353", Server: "192.0.2.53:53", HostA: "192.0.2.11", HostB: "198.51.100.11",
-		Auto: string(failover.AutoPropose), AutoSays: "People move the name at first.", PresetSays: presetSays[w.Preset],
+		Auto: string(failover.AutoPropose), AutoSays: "People move the name at first;\n    # later approve, which asks those of controller.principals, and then auto.", PresetSays: presetSays[w.Preset],
 		Round: figure(p.Round), RideOut: figure(p.RideOut), TTL: figure(time.Duration(p.TTL) * time.Second),
 	}
 	port := "8080"

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ func BenchmarkTurn(b *testing.B) {
 	c, err := New(Config{
 		Policies: []failover.Policy{p}, Lead: failover.Lead{Leading: true, Term: 1, Until: time.Now().Add(time.Hour)},
 		Ledger: newLedger(), Verifier: &fakes{},
+		Episode: func(context.Context, failover.Episode) {}, Tape: func(context.Context, failover.Tape, *failover.Policy) {},
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -197,9 +197,22 @@ type Config struct {
 	Page    func(context.Context, failover.InstanceName, failover.Page)
 	History func(context.Context, failover.InstanceName, failover.OpSummary)
 
+	// Episode is told of an outage, or the like of one, as it goes on; nil: nobody
+	// wants to know. Unfinished are those that an earlier life left open.
+	Episode func(context.Context, failover.Episode)
+	// Tape is handed recorded votes with the policy that ran; nil: none are recorded.
+	Tape       func(context.Context, failover.Tape, *failover.Policy)
+	Unfinished map[failover.InstanceName]Unfinished
+
 	// Fail is called with each name of [Failpoints] as it is passed; an error
 	// takes the place of the call's own outcome. It is nil in production.
 	Fail func(name string) error
+}
+
+// Unfinished is an episode that was open when nobody looked any more.
+type Unfinished struct {
+	Episode failover.Episode
+	Seen    time.Time // until when somebody looked
 }
 
 // Validate returns every fault of the configuration.

@@ -91,6 +91,7 @@ type Controller struct {
 	logs    *outbox[logNote]
 	pages   *outbox[pageNote]
 	history *outbox[historyNote]
+	past    *outbox[pastNote]
 
 	poisoned atomic.Pointer[string] // why nothing can be written any more
 	stopped  chan struct{}          // closed when Run has ended
@@ -120,6 +121,7 @@ func New(cfg Config) (*Controller, error) {
 		logs:       newOutbox[logNote](1024),
 		pages:      newOutbox[pageNote](256),
 		history:    newOutbox[historyNote](256),
+		past:       newOutbox[pastNote](1024),
 		stopped:    make(chan struct{}),
 	}
 	c.watch.reset()
@@ -164,6 +166,16 @@ func (c *Controller) Run(ctx context.Context) error {
 		return nil
 	})
 
+	heralds.Go(func() error {
+		c.past.run(voice, c.handPast)
+		for _, o := range c.roster.Load().owners {
+			if voice.Err() == nil {
+				o.lastTape(voice)
+			}
+		}
+		return nil
+	})
+
 	c.watch.reset()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { c.watch.pulse(gctx); return nil })
@@ -176,6 +188,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	defer limit.Stop()
 	c.pages.close()
 	c.history.close()
+	c.past.close()
 	c.logs.close()
 	_ = heralds.Wait() // they return no errors
 	return err
@@ -295,6 +308,6 @@ func (c *Controller) Stats() Stats {
 		SubscribersDropped: c.count.subscribersDropped.Load(),
 		LogDropped:         c.logs.dropped.Load(),
 		PagesDropped:       c.pages.dropped.Load(),
-		HistoryDropped:     c.history.dropped.Load(),
+		HistoryDropped:     c.history.dropped.Load() + c.past.dropped.Load(),
 	}
 }

@@ -62,6 +62,7 @@ type life struct {
 	shown  glance // as last told of
 	heard  heard
 	look   bool // something may show in a transition
+	past   past
 	calm   bool // the core is content with one tick a round
 
 	lead    failover.Lead
@@ -172,8 +173,10 @@ func (o *owner) begin(ctx context.Context) {
 		lead = o.life.lead
 	}
 	ctx, end := context.WithCancel(ctx)
+	past := o.recall(now)
 	o.life = life{
-		ctx: ctx, end: end, began: now, look: true,
+		past: past,
+		ctx:  ctx, end: end, began: now, look: true,
 		lastTick: now, due: now, tilts: tilts,
 		yielded: o.life.yielded, yieldAt: o.life.yieldAt, serials: o.life.serials,
 	}
@@ -274,8 +277,10 @@ func (o *owner) decide(e failover.Event) []failover.Action {
 		o.draft = &s
 	}
 	var actions []failover.Action
-	was := o.draft.State.Counted()
-	o.draft.State, actions = o.c.cfg.Core.Step(o.draft.State, o.policy, e, o.c.now())
+	before, now := o.draft.State, o.c.now()
+	was := before.Counted()
+	o.draft.State, actions = o.c.cfg.Core.Step(o.draft.State, o.policy, e, now)
+	o.keep(&before, e, now)
 	if l.heard.news(e, l.calm) || len(actions) > 0 || o.draft.State.Counted() != was {
 		l.look = true
 	}

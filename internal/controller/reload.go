@@ -255,6 +255,7 @@ func (o *owner) inHand() string {
 func (o *owner) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.closePast()
 	o.tell(slog.LevelInfo, Transition{Kind: KindConfig, To: "removed"})
 	o.ended = true
 	if o.life.ctx != nil {

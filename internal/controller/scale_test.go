@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -28,7 +29,8 @@ type crowd struct {
 	*Controller
 	ledger   *memLedger
 	policies []failover.Policy
-	base     uint64 // bytes in use before it was made
+	base     uint64        // bytes in use before it was made
+	told     atomic.Uint64 // episodes and tapes
 	end      func()
 }
 
@@ -70,6 +72,8 @@ func newCrowdWith(tb testing.TB, n, vantages int, round time.Duration, change fu
 	cfg := Config{
 		Policies: c.policies, Lead: failover.Lead{Leading: true, Term: 1, Until: time.Now().Add(24 * time.Hour)},
 		Ledger: c.ledger, Verifier: zone,
+		Episode: func(context.Context, failover.Episode) { c.told.Add(1) },
+		Tape:    func(context.Context, failover.Tape, *failover.Policy) { c.told.Add(1) },
 	}
 	change(&cfg)
 	c.Controller, err = New(cfg)

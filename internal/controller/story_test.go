@@ -32,6 +32,10 @@ type stage struct {
 	crash string // failpoint that ends the process
 	pass  func(point string)
 
+	unfinished map[failover.InstanceName]Unfinished // for the next life
+	episodes   []failover.Episode                   // as told
+	tapes      []failover.Tape
+
 	reloading sync.Mutex
 	stop      context.CancelFunc
 	ended     chan error
@@ -108,7 +112,18 @@ func (s *stage) life(term uint64, p failover.Policy) {
 	c, err := New(Config{
 		Policies: []failover.Policy{p}, Lead: lead(term),
 		Ledger: s.ledger, Names: map[string]Names{"bind": s.zone}, Verifier: s.zone,
-		Log: slog.New(slog.NewTextHandler(&s.log, nil)),
+		Log:        slog.New(slog.NewTextHandler(&s.log, nil)),
+		Unfinished: s.unfinished,
+		Episode: func(_ context.Context, e failover.Episode) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.episodes = append(s.episodes, e)
+		},
+		Tape: func(_ context.Context, t failover.Tape, _ *failover.Policy) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.tapes = append(s.tapes, t)
+		},
 		Fail: func(point string) error {
 			s.mu.Lock()
 			dies := point == s.crash

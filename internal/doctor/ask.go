@@ -56,6 +56,17 @@ func (a Asker) exchange(ctx context.Context, at netip.AddrPort, network, name st
 	return once(ctx, at, network, name, qtype, recurse)
 }
 
+// put asks over UDP, and over TCP what does not fit. Doctor's many questions go
+// this way: the queue of a name server for new TCP connections is short (10 in
+// BIND, tcp-listen-queue), and whoever fills it waits a second for the next try.
+func (a Asker) put(ctx context.Context, at netip.AddrPort, name string, qtype uint16, recurse bool) (*dns.Msg, error) {
+	r, err := a.exchange(ctx, at, "udp", name, qtype, recurse)
+	if err == nil && r.Truncated || errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && !recurse {
+		return a.exchange(ctx, at, "tcp", name, qtype, recurse)
+	}
+	return r, err
+}
+
 func once(ctx context.Context, at netip.AddrPort, network, name string, qtype uint16, recurse bool) (*dns.Msg, error) {
 	m := new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype)
 	m.RecursionDesired = recurse
@@ -131,10 +142,7 @@ var errNoResolver = errors.New("no resolver is known here")
 func (a Asker) resolve(ctx context.Context, name string, qtype uint16) (*dns.Msg, error) {
 	last := errNoResolver
 	for _, at := range a.Resolvers {
-		r, err := a.exchange(ctx, at, "udp", name, qtype, true)
-		if err == nil && r.Truncated {
-			r, err = a.exchange(ctx, at, "tcp", name, qtype, true)
-		}
+		r, err := a.put(ctx, at, name, qtype, true)
 		switch {
 		case err != nil:
 			last = fmt.Errorf("resolver %s: %s", server(at), words(err))

@@ -110,10 +110,7 @@ func (a Asker) askAll(ctx context.Context, f *ClientFacts) {
 // clientAnswer asks one server for the address, as clients do.
 func (a Asker) clientAnswer(ctx context.Context, name string, at netip.AddrPort, recurse bool) ClientAnswer {
 	out := ClientAnswer{Name: low(name), At: at}
-	r, err := a.exchange(ctx, at, "udp", name, dns.TypeA, recurse)
-	if err == nil && r.Truncated {
-		r, err = a.exchange(ctx, at, "tcp", name, dns.TypeA, recurse)
-	}
+	r, err := a.put(ctx, at, name, dns.TypeA, recurse)
 	switch {
 	case err != nil:
 		out.Err = words(err)

@@ -50,7 +50,7 @@ func JudgeSecret(f FileFacts) Finding {
 	case f.Missing && f.Needed:
 		return bad(Fail, id, f.Path, "make it: see docs/config.md at its key", "the %s is not there, and the controller needs it", f.What)
 	case f.Missing:
-		return bad(Warn, id, f.Path, "put the secret there, mode 0600; until then only pointsman run --shadow works", "the %s is not there", f.What)
+		return bad(Warn, id, f.Path, "put it there, mode 0600: what needs it does not work until then; without that of a provider only pointsman run --shadow does", "the %s is not there", f.What)
 	case f.Err != "":
 		return bad(Fail, id, f.Path, "let the user of the controller reach it", "the %s cannot be looked at: %s", f.What, f.Err)
 	case !f.Mode.IsRegular():

@@ -144,10 +144,10 @@ func (a Asker) answer(ctx context.Context, name string, at netip.AddrPort, netwo
 		}
 	}
 	if network == "udp" {
-		return out // what else stands there is asked for once, over TCP
+		return out // what else stands there is asked for once
 	}
 	for _, qtype := range beside {
-		r, err := a.exchange(ctx, at, network, name, qtype, false)
+		r, err := a.put(ctx, at, name, qtype, false)
 		if err != nil {
 			continue // it has answered before: the CNAME is what counts
 		}
@@ -166,7 +166,7 @@ func (a Asker) answer(ctx context.Context, name string, at netip.AddrPort, netwo
 // texts are the TXT records at a name, of the first authority that answers.
 func (a Asker) texts(ctx context.Context, name string, authorities []netip.AddrPort) []string {
 	for _, at := range authorities {
-		if r, err := a.exchange(ctx, at, "tcp", name, dns.TypeTXT, false); err == nil {
+		if r, err := a.put(ctx, at, name, dns.TypeTXT, false); err == nil {
 			return textsIn(r.Answer, low(name))
 		}
 	}
@@ -244,7 +244,7 @@ func (a Asker) lookup(ctx context.Context, name, zone string, authorities []neti
 		ask = func(qtype uint16) (*dns.Msg, error) {
 			var last error
 			for _, at := range authorities {
-				r, err := a.exchange(ctx, at, "tcp", name, qtype, false)
+				r, err := a.put(ctx, at, name, qtype, false)
 				if err == nil && (r.Rcode == dns.RcodeSuccess || r.Rcode == dns.RcodeNameError) && (r.Authoritative || len(r.Answer) > 0) {
 					return r, nil
 				}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"pointsman/internal/failover"
 )
 
@@ -33,24 +35,42 @@ func Reach(ctx context.Context, address string) ReachFacts {
 type Channel struct {
 	Name  string                      // of the configuration
 	Where string                      // host, folder or the like; no secret part of a URL
-	Reach func(context.Context) error // sends nothing that anybody would read
+	Reach func(context.Context) error // sends nothing that anybody would read; nil: there is no such way
 }
 
-// ReachChannels tries every channel, one after another.
+// channelTime is what one channel may take.
+const channelTime = 5 * time.Second
+
+// ReachChannels tries every channel, some at a time.
 func ReachChannels(ctx context.Context, channels []Channel) []Finding {
 	const id = "channels"
 	if len(channels) == 0 {
 		return []Finding{Skip(id, "", "the configuration names no channel for notifications")}
 	}
-	var out []Finding
-	for _, c := range channels {
-		if err := c.Reach(ctx); err != nil {
-			out = append(out, bad(Fail, id, c.Name, "correct its address, or open the way there from this host", "%s cannot be reached: %s", c.Where, words(err)))
-			continue
-		}
-		out = append(out, okay(id, c.Name, "%s can be reached", c.Where))
+	out := make([]Finding, len(channels))
+	var g errgroup.Group
+	g.SetLimit(defaultConcurrent)
+	for i, c := range channels {
+		g.Go(func() error {
+			out[i] = c.reach(ctx)
+			return nil
+		})
 	}
+	_ = g.Wait() // a channel has a finding, not an error
 	return out
+}
+
+func (c Channel) reach(ctx context.Context) Finding {
+	const id = "channels"
+	if c.Reach == nil {
+		return Skip(id, c.Name, "%s can be tried only by a message: pointsman notify test %s", c.Where, c.Name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, channelTime)
+	defer cancel()
+	if err := c.Reach(ctx); err != nil {
+		return bad(Fail, id, c.Name, "correct its address, or open the way there from this host", "%s cannot be reached: %s", c.Where, words(timely(ctx, err)))
+	}
+	return okay(id, c.Name, "%s can be reached; whether it delivers: pointsman notify test %s", c.Where, c.Name)
 }
 
 // JudgeControls says whether a vantage could tell its own network trouble from
@@ -235,6 +255,7 @@ func JudgeReports(v failover.View, stale time.Duration) []Finding {
 type RunningFacts struct {
 	Where     string // socket or URL
 	Err       string // nobody answered
+	Hangs     bool   // with Err: somebody is there, and says nothing
 	Instances int
 	Leading   int
 	LeadWhy   []string
@@ -248,6 +269,8 @@ type RunningFacts struct {
 func JudgeRunning(r RunningFacts) []Finding {
 	const id = "config.running"
 	switch {
+	case r.Hangs:
+		return []Finding{bad(Fail, id, r.Where, "look at its log and at the load of its host; if nothing moves there, restart it: what it serves is in the ledger", "%s", r.Err)}
 	case r.Err != "":
 		return []Finding{Skip(id, r.Where, "no controller answers (%s): what only a running one knows was left out", r.Err)}
 	}

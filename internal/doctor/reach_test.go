@@ -81,6 +81,7 @@ func TestAControllerIsJudgedByWhatItSays(t *testing.T) {
 	}{
 		"sound":     {sound, verdictIs{"config.running", OK, "leads 2 instances, with configuration abc", ""}},
 		"nobody":    {RunningFacts{Err: "no answer"}, verdictIs{"config.running", Skipped, "no answer", ""}},
+		"hangs":     {RunningFacts{Err: "it does not answer in time", Hangs: true}, verdictIs{"config.running", Fail, "does not answer in time", "its log"}},
 		"no lead":   {with(func(r *RunningFacts) { r.Leading, r.LeadWhy = 1, []string{"disk is full"} }), verdictIs{"config.running", Fail, "leads 1 of 2 instances: disk is full", "restart"}},
 		"other":     {with(func(r *RunningFacts) { r.FileHash = "def" }), verdictIs{"config.running", Warn, "runs abc, and the file is def", "reload"}},
 		"refused":   {with(func(r *RunningFacts) { r.Refused = "1 mistake" }), verdictIs{"config.running", Fail, "refused, an older configuration runs: 1 mistake", "--dry-run"}},
@@ -119,7 +120,9 @@ func TestControlsAndChannelsAreTried(t *testing.T) {
 	fs := ReachChannels(t.Context(), []Channel{
 		{"mail", "smtp.example.com:587", func(context.Context) error { return nil }},
 		{"chat", "hooks.example.com", func(context.Context) error { return errors.New("certificate expired") }},
+		{"slack", "shoutrrr", nil},
 	})
+	verdictIs{"channels", Skipped, "shoutrrr can be tried only by a message: pointsman notify test slack", ""}.check(t, fs)
 	verdictIs{"channels", OK, "smtp.example.com:587 can be reached", ""}.check(t, fs)
 	verdictIs{"channels", Fail, "hooks.example.com cannot be reached: certificate expired", "address"}.check(t, fs)
 	verdictIs{"channels", Skipped, "no channel", ""}.check(t, ReachChannels(t.Context(), nil))

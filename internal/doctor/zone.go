@@ -37,7 +37,6 @@ type ServerFacts struct {
 	At       netip.AddrPort
 	UDP, TCP SOAFacts
 	NS       []string // sorted, of the apex
-	Apex     []string // texts at the apex
 }
 
 // Answers says that it can be asked for what stands in the zone.
@@ -130,10 +129,7 @@ func (a Asker) parent(ctx context.Context, z *ZoneFacts) {
 		}
 		at := netip.AddrPortFrom(addrs[0], a.port())
 		p := ParentFacts{At: at}
-		r, err := a.exchange(ctx, at, "udp", z.Zone, dns.TypeNS, false)
-		if err == nil && r.Truncated {
-			r, err = a.exchange(ctx, at, "tcp", z.Zone, dns.TypeNS, false)
-		}
+		r, err := a.put(ctx, at, z.Zone, dns.TypeNS, false)
 		switch {
 		case err != nil:
 			p.Err = words(err)
@@ -207,15 +203,8 @@ func (a Asker) surveyServer(ctx context.Context, zone string, at netip.AddrPort)
 	if !s.Answers() {
 		return s
 	}
-	network := "tcp"
-	if !s.TCP.good() {
-		network = "udp"
-	}
-	if r, err := a.exchange(ctx, at, network, zone, dns.TypeNS, false); err == nil {
+	if r, err := a.put(ctx, at, zone, dns.TypeNS, false); err == nil {
 		s.NS = nsIn(r.Answer, zone)
-	}
-	if r, err := a.exchange(ctx, at, network, zone, dns.TypeTXT, false); err == nil {
-		s.Apex = textsIn(r.Answer, zone)
 	}
 	return s
 }

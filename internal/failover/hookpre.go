@@ -139,6 +139,15 @@ func hooksGuard(a *ask) (string, string) {
 	return stopGuard(a, StopHooks, fmt.Sprintf("they are asked again then; pointsman failover %s --to %s asks them now, and with --override %s --reason TEXT goes past them", a.p.Instance, a.to, GuardHooks))
 }
 
+// askedHooks is when the pre-hooks had answered, within the step at which they
+// are asked; zero when they were not asked, or never answered.
+func (o *Op) askedHooks(from, end time.Time) time.Time {
+	if h := o.Hooks; h != nil && !h.Skipped && h.At.After(from) && !h.At.After(end) {
+		return h.At
+	}
+	return time.Time{}
+}
+
 // vetoed says that a pre-hook ended the operation.
 func (o *Op) vetoed() bool { return o.Hooks != nil && o.Hooks.Veto != "" }
 

@@ -265,3 +265,30 @@ func TestShadowRunsNoHooks(t *testing.T) {
 		t.Fatalf("%d runs, due %+v", len(w.asked), w.ledger.HooksDue)
 	}
 }
+
+// TestANewLeadAsksAnew: what was asked under an older term may still run, so
+// the next run has another number, before the move and after the end.
+func TestANewLeadAsksAnew(t *testing.T) {
+	p := testPolicy()
+	p.Hooks = []Hook{{Name: "gate", When: HookPre, Timeout: time.Minute}, {Name: "tell", When: HookPost, Timeout: time.Minute}}
+	w := armed(p)
+	again := func() {
+		w.feed(Lead{Why: "the lease was lost"})
+		w.term++
+		w.feed(Lead{Leading: true, Term: w.term})
+		w.all("a", "down", "refused")
+		w.after(4 * time.Second)
+	}
+	w.fault["pre-hooks"], w.fault["post-hooks"] = "never", "never"
+	w.all("a", "down", "refused")
+	w.after(4 * time.Second)
+	again()
+	again()
+	var got []string
+	for _, a := range w.asked {
+		got = append(got, fmt.Sprintf("%s %d", a.When, a.Attempt))
+	}
+	if want := "pre 1, pre 2, post 1, post 2"; strings.Join(got, ", ") != want {
+		t.Errorf("asked %v, want %s", got, want)
+	}
+}

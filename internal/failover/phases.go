@@ -8,7 +8,7 @@ import (
 
 // PhaseTime is a stretch of a finished operation.
 type PhaseTime struct {
-	Phase string        `json:"phase"` // detect, decide, or the step
+	Phase string        `json:"phase"` // detect, decide, hooks, or the step
 	Took  time.Duration `json:"took_ns"`
 }
 
@@ -16,6 +16,7 @@ type PhaseTime struct {
 const (
 	PhaseDetect = "detect" // from the first miss that counts to the verdict of the quorum
 	PhaseDecide = "decide" // from there to the intent: ride-out, guards, what was still missing
+	PhaseHooks  = "hooks"  // of every operation with pre-hooks: from the intent to their answer
 )
 
 // Phases splits the time of a finished operation from the fault, or without one
@@ -49,7 +50,12 @@ func (s *OpSummary) Phases() []PhaseTime {
 		if i+1 < len(steps) {
 			end = op.StepAt[steps[i+1]]
 		}
-		add(string(n), op.StepAt[n], end)
+		from := op.StepAt[n]
+		if asked := op.askedHooks(from, end); n == StepIntent && !asked.IsZero() {
+			add(PhaseHooks, from, asked)
+			from = asked
+		}
+		add(string(n), from, end)
 	}
 	return out
 }

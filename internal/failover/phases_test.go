@@ -45,6 +45,14 @@ func TestPhasesOfAnOperation(t *testing.T) {
 			OpSummary{Op: Op{FaultAt: at(0), DetectedAt: at(10), Since: at(20), StepAt: map[StepName]time.Time{StepIntent: at(20), StepClose: at(80), StepDrain: at(30)}}, Outcome: Unwound, At: at(100)},
 			"detect 10ms, decide 10ms, intent 10ms, drain 50ms, close 20ms; slowest drain", "never",
 		},
+		"pre-hooks were asked": {
+			OpSummary{Op: Op{Since: at(0), Hooks: &OpHooks{At: at(900)}, StepAt: steps(0, 31000, 31000, 31000, 31000, 31020), MovedAt: at(31020)}, Outcome: Settled, At: at(31100)},
+			"hooks 900ms, intent 30.1s, move 20ms, cut 80ms; slowest intent", "31.02s",
+		},
+		"pre-hooks vetoed": {
+			OpSummary{Op: Op{Since: at(0), Hooks: &OpHooks{At: at(900), Veto: "no"}, StepAt: steps(0)}, Outcome: Unwound, At: at(901)},
+			"hooks 900ms, intent 1ms; slowest hooks", "never",
+		},
 		"a record without steps": {OpSummary{Op: Op{Since: at(0)}, Outcome: Settled, At: at(10)}, "; slowest ", "never"},
 	} {
 		ps := c.s.Phases()

@@ -35,6 +35,30 @@ func (s *State) nothingDown() bool {
 	return len(s.clocks) == 0
 }
 
+// activeLost counts the domains that say down of the active cluster. It reads
+// the tallies of the Step at hand.
+func (s *State) activeLost() int {
+	for i := range s.kept.tallies {
+		if t := &s.kept.tallies[i]; s.found && t.cluster == s.rec.Active {
+			return t.downs
+		}
+	}
+	return 0
+}
+
+// unknowns counts the votes that are unknown, in the same tallies.
+func (s *State) unknowns() (n int) {
+	for i := range s.kept.tallies {
+		votes := s.kept.tallies[i].votes
+		for j := range votes {
+			if votes[j].vote == Unknown {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // Counted returns the verdicts as the last Step found them, in the order of the
 // config: mere time changes them, too.
 func (s *State) Counted() [2]Vote { return s.counted }

@@ -30,6 +30,8 @@ type State struct {
 	kept    *kept   // only within a Step
 	still   bool    // at the end of the last Step no vantage said down of a cluster, and no domain did before a short silence
 	counted [2]Vote // the verdicts at the end of the last Step, in the order of the config
+	lost    int     // domains that said down of the active cluster at the end of the last Step; nothing is decided by it
+	blind   int     // votes that were unknown then, of both clusters; nothing is decided by it either
 	clocks  map[clockKey]clock
 	// correlated is set while both clusters were lost together and neither
 	// has been up for ride_out since.

@@ -20,7 +20,7 @@ func Step(s State, p *Policy, e Event, now time.Time) (State, []Action) {
 	t.refreshFacts()
 	t.decide()
 	out := t.actions()
-	next.still = next.nothingDown()
+	next.still, next.lost, next.blind = next.nothingDown(), next.activeLost(), next.unknowns()
 	next.counted = [2]Vote{next.kept.tallies[0].verdict, next.kept.tallies[1].verdict}
 	next.kept = nil // thousands of states wait in memory; whoever looks counts again
 	return next, out

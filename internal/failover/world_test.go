@@ -45,6 +45,10 @@ type world struct {
 	running func(RunHooks)  // called when hooks are asked for
 	passed  map[string]bool // operations whose pre-hooks really let them pass
 	decided func(Commit)    // called when a commit is asked for, before it is made
+
+	watch    Watch
+	episodes []Episode // as told
+	stirred  int       // steps that a recorder would have woken up for
 }
 
 type dnsState struct {
@@ -133,6 +137,12 @@ func (w *world) feed(e Event) {
 	before := w.s
 	var acts []Action
 	w.s, acts = Step(before, &w.p, e, w.now)
+	if Stirs(&before, &w.s, &w.p, e) {
+		w.stirred++
+	}
+	var told []Episode
+	w.watch, told = w.watch.See(&w.s, &w.p, w.now)
+	w.episodes = append(w.episodes, told...)
 	if w.steps++; w.steps%sketchEvery == 0 {
 		w.sketch()
 	}

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,8 @@ const (
 	historyCountMemory = 2_000               // samples kept when the file cannot be used
 	historyAge         = 40 * 24 * time.Hour // of the oldest sample kept: a report over a whole month may be made some days after it
 	historyPending     = 4_096               // samples that may wait for the disk
+	historyVotes       = 40_000              // of all samples, those of recorded votes
+	historyVotesEach   = 1_024               // of one instance
 	pruneEvery         = 256                 // samples added between two prunings
 )
 
@@ -39,7 +42,18 @@ CREATE TABLE IF NOT EXISTS samples (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS samples_instance ON samples (instance, id);
 CREATE INDEX IF NOT EXISTS samples_at ON samples (at);
+CREATE INDEX IF NOT EXISTS samples_kind ON samples (kind, instance, id);
+CREATE TABLE IF NOT EXISTS kept (
+  key TEXT    PRIMARY KEY,
+  id  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 `
+
+// KindVotes is the kind of samples that hold recorded votes. They are the only
+// ones that a restless instance makes by the thousand, so they have bounds of
+// their own: no instance pushes out the votes of another, and votes push out
+// nothing else.
+const KindVotes = "votes"
 
 // Sample is one measurement or transition worth keeping for people.
 type Sample struct {
@@ -63,8 +77,9 @@ type HistoryFilter struct {
 // HistoryStats are counters since OpenHistory.
 type HistoryStats struct {
 	Added   uint64
-	Dropped uint64 // because the disk was too slow, or refused them
-	Trouble error  // the newest fault of the disk; nil when there was none
+	Dropped uint64    // because the disk was too slow, or refused them
+	Trouble error     // the newest fault of the disk; nil when there was none
+	Reach   time.Time // of the newest sample that was pushed out by count: what is older is not whole; zero: none was
 }
 
 // History is the measured past: bounded in count and age, and relaxed. It
@@ -81,14 +96,21 @@ type History struct {
 	tasks errgroup.Group
 
 	mu      sync.Mutex // guards all below
-	pending []Sample
+	pending []waiting
 	closed  bool
 	stats   HistoryStats
+}
+
+// waiting is a sample on its way to the disk.
+type waiting struct {
+	Sample
+	key string // of the sample that it takes the place of; empty: of none
 }
 
 type historyConfig struct {
 	dir     string
 	count   int           // samples kept
+	votes   [2]int        // of these with votes: of all instances, and of one
 	pending int           // samples that may wait for the disk
 	age     time.Duration // of the oldest sample kept
 	now     func() time.Time
@@ -99,7 +121,7 @@ type historyConfig struct {
 // history must never keep a controller from serving: a short history is then
 // kept in memory, and Stats says why.
 func OpenHistory(ctx context.Context, dir string) (*History, error) {
-	return openHistory(ctx, historyConfig{dir: dir, count: historyCount, pending: historyPending, age: historyAge, now: time.Now})
+	return openHistory(ctx, historyConfig{dir: dir, count: historyCount, votes: [2]int{historyVotes, historyVotesEach}, pending: historyPending, age: historyAge, now: time.Now})
 }
 
 func openHistory(_ context.Context, cfg historyConfig) (*History, error) {
@@ -187,7 +209,16 @@ func openHistoryDisk(path string, params url.Values) (*disk, error) {
 // Add hands a sample over and returns at once. It is dropped, and counted,
 // when too many wait for the disk already. An error means that it could never
 // be kept: Data that is no JSON, or ErrClosed.
-func (h *History) Add(_ context.Context, s Sample) error {
+func (h *History) Add(_ context.Context, s Sample) error { return h.add(waiting{Sample: s}) }
+
+// Keep hands over a sample that takes the place of the one that was kept under
+// the same key before, where that is still there: it has its ID and its time.
+// It is for what goes on, such as an outage, and is told anew as it does.
+func (h *History) Keep(_ context.Context, key string, s Sample) error {
+	return h.add(waiting{s, key})
+}
+
+func (h *History) add(s waiting) error {
 	if len(s.Data) == 0 {
 		s.Data = json.RawMessage("null")
 	}
@@ -249,7 +280,7 @@ func (h *History) flush() {
 	h.stats.Added += uint64(len(samples))
 }
 
-func (h *History) write(samples []Sample) (err error) {
+func (h *History) write(samples []waiting) (err error) {
 	if err := h.disk.exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
@@ -258,24 +289,67 @@ func (h *History) write(samples []Sample) (err error) {
 			_ = h.disk.exec("ROLLBACK") // the first error counts
 		}
 	}()
+	voters := map[failover.InstanceName]bool{}
 	for _, s := range samples {
-		err := h.disk.exec("INSERT INTO samples (at, instance, kind, data) VALUES (?, ?, ?, ?)",
-			s.At.UnixMilli(), string(s.Instance), s.Kind, []byte(s.Data))
+		if err := h.writeOne(s); err != nil {
+			return err
+		}
+		if s.Kind == KindVotes {
+			voters[s.Instance] = true
+		}
+	}
+	for i := range voters {
+		err := h.disk.exec("DELETE FROM samples WHERE kind = ?1 AND instance = ?2 AND id <= (SELECT id FROM samples WHERE kind = ?1 AND instance = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)",
+			KindVotes, string(i), h.cfg.votes[1])
 		if err != nil {
 			return err
 		}
 	}
 	if h.fresh += len(samples); h.fresh >= pruneEvery {
 		h.fresh = 0
-		err := errors.Join(
-			h.disk.exec("DELETE FROM samples WHERE id <= (SELECT max(id) FROM samples) - ?", h.cfg.count),
-			h.disk.exec("DELETE FROM samples WHERE at < ?", h.cfg.now().Add(-h.cfg.age).UnixMilli()),
-		)
-		if err != nil {
+		if err := h.prune(); err != nil {
 			return err
 		}
 	}
 	return h.disk.exec("COMMIT")
+}
+
+func (h *History) writeOne(s waiting) error {
+	if s.key != "" {
+		res, err := h.disk.conn.ExecContext(context.Background(), "UPDATE samples SET data = ? WHERE id = (SELECT id FROM kept WHERE key = ?)", []byte(s.Data), s.key)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n > 0 {
+			return err
+		}
+	}
+	err := h.disk.exec("INSERT INTO samples (at, instance, kind, data) VALUES (?, ?, ?, ?)",
+		s.At.UnixMilli(), string(s.Instance), s.Kind, []byte(s.Data))
+	if err != nil || s.key == "" {
+		return err
+	}
+	return h.disk.exec("INSERT INTO kept (key, id) VALUES (?, last_insert_rowid()) ON CONFLICT (key) DO UPDATE SET id = excluded.id", s.key)
+}
+
+// prune keeps the bounds, and notes how far back the history is whole.
+func (h *History) prune() error {
+	const over = "SELECT id FROM samples ORDER BY id DESC LIMIT 1 OFFSET ?"
+	var newest sql.NullInt64
+	if err := h.disk.conn.QueryRowContext(context.Background(), "SELECT max(at) FROM samples WHERE id <= ("+over+")", h.cfg.count).Scan(&newest); err != nil {
+		return err
+	}
+	if newest.Valid {
+		h.mu.Lock()
+		h.stats.Reach = time.UnixMilli(newest.Int64).UTC()
+		h.mu.Unlock()
+	}
+	return errors.Join(
+		h.disk.exec("DELETE FROM samples WHERE kind = ?1 AND id <= (SELECT id FROM samples WHERE kind = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)", KindVotes, h.cfg.votes[0]),
+		h.disk.exec("DELETE FROM samples WHERE id <= ("+over+")", h.cfg.count),
+		h.disk.exec("DELETE FROM samples WHERE at < ?", h.cfg.now().Add(-h.cfg.age).UnixMilli()),
+		h.disk.exec("DELETE FROM kept WHERE id NOT IN (SELECT id FROM samples)"),
+	)
 }
 
 // List returns the samples that the filter picks, oldest first, those that

@@ -20,6 +20,9 @@ func mustHistory(t *testing.T, cfg historyConfig) *History {
 	if cfg.count == 0 {
 		cfg.count = historyCount
 	}
+	if cfg.votes == [2]int{} {
+		cfg.votes = [2]int{historyVotes, historyVotesEach}
+	}
 	if cfg.pending == 0 {
 		cfg.pending = historyPending
 	}
@@ -108,7 +111,7 @@ func TestCloseWritesWhatStillWaits(t *testing.T) {
 	dir := memDir(t)
 	h := mustHistory(t, historyConfig{dir: dir})
 	h.mu.Lock()
-	h.pending = append(h.pending, sample(1)) // as Add does, before the writer woke up
+	h.pending = append(h.pending, waiting{Sample: sample(1)}) // as Add does, before the writer woke up
 	h.mu.Unlock()
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
