@@ -17,7 +17,7 @@ import (
 func (p *process) openReports(f *fitting) {
 	s := reporting.Setup{
 		Dir: filepath.Join(f.cfg.Controller.Data, "reports"), Controller: f.cfg.Controller.Name,
-		Source: reported{p}, Judge: judged{p}, Deliver: delivered{p}, Log: p.log,
+		Source: reported{p}, Deliver: delivered{p}, Log: p.log,
 	}
 	if p.past != nil {
 		s.Past = p.past

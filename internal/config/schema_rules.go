@@ -24,6 +24,7 @@ const (
 	addressPattern  = `^[0-9A-Fa-f:.]+$`
 	timePattern     = `^([01]?[0-9]|2[0-3]):[0-5][0-9]$`
 	cronPattern     = `^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|[^@= ][^= ]*( +[^= ]+){4})$`
+	calendarPattern = `^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|@every .+|\s*[^@=\s][^=\s]*(\s+[^=\s]+){4}\s*)$`
 	networkPattern  = `^[0-9A-Fa-f:.]+/[0-9]{1,3}$`
 	namePattern     = `^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)+\.?$`
 )
@@ -109,6 +110,7 @@ var patterns = map[string]string{
 	"instances[].clusters.NAME.maintenance[].to":     instantPattern,
 	"instances[].clusters.NAME.maintenance[].at":     timePattern,
 	"instances[].clusters.NAME.maintenance[].days[]": anyCase(weekdays),
+	"reports[].window":                               `^(previous (day|week|month)|[0-9+.].*)$`,
 }
 
 // ranges are those of numbers outside the table of knobs.
