@@ -20,7 +20,7 @@ func (p *process) openReports(f *fitting) {
 		Source: reported{p}, Deliver: delivered{p}, Log: p.log,
 	}
 	if p.past != nil {
-		s.Past = p.past
+		s.Past, s.Judge = p.past, judge{p.past}
 	}
 	p.reports = reporting.New(s, f.cfg.Reports)
 }
