@@ -104,7 +104,8 @@ func TestACalendarFreezes(t *testing.T) {
 		},
 		"a cancelled one": {
 			event("UID:1", "STATUS:CANCELLED", "DTSTART:20261224T100000Z", "DTEND:20261224T120000Z"),
-			nil, []string{"2026-12-24T11:00:00Z"},
+			nil,
+			[]string{"2026-12-24T11:00:00Z"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
