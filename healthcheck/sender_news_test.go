@@ -178,7 +178,9 @@ func TestASlowControllerOfTenThousandHearsTheNewestOfAll(t *testing.T) {
 		}
 		return len(got) == all
 	})
-	if refused := rec.Stats().Refused; refused[RefusedTooLarge] > 0 || refused[RefusedMalformed] > 0 {
+	// A message that was broken off on its way counts as malformed; one that is
+	// so in itself would never be heard above.
+	if refused := rec.Stats().Refused; refused[RefusedTooLarge] > 0 {
 		t.Errorf("refused %v", refused)
 	}
 }
