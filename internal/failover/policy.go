@@ -162,6 +162,7 @@ func PresetPolicy(p Preset) (Policy, error) {
 		base.Count = CountPolicy{Fall: 3, Rise: 6, Window: 20, Ratio: 0.5}
 		base.RideOut, base.MinUp = 15*time.Second, 60*time.Second
 		base.Cooldown, base.NeedAck = 30*time.Minute, true
+		base.Auto = AutoApprove // what asynchronous replication did not carry is lost: a person looks first
 		base.Budget = []Budget{{1, 24 * time.Hour}, {3, 30 * 24 * time.Hour}}
 		base.Settle = 60 * time.Second
 	case PresetHTTP:

@@ -189,6 +189,7 @@ func (w *world) policyLine(args []string) error {
 			if e != nil {
 				return e
 			}
+			q.Auto = AutoAuto // how far it goes is what a story arms
 			q.Instance, q.By, q.Clusters, q.Primary, q.Expected, q.Names, q.Vantages = p.Instance, p.By, p.Clusters, p.Primary, p.Expected, p.Names, p.Vantages
 			p = q
 		case "names":

@@ -51,7 +51,7 @@ func TestWorstCaseByTerm(t *testing.T) {
 		unbounded string
 	}{
 		// round 5s + timeout 2s + 2 re-checks of 2s; ride_out 15s; round + timeout; write 3s; ttl 30s
-		{PresetTablestore, nil, Failover, (5 + 2 + 4 + 15 + 7 + 3 + 30) * time.Second, "open connections"},
+		{PresetTablestore, nil, Failover, (5 + 2 + 4 + 15 + 7 + 3 + 30) * time.Second, "people, open connections"},
 		{PresetHTTP, nil, Failover, 1000*time.Millisecond + 3*700*time.Millisecond + 3*time.Second + 1700*time.Millisecond + 33*time.Second, "open connections"},
 		{PresetHTTP, func(p *Policy) { p.Names[0].Embedded = true }, Switchover, 35 * time.Second, "open connections"},
 		{PresetFastLab, nil, Failover, 200*time.Millisecond + 3*150*time.Millisecond + 8*time.Second, "open connections"},
