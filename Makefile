@@ -2,7 +2,7 @@
 
 GO       ?= go
 BIN      := bin
-LIVES    ?= 17000
+LIVES    ?= 10000
 # The same lives on every machine; 0 draws others, as make soak does.
 SEED     ?= 20261123
 # Simulated hours of bursts that all vantages see.
@@ -74,7 +74,7 @@ test: deps ## all tests; names what it had to leave out
 		echo "left out: reports drawn by a browser (TestChromium...): install $$lacks"; fi; \
 	if [ -n "$$skip" ]; then set -- -skip "$$skip"; fi; \
 	echo "$(GO) test $(TESTFLAGS) ./... $$*"; $(GO) test $(TESTFLAGS) -timeout 15m "$$@" ./...; \
-	echo "6 x $(LIVES) random lives of an instance"; \
+	echo "10 x $(LIVES) random lives of an instance"; \
 	$(GO) test -timeout 40m ./internal/failover -run 'TestHistories|TestQuorum|TestMeta' -rapid.checks=$(LIVES) -rapid.seed=$(SEED) -rapid.nofailfile; \
 	echo "$(HOURS) simulated hours of bursts around ride_out, one vantage lying"; \
 	$(GO) test -timeout 40m ./internal/failover -run 'TestRideOut' -hours $(HOURS)
@@ -105,7 +105,7 @@ mutate: ## take each guard out once and see a test fail
 	./internal/failover/mutate.sh
 
 soak: mutate ## long runs: a million lives, every action at every failpoint, every fuzz target for two minutes
-	POINTSMAN_CRASH=all $(MAKE) LIVES=170000 SEED=0 HOURS=100000 test
+	POINTSMAN_CRASH=all $(MAKE) LIVES=100000 SEED=0 HOURS=100000 test
 	$(MAKE) FUZZTIME=2m fuzz
 
 clean: ## remove what was built and what the lab left

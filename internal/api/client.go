@@ -38,6 +38,8 @@ type Client struct {
 	where string
 	token string
 	http  *http.Client
+
+	patience time.Duration // of one call
 }
 
 // NewClient checks the configuration; nothing is dialled yet.
@@ -49,7 +51,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		}).DialContext,
 		DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeader,
 	}
-	c := &Client{http: &http.Client{
+	c := &Client{patience: callTimeout, http: &http.Client{
 		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -105,7 +107,7 @@ func (c *Client) List(ctx context.Context, q ListQuery) ([]failover.View, error)
 }
 
 func (c *Client) page(ctx context.Context, q ListQuery) (vs []failover.View, next failover.InstanceName, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
 	resp, err := c.send(ctx, http.MethodGet, "/v1/instances"+q.encode(), nil)
 	if err != nil {
@@ -247,8 +249,18 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 }
 
 func (c *Client) call(ctx context.Context, method, path string, body, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
+	return c.callAsLong(ctx, method, path, body, into)
+}
+
+// callLong is a call that may take long: for as long as ctx lasts. It asks for
+// the version first, so that a controller that takes the connection and answers
+// nothing is found out as soon as by any other call.
+func (c *Client) callLong(ctx context.Context, method, path string, body, into any) error {
+	if _, err := c.Version(ctx); err != nil {
+		return err
+	}
 	return c.callAsLong(ctx, method, path, body, into)
 }
 
@@ -291,6 +303,9 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 		}
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			return nil, context.Cause(ctx)
+		}
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil, fmt.Errorf("%w at %s: something takes the connection there and does not answer", ErrUnreachable, c.where)
 		}
 		return nil, fmt.Errorf("%w at %s: %w", ErrUnreachable, c.where, err)
 	}

@@ -95,5 +95,5 @@ func (c *Client) TestHooks(ctx context.Context, name failover.InstanceName, q Ho
 	ctx, cancel := context.WithTimeout(ctx, hookTestTimeout+5*time.Second)
 	defer cancel()
 	var rep HookTestReply
-	return rep, c.callAsLong(ctx, http.MethodPost, instancePath(name, "/hooks/test"), q, &rep)
+	return rep, c.callLong(ctx, http.MethodPost, instancePath(name, "/hooks/test"), q, &rep)
 }

@@ -10,7 +10,7 @@ import (
 // Metrics reads at most limit bytes of what Prometheus would scrape; cut says
 // that there were more.
 func (c *Client) Metrics(ctx context.Context, limit int) (text []byte, cut bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
 	resp, err := c.send(ctx, http.MethodGet, "/metrics", nil)
 	if err != nil {
@@ -32,7 +32,7 @@ func (c *Client) Metrics(ctx context.Context, limit int) (text []byte, cut bool,
 
 // Ready lists the conditions of readiness, met or not.
 func (c *Client) Ready(ctx context.Context) ([]Condition, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
 	resp, err := c.send(ctx, http.MethodGet, "/readyz", nil)
 	if err != nil {

@@ -102,5 +102,5 @@ func (c *Client) TestChannels(ctx context.Context, q NotifyTest) ([]ChannelTest,
 	ctx, cancel := context.WithTimeout(ctx, testTimeout+5*time.Second)
 	defer cancel()
 	var ts []ChannelTest
-	return ts, c.callAsLong(ctx, http.MethodPost, "/v1/notify/test", q, &ts)
+	return ts, c.callLong(ctx, http.MethodPost, "/v1/notify/test", q, &ts)
 }

@@ -163,5 +163,5 @@ func (c *Client) Reload(ctx context.Context, r ReloadRequest) (ReloadReply, erro
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout+5*time.Second)
 	defer cancel()
 	var rep ReloadReply
-	return rep, c.callAsLong(ctx, http.MethodPost, "/v1/reload", r, &rep)
+	return rep, c.callLong(ctx, http.MethodPost, "/v1/reload", r, &rep)
 }

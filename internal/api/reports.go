@@ -167,5 +167,5 @@ func (c *Client) RunReport(ctx context.Context, q ReportRequest) (ReportText, er
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout+5*time.Second)
 	defer cancel()
 	var t ReportText
-	return t, c.callAsLong(ctx, http.MethodPost, "/v1/reports/run", q, &t)
+	return t, c.callLong(ctx, http.MethodPost, "/v1/reports/run", q, &t)
 }
