@@ -129,15 +129,14 @@ func readCommand(w http.ResponseWriter, r *http.Request) (failover.Command, bool
 		return failover.Command{}, false
 	}
 	c.By, c.Who = signed(r, c.By), callerOf(r).who
-	if !callerOf(r).mayOrder(c.Do) {
-		writeProblem(w, notForRole(callerOf(r)))
-		return failover.Command{}, false
-	}
 	return c, true
 }
 
 func (s *Server) postCommand(w http.ResponseWriter, r *http.Request, v failover.View) {
-	if c, ok := readCommand(w, r); ok {
+	c, ok := readCommand(w, r)
+	if ok && !callerOf(r).mayOrder(c.Do) {
+		writeProblem(w, notForRole(callerOf(r)))
+	} else if ok {
 		s.do(w, r, v.Instance, c)
 	}
 }

@@ -136,8 +136,16 @@ func parseCron(text string) (spec cron.Schedule, err error) {
 	if spec, err = cron.ParseStandard(text); err != nil {
 		return nil, fmt.Errorf("%q: %w", text, err)
 	}
-	if spec.Next(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
+	at := spec.Next(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	if at.IsZero() {
 		return nil, errors.New("it never comes")
+	}
+	for range 64 {
+		next := spec.Next(at)
+		if !next.IsZero() && next.Sub(at) < time.Hour {
+			return nil, fmt.Errorf("%q comes more often than once an hour", text)
+		}
+		at = next
 	}
 	return spec, nil
 }

@@ -3,6 +3,7 @@ package failover
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -84,9 +85,36 @@ func (p *Proposal) command() Command {
 	}
 }
 
+// terms is what a person who says yes agrees to besides the move; empty where
+// that is all.
+func (p *Proposal) terms() string {
+	var out []string
+	if len(p.Override) > 0 {
+		out = append(out, fmt.Sprintf("overriding %v", p.Override))
+	}
+	if l := p.AcceptLoss; l != nil && *l < 0 {
+		out = append(out, "accepting an unknown loss")
+	} else if l != nil {
+		out = append(out, fmt.Sprintf("accepting a loss of up to %s", *l))
+	}
+	if p.AcceptPinned {
+		out = append(out, "accepting that pooled clients stay")
+	}
+	if p.OrFailover {
+		out = append(out, "as a failover where "+string(p.From)+" is lost meanwhile")
+	}
+	if p.Change != "" {
+		out = append(out, "change "+p.Change)
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return ", " + strings.Join(out, ", ")
+}
+
 // Words is one line for people, with what is left of its time.
 func (p *Proposal) Words(now time.Time) string {
-	what := fmt.Sprintf("%s from %s to %s (%s, by %s)", p.Kind, p.From, p.To, p.ID, p.By)
+	what := fmt.Sprintf("%s from %s to %s%s (%s, by %s)", p.Kind, p.From, p.To, p.terms(), p.ID, p.By)
 	switch {
 	case p.Denied != nil:
 		return fmt.Sprintf("%s was denied by %s: %s; it is not asked for again until %s was up", what, p.Denied.By, orNoReason(p.Denied.Reason), p.From)
@@ -165,12 +193,23 @@ func approvalGuard(a *ask) (string, string) {
 	return "", ""
 }
 
+// wants is the number of people that a proposal needs by the policy of now.
+func (p *Policy) wants(pr *Proposal) int {
+	if pr.Auto {
+		return p.needed()
+	}
+	return p.Approvals
+}
+
 // needed is the number of people who must say yes to what a rule wants.
 func (p *Policy) needed() int { return max(1, p.Approvals) }
 
 // propose makes a proposal of what a rule wants, once, and tells people until
 // when it waits.
 func (t *turn) propose(a *ask) {
+	if no := t.rec.Declined; no != nil && no.To == a.to {
+		return
+	}
 	if pr := t.rec.Proposal; pr != nil && (pr.Auto && pr.To == a.to || !pr.Auto && pr.Waits() && pr.To == a.to) {
 		return // it stands, was denied or is over; or a person asks for the same
 	}
@@ -198,6 +237,11 @@ func (t *turn) proposeCommand(a *ask, c Command) {
 
 func (t *turn) makeProposal(a *ask, c Command, need int) *Proposal {
 	d := t.edit()
+	if old := d.Proposal; old != nil && old.Auto && !old.Waits() {
+		d.Declined = old // a no outlasts the orders of people
+	} else if old.Waits() {
+		t.note("proposal", old.ID+" gives way to the order of "+c.By)
+	}
 	if c.Reason == "" {
 		c.Reason = "asked for by " + c.By
 	}
@@ -214,17 +258,18 @@ func (t *turn) makeProposal(a *ask, c Command, need int) *Proposal {
 
 // asked is its line in the audit.
 func (p *Proposal) asked() string {
-	return fmt.Sprintf("%s: %s from %s to %s, until %s: %s", p.ID, p.Kind, p.From, p.To, p.Expires.UTC().Format(time.RFC3339), p.Reason)
+	return fmt.Sprintf("%s: %s from %s to %s%s, until %s: %s", p.ID, p.Kind, p.From, p.To, p.terms(), p.Expires.UTC().Format(time.RFC3339), p.Reason)
 }
 
 // pageProposal tells people of the proposal that the ledger holds.
 func (t *turn) pageProposal() {
 	pr := t.s.rec.Proposal
 	switch {
-	case pr == nil || t.rec.Proposal == nil || pr.ID != t.rec.Proposal.ID:
+	case pr == nil || t.rec.Proposal == nil || pr.ID != t.rec.Proposal.ID || pr.Waits() != t.rec.Proposal.Waits():
+		return // what is in the draft is not so yet
 	case pr.Waits():
-		t.pageOnce("proposal", pr.ID, fmt.Sprintf("%s: %s from %s to %s is proposed: %s; it waits for %s until %s: pointsman approve %s, or pointsman deny %s",
-			t.p.Instance, pr.Kind, pr.From, pr.To, pr.Reason, people(pr.missing()), pr.Expires.UTC().Format(time.RFC3339), pr.ID, pr.ID))
+		t.pageOnce("proposal", pr.ID, fmt.Sprintf("%s: %s from %s to %s%s is proposed: %s; it waits for %s until %s: pointsman approve %s, or pointsman deny %s",
+			t.p.Instance, pr.Kind, pr.From, pr.To, pr.terms(), pr.Reason, people(pr.missing()), pr.Expires.UTC().Format(time.RFC3339), pr.ID, pr.ID))
 	case pr.Expired:
 		t.pageOnce("proposal-expired", pr.ID, fmt.Sprintf("%s: %s was not approved until %s; nothing moves by itself: pointsman %s %s --to %s",
 			t.p.Instance, pr.ID, pr.Expires.UTC().Format(time.RFC3339), pr.Kind, t.p.Instance, pr.To))
@@ -255,6 +300,7 @@ func (t *turn) standing(c Command) *Proposal {
 // approveCommand counts a person's yes; the last one that is needed starts the
 // move, when every other guard allows it now.
 func (t *turn) approveCommand(c Command) {
+	t.keepProposal() // under the policy and the facts of now
 	pr := t.standing(c)
 	switch {
 	case pr == nil:
@@ -296,7 +342,8 @@ func (t *turn) startApproved(c Command, pr *Proposal, yes Approval) {
 	before := len(t.after)
 	t.moveCommand(order)
 	if len(t.after) > before { // it was taken: the yes belongs to it
-		t.edit().Proposal = nil
+		d := t.edit()
+		d.Proposal, d.Declined = nil, nil
 		t.said(c, "approved "+pr.ID)
 	}
 }
@@ -328,33 +375,60 @@ func (t *turn) denyCommand(c Command) {
 	if pr.Auto {
 		t.edit().Proposal.Denied = &Approval{By: c.By, Who: c.Who, At: t.now, Reason: c.Reason}
 	} else {
-		t.edit().Proposal = nil
+		t.dropOrder()
 	}
 	t.unpage("proposal")
 	t.said(c, "denied "+pr.ID)
 	t.later(c, ReplyDone, fmt.Sprintf("%s is denied; nothing moves", pr.ID))
 }
 
-// keepProposal ends a proposal whose time is over or whose reason is gone.
+// dropOrder ends a person's order; what was declined before it stands again.
+func (t *turn) dropOrder() {
+	d := t.edit()
+	d.Proposal, d.Declined = d.Declined, nil
+}
+
+// over says why nothing that a rule proposed stands any more; empty: it does.
+func (t *turn) over(pr *Proposal) string {
+	switch {
+	case pr.To == t.rec.Active && t.rec.Op == nil:
+		return string(pr.To) + " is active"
+	case t.s.shadow(t.p):
+		return "the instance was disarmed"
+	case pr.Auto && t.s.level(t.p) != AutoApprove:
+		return "automation does not propose here any more"
+	case pr.Auto && t.s.tally(t.p, pr.From, t.now).verdict == Up:
+		return string(pr.From) + " is up again"
+	}
+	return ""
+}
+
+// keepProposal ends a proposal whose time is over or whose reason is gone, and
+// holds it to a policy that wants more people than it did.
 func (t *turn) keepProposal() {
+	if no := t.rec.Declined; no != nil && t.over(no) != "" {
+		t.edit().Declined = nil
+		t.note("proposal", "the no to "+no.ID+" is over: "+t.over(no))
+	}
 	pr := t.rec.Proposal
 	if pr == nil {
 		return
 	}
+	if need := t.p.wants(pr); pr.Waits() && need > pr.Need {
+		t.note("proposal", fmt.Sprintf("%s needs %s now", pr.ID, people(need)))
+		pr = t.edit().Proposal
+		pr.Need = need
+	}
 	gone := func(why string) {
-		t.edit().Proposal = nil
+		t.dropOrder()
 		t.unpage("proposal")
 		t.note("proposal", fmt.Sprintf("%s withdrawn: %s", pr.ID, why))
 	}
 	switch {
 	case t.rec.Op != nil && (pr.Auto || !t.sameHeld(pr)):
 		gone("operation " + t.rec.Op.ID + " was started")
-	case pr.To == t.rec.Active && t.rec.Op == nil:
-		gone(string(pr.To) + " is active")
-	case pr.Auto && (t.s.shadow(t.p) || t.s.level(t.p) != AutoApprove):
-		gone("automation does not propose here any more")
-	case pr.Auto && t.s.tally(t.p, pr.From, t.now).verdict == Up:
-		gone(string(pr.From) + " is up again")
+	case t.over(pr) != "":
+		gone(t.over(pr))
 	case pr.Waits() && !t.now.Before(pr.Expires):
 		t.expire(pr)
 	}
@@ -374,6 +448,6 @@ func (t *turn) expire(pr *Proposal) {
 		t.edit().Proposal.Expired = true
 		return
 	}
-	t.edit().Proposal = nil
+	t.dropOrder()
 	t.pageOnce("proposal-expired", pr.ID, fmt.Sprintf("%s: %s, asked for by %s, was not approved until %s; nothing moves", t.p.Instance, pr.ID, pr.By, pr.Expires.UTC().Format(time.RFC3339)))
 }

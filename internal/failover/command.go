@@ -177,7 +177,7 @@ func (t *turn) moveCommand(c Command) {
 		return
 	}
 	a := t.s.ask(t.p, kind, c.To, false, t.now)
-	a.override, a.acceptLoss, a.acceptPinned, a.approved = c.Override, c.AcceptLoss, c.AcceptPinned, len(t.yes) > 0
+	a.override, a.acceptLoss, a.acceptPinned, a.approved = c.Override, c.AcceptLoss, c.AcceptPinned, len(t.yes) > 0 && len(t.yes) >= t.p.Approvals
 	if refused := a.refusals(); len(refused) == 1 && refused[0].Guard == GuardApproval {
 		t.proposeCommand(a, c)
 		return
@@ -215,7 +215,7 @@ func (t *turn) consentCommand(c Command, op *Op) {
 		})
 		return
 	}
-	if t.p.Approvals > 0 && len(t.yes) == 0 {
+	if len(t.yes) < t.p.Approvals {
 		t.proposeCommand(t.worldAsk(op, OpKind(c.Do)), c)
 		return
 	}

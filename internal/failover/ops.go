@@ -13,7 +13,7 @@ func (t *turn) start(a *ask, c Command, consent *Consent) {
 	t.s.wanted = time.Time{} // the last look before the move reads anew, where time has passed
 	d := t.edit()
 	d.Epoch++
-	d.Proposal = nil
+	d.Proposal, d.Declined = nil, nil
 	op := &Op{
 		ID: fmt.Sprintf("%s-%s", t.p.Instance, d.Token()), Kind: a.kind, Step: StepIntent,
 		From: a.from, To: a.to, Auto: a.auto, By: c.By, Reason: c.Reason, PlanHash: c.PlanHash,

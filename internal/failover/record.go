@@ -31,6 +31,9 @@ type Record struct {
 	Stops   []Stop               `json:"stops,omitempty"`
 	// Proposal is a move that waits for people.
 	Proposal *Proposal `json:"proposal,omitempty"`
+	// Declined is what a rule wanted and people did not, while a person's order
+	// has its place.
+	Declined *Proposal `json:"declined,omitempty"`
 
 	Moves  []time.Time           `json:"moves,omitempty"` // automatic moves, for budgets; trimmed to the longest period
 	LastOp *OpSummary            `json:"last_op,omitempty"`
@@ -300,7 +303,7 @@ func (r Record) Clone() Record {
 	r.Standby.Why = slices.Clone(r.Standby.Why)
 	r.Stops = slices.Clone(r.Stops)
 	r.Moves = slices.Clone(r.Moves)
-	r.Proposal = r.Proposal.clone()
+	r.Proposal, r.Declined = r.Proposal.clone(), r.Declined.clone()
 	if r.LastOp != nil {
 		l := *r.LastOp
 		l.Op = l.Op.clone()

@@ -42,7 +42,7 @@ func TestKeepTellsTheSameThingAnew(t *testing.T) {
 	h.turn.Lock() // how much was added since it was pruned last depends on how the disk took it
 	err := h.prune()
 	h.turn.Unlock()
-	if got := h.Stats().Reach; err != nil || !got.Equal(sample(1000 + 2*pruneEvery - 301).At) {
+	if got := h.Stats().Reach; err != nil || !got.Equal(sample(1000+2*pruneEvery-301).At) {
 		t.Errorf("the history is whole from %s on: %v", got, err)
 	}
 	keep("one", 6)
