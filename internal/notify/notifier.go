@@ -401,6 +401,8 @@ func (n *Notifier) try(ctx context.Context, c Channel, x sender, p *parcel) {
 	switch {
 	case err == nil:
 		n.cfg.Log.Debug("message sent", "channel", c.Name, "id", p.id, "messages", len(p.msgs), "tries", p.tries+1)
+	case errors.As(err, new(*partly)):
+		n.cfg.Log.Warn("message sent, but not to everybody", "channel", c.Name, "id", p.id, "reason", err)
 	case gaveUp:
 		n.cfg.Log.Error("message given up", "channel", c.Name, "id", p.id, "reason", err)
 	case p.tries == 0 || p.tries%10 == 9:

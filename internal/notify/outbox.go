@@ -442,6 +442,9 @@ func (o *outbox) done(p *parcel, err error, now time.Time) (gaveUp bool) {
 	if err != nil {
 		st.LastError = err.Error()
 	}
+	if errors.As(err, new(*partly)) {
+		err = nil
+	}
 	gaveUp = o.settle(p, err, now, st, tx)
 	if r := o.rates[p.channel]; r != nil {
 		tx.saveChannel(p.channel, r.spent, o.quiet[p.channel])
@@ -522,7 +525,7 @@ func (o *outbox) tested(channel string, err error, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	st := o.statsOf(channel)
-	if err == nil {
+	if err == nil || errors.As(err, new(*partly)) {
 		st.Sent++
 		return
 	}
