@@ -88,6 +88,9 @@ const (
 	firstRetry  = 2 * time.Second
 	lastRetry   = 5 * time.Minute
 	maxRefusals = 3 // of a message that the receiver refuses
+	// refusedFor is how far apart the first and the last refusal of a message
+	// are at least before it is given up, if it wants somebody.
+	refusedFor = 15 * time.Minute
 )
 
 // retryIn is how long to wait after so many failed tries: doubling from 2 s to

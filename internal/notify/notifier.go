@@ -404,6 +404,7 @@ func (n *Notifier) try(ctx context.Context, c Channel, x sender, p *parcel) {
 	case errors.As(err, new(*partly)):
 		n.cfg.Log.Warn("message sent, but not to everybody", "channel", c.Name, "id", p.id, "reason", err)
 	case gaveUp:
+		n.wakeAll() // the next step of the route may be due
 		n.cfg.Log.Error("message given up", "channel", c.Name, "id", p.id, "reason", err)
 	case p.tries == 0 || p.tries%10 == 9:
 		n.cfg.Log.Warn("message not sent, it is tried again", "channel", c.Name, "id", p.id, "tries", p.tries+1, "reason", err)

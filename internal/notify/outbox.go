@@ -30,7 +30,8 @@ type entry struct {
 	held    bool      // a later step of its route: it goes only if nobody acknowledges
 	tries   int
 	refused int
-	pin     string // the parcel that it was first tried in; empty: not tried
+	first   time.Time // refusal since the start of the process; zero: none
+	pin     string    // the parcel that it was first tried in; empty: not tried
 }
 
 // parcel is what goes through a channel in one call: a message, or a digest of
@@ -457,6 +458,9 @@ func (o *outbox) settle(p *parcel, err error, now time.Time, st *ChannelStats, t
 	if err == nil {
 		st.Sent++
 		for _, e := range o.of(p) {
+			if inc := o.incidentOf(e); inc != nil && inc.hear(e.channel) {
+				tx.saveIncident(inc)
+			}
 			o.remove(e, tx)
 		}
 		return false
@@ -472,16 +476,63 @@ func (o *outbox) settle(p *parcel, err error, now time.Time, st *ChannelStats, t
 		e.tries++
 		e.due = now.Add(wait)
 		if errors.Is(err, errRefused) {
-			e.refused++
+			e.refuse(now)
 		}
-		if e.refused >= maxRefusals {
+		if e.hopeless(p.urgent, now) {
 			gaveUp = true
+			o.pass(e, now, tx)
 			o.drop(e, dropRefused, tx)
 			continue
 		}
 		tx.saveEntry(e)
 	}
 	return gaveUp
+}
+
+// refuse counts a refusal. The span of an urgent message begins anew after a
+// restart, and when the clock was set back: it is tried longer then, not less.
+func (e *entry) refuse(now time.Time) {
+	e.refused++
+	if e.first.IsZero() || e.first.After(now) {
+		e.first = now
+	}
+}
+
+// hopeless says whether an entry was refused often enough to give it up. A
+// gateway that answers 400 for a few seconds, as while it is restarted, loses
+// nothing that wants somebody.
+func (e *entry) hopeless(urgent bool, now time.Time) bool {
+	return e.refused >= maxRefusals && (!urgent || !e.first.IsZero() && now.Sub(e.first) >= refusedFor)
+}
+
+// incidentOf is the open incident that an entry tells of, or nil.
+func (o *outbox) incidentOf(e *entry) *incident {
+	if inc := o.incidents[e.msg.Instance]; inc != nil && inc.ID == e.msg.Incident {
+		return inc
+	}
+	return nil
+}
+
+// pass hands on what a channel is about to be given up for: the next step of
+// its route goes now instead of at its time, and a channel that heard nothing
+// else of the incident is none of those who were told.
+func (o *outbox) pass(e *entry, now time.Time, tx *changes) {
+	inc := o.incidentOf(e)
+	if inc == nil || e.msg.State != Fire {
+		return
+	}
+	inc.miss(e.channel)
+	tx.saveIncident(inc)
+	var next *entry
+	for _, x := range o.entries {
+		if x.held && x.msg.ID == e.msg.ID && (next == nil || x.due.Before(next.due)) {
+			next = x
+		}
+	}
+	if next != nil && next.due.After(now) {
+		next.due = now
+		tx.saveEntry(next)
+	}
 }
 
 // acknowledge stops the escalation of an instance: what was held for later
