@@ -172,3 +172,33 @@ func (o *outbox) restore(rows rowsOf) (unread int) {
 	}
 	return unread
 }
+
+// clamp takes what was written by a clock that was ahead for as late as it can
+// be: nothing waits longer than it would have waited had it come just now.
+func (o *outbox) clamp(s *Setup, now time.Time) {
+	for channel, until := range o.quiet {
+		o.quiet[channel] = earlier(until, now.Add(maxThrottle))
+	}
+	for _, i := range o.incidents {
+		i.Opened, i.Since = earlier(i.Opened, now), earlier(i.Since, now)
+	}
+	for _, e := range o.entries {
+		most := lastRetry * 3 / 2 // see retryIn
+		if e.held {
+			most = min(max(e.due.Sub(e.queued), 0), s.keep())
+			for _, st := range s.route(e.msg) {
+				if st.Channel == e.channel {
+					most = min(most, st.After)
+				}
+			}
+		}
+		e.due, e.queued = earlier(e.due, now.Add(most)), earlier(e.queued, now)
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}

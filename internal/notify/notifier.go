@@ -90,6 +90,7 @@ func open(cfg Config, o outer) (*Notifier, error) {
 	if unread := n.box.restore(rows); unread > 0 {
 		cfg.Log.Warn("lines of the outbox cannot be read and are left out", "count", unread)
 	}
+	n.box.clamp(n.setup, n.out.now())
 	n.box.sweep()
 	n.box.fit(n.setup)
 	n.wakes()
