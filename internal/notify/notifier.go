@@ -241,7 +241,8 @@ func (n *Notifier) Open() []failover.InstanceName { return n.box.open() }
 
 // Deliver queues a report for the named channels; with none named, for those
 // that take what wants nobody. It is durable when it returns nil. Errors:
-// ErrUnknownChannel, which names it, ErrTooLarge, ErrClosed, and that of ctx.
+// ErrUnknownChannel, which names it, ErrTooLarge, ErrClosed, that of ctx, and
+// that of the disk: then it is queued, and a restart loses it.
 func (n *Notifier) Deliver(ctx context.Context, channels []string, d Document) error {
 	if d.size() > maxDocument {
 		return fmt.Errorf("deliver %.80q: %w", d.Title, ErrTooLarge)
@@ -262,8 +263,11 @@ func (n *Notifier) Deliver(ctx context.Context, channels []string, d Document) e
 	d.Title = oneLine(d.Title, maxTitle)
 	m := n.complete(Message{ID: d.ID, Kind: ReportKind, State: Info, Document: &d})
 	d.ID = m.ID
-	n.box.deliver(to, &m, n.out.now())
+	err = n.box.deliver(to, &m, n.out.now())
 	n.wakeAll()
+	if err != nil {
+		return fmt.Errorf("deliver %.80q: it waits in memory only: %w", d.Title, err)
+	}
 	return nil
 }
 

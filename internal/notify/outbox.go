@@ -93,6 +93,7 @@ type outbox struct {
 	stats     map[string]*ChannelStats
 	docBytes  int
 	trouble   error
+	dirty     bool // the disk lacks something that the memory has
 
 	lost  sync.Mutex        // never held during I/O
 	early map[string]uint64 // messages that did not come so far, by channel
@@ -174,11 +175,12 @@ func (o *outbox) put(s *Setup, m *Message, now time.Time) {
 	} else if inc != nil {
 		tx.saveIncident(inc)
 	}
-	o.commit(tx)
+	_ = o.commit(tx) // Trouble says why
 }
 
-// deliver queues a report. One that waits already is not queued again.
-func (o *outbox) deliver(to []Channel, m *Message, now time.Time) {
+// deliver queues a report. One that waits already is not queued again. An error
+// says that it waits in memory only.
+func (o *outbox) deliver(to []Channel, m *Message, now time.Time) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	tx := o.begin()
@@ -187,7 +189,7 @@ func (o *outbox) deliver(to []Channel, m *Message, now time.Time) {
 			o.add(&entry{channel: c.Name, msg: m, queued: now, due: now}, now, tx)
 		}
 	}
-	o.commit(tx)
+	return o.commit(tx)
 }
 
 func (o *outbox) inTrouble() error {
@@ -324,7 +326,7 @@ func (o *outbox) next(channel string, now time.Time) (*parcel, time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	tx := o.begin()
-	defer func() { o.commit(tx) }()
+	defer func() { _ = o.commit(tx) }() // Trouble says why
 	o.expire(now, tx)
 	r := o.rates[channel]
 	if r == nil {
@@ -450,7 +452,7 @@ func (o *outbox) done(p *parcel, err error, now time.Time) (gaveUp bool) {
 	if r := o.rates[p.channel]; r != nil {
 		tx.saveChannel(p.channel, r.spent, o.quiet[p.channel])
 	}
-	o.commit(tx)
+	_ = o.commit(tx) // Trouble says why
 	return gaveUp
 }
 
@@ -548,7 +550,7 @@ func (o *outbox) acknowledge(i failover.InstanceName) {
 	inc.acknowledge()
 	tx.saveIncident(inc)
 	o.forgetHeld(i, tx)
-	o.commit(tx)
+	_ = o.commit(tx) // Trouble says why
 }
 
 func (o *outbox) forgetHeld(i failover.InstanceName, tx *changes) {
@@ -605,7 +607,7 @@ func (o *outbox) spendNow(channel string, now time.Time) (from time.Time, ok boo
 	r.spend(now)
 	tx := o.begin()
 	tx.saveChannel(channel, r.spent, o.quiet[channel])
-	o.commit(tx)
+	_ = o.commit(tx) // Trouble says why
 	return now, true
 }
 
