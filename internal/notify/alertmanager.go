@@ -62,7 +62,7 @@ func (a *alerts) send(ctx context.Context, p *parcel) error {
 	if len(a.token) > 0 {
 		h.Set("Authorization", "Bearer "+string(a.token))
 	}
-	secrets := append(secretsOf(a.url)[:1], string(a.token))
+	secrets := append(secretsOf(a.url), string(a.token))
 	resp, said, err := post(ctx, a.g, a.url, body, h)
 	if err != nil {
 		return hide(err, secrets)

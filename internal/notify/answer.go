@@ -55,11 +55,12 @@ func ParseRetryAfter(s string, now time.Time) (wait time.Duration, ok bool) {
 	return min(max(at.Sub(now), 0), maxThrottle), true
 }
 
-// judge says what the status of an answer means.
+// judge says what the status of an answer means. Its words hold the whole body:
+// [hide] cuts them, after it has hidden what is secret. The other way round half
+// a secret at the cut would be none that hide knows.
 func judge(resp *http.Response, body []byte, now time.Time) error {
-	said := oneLine(string(body), 160)
 	why := fmt.Sprintf("status %d", resp.StatusCode)
-	if said != "" {
+	if said := strings.TrimSpace(string(body)); said != "" {
 		why += ": " + said
 	}
 	switch code := resp.StatusCode; {
@@ -87,6 +88,9 @@ const (
 	firstRetry  = 2 * time.Second
 	lastRetry   = 5 * time.Minute
 	maxRefusals = 3 // of a message that the receiver refuses
+	// refusedFor is how far apart the first and the last refusal of a message
+	// are at least before it is given up, if it wants somebody.
+	refusedFor = 15 * time.Minute
 )
 
 // retryIn is how long to wait after so many failed tries: doubling from 2 s to

@@ -23,16 +23,41 @@ type statement struct {
 func (o *outbox) begin() *changes { return &changes{disk: o.disk} }
 
 // commit writes the transaction. A disk that refuses it costs durability, and
-// no message.
-func (o *outbox) commit(tx *changes) {
-	if tx.disk == nil || len(tx.do) == 0 {
-		return
+// no message: from then on the file lacks something, and the next transaction
+// that it takes is everything that is in memory. Until then the outbox is in
+// trouble, and commit returns why.
+func (o *outbox) commit(tx *changes) error {
+	if tx.disk == nil {
+		return o.trouble
 	}
-	if err := tx.disk.write(tx.do); err != nil {
-		o.trouble = err
-		return
+	do := tx.do
+	if o.dirty {
+		do = o.whole()
 	}
-	o.trouble = nil
+	if len(do) == 0 {
+		return nil
+	}
+	o.trouble = tx.disk.write(do)
+	o.dirty = o.trouble != nil
+	return o.trouble
+}
+
+// whole is the transaction that makes the file what the memory is.
+func (o *outbox) whole() []statement {
+	tx := o.begin()
+	for _, table := range []string{"messages", "entries", "incidents", "channels"} {
+		tx.add("DELETE FROM " + table)
+	}
+	for _, e := range o.entries {
+		tx.addEntry(e)
+	}
+	for _, i := range o.incidents {
+		tx.saveIncident(i)
+	}
+	for channel, r := range o.rates {
+		tx.saveChannel(channel, r.spent, o.quiet[channel])
+	}
+	return tx.do
 }
 
 func (t *changes) add(sql string, args ...any) {
@@ -116,7 +141,7 @@ func (o *outbox) sweep() {
 	}
 	tx.add("DELETE FROM messages WHERE id NOT IN (SELECT value FROM json_each(?))", string(list))
 	tx.add("DELETE FROM entries WHERE message NOT IN (SELECT id FROM messages)")
-	o.commit(tx)
+	_ = o.commit(tx) // Trouble says why
 }
 
 // restore fills the outbox from what the disk holds. Rows that nobody can read
@@ -140,6 +165,7 @@ func (o *outbox) restore(rows rowsOf) (unread int) {
 	}
 	for _, e := range rows.entries {
 		if e.msg = msgs[e.message]; e.msg == nil {
+			unread++
 			continue
 		}
 		o.entries = append(o.entries, &e.entry)
@@ -171,4 +197,34 @@ func (o *outbox) restore(rows rowsOf) (unread int) {
 		o.rates[channel], o.quiet[channel] = r, c.Quiet
 	}
 	return unread
+}
+
+// clamp takes what was written by a clock that was ahead for as late as it can
+// be: nothing waits longer than it would have waited had it come just now.
+func (o *outbox) clamp(s *Setup, now time.Time) {
+	for channel, until := range o.quiet {
+		o.quiet[channel] = earlier(until, now.Add(maxThrottle))
+	}
+	for _, i := range o.incidents {
+		i.Opened, i.Since = earlier(i.Opened, now), earlier(i.Since, now)
+	}
+	for _, e := range o.entries {
+		most := lastRetry * 3 / 2 // see retryIn
+		if e.held {
+			most = min(max(e.due.Sub(e.queued), 0), s.keep())
+			for _, st := range s.route(e.msg) {
+				if st.Channel == e.channel {
+					most = min(most, st.After)
+				}
+			}
+		}
+		e.due, e.queued = earlier(e.due, now.Add(most)), earlier(e.queued, now)
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }

@@ -222,6 +222,9 @@ func scrub(text string, secrets []string) string {
 	return text
 }
 
+// maxSaid is how much of an error people see, in characters.
+const maxSaid = 400
+
 // minHidden is the length from which a part of a URL may be a secret: shorter
 // ones are words such as "api" or "v2".
 const minHidden = 5
@@ -252,11 +255,15 @@ type hidden struct {
 	text string
 }
 
+// hide cuts an error for people. What is secret goes after the line was made,
+// which may join the pieces of a secret, and before it is cut, which may leave a
+// piece of one.
 func hide(err error, secrets []string) error {
 	if err == nil {
 		return nil
 	}
-	return &hidden{err, oneLine(scrub(err.Error(), secrets), 400)}
+	said := err.Error()
+	return &hidden{err, clip(scrub(oneLine(said, len(said)), secrets), maxSaid)}
 }
 
 func (h *hidden) Error() string        { return h.text }

@@ -141,9 +141,9 @@ func dingTalkAnswer(said []byte) error {
 		Message string `json:"errmsg"`
 	}
 	if json.Unmarshal(said, &a) != nil || a.Code == nil {
-		return fmt.Errorf("the answer is none of a robot: %s", oneLine(string(said), 160))
+		return fmt.Errorf("the answer is none of a robot: %s", said)
 	}
-	why := fmt.Sprintf("errcode %d: %s", *a.Code, oneLine(a.Message, 160))
+	why := fmt.Sprintf("errcode %d: %s", *a.Code, a.Message)
 	switch *a.Code {
 	case 0:
 		return nil

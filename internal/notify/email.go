@@ -15,6 +15,7 @@ import (
 	"time"
 
 	gomail "github.com/wneessen/go-mail"
+	"github.com/wneessen/go-mail/smtp"
 )
 
 // ErrNoTLS: the server offers no TLS and the config demands it. Nothing of the
@@ -34,6 +35,7 @@ type postman struct {
 	d        *dialer
 	roots    *tls.Config
 	w        writer
+	received received
 }
 
 func newEmail(c Channel, s *Setup, o outer) (sender, error) {
@@ -89,7 +91,15 @@ func (p *postman) send(ctx context.Context, x *parcel) error {
 	defer stop()
 	c, err := p.client(line)
 	if err == nil {
-		err = c.DialAndSendWithContext(ctx, m)
+		var talk *smtp.Client
+		if talk, err = c.DialToSMTPClientWithContext(ctx); err == nil {
+			if err = p.transact(talk, m, x.id); err == nil || errors.As(err, new(*partly)) {
+				_ = talk.Quit() // what was taken is taken
+			}
+		}
+	}
+	if part := (*partly)(nil); errors.As(err, &part) {
+		return hide(err, []string{p.password})
 	}
 	if late := net.Error(nil); err != nil && (ctx.Err() != nil || errors.As(err, &late) && late.Timeout()) {
 		err = errNoAnswer
@@ -166,15 +176,6 @@ func (p *postman) reason(err error) error {
 	}
 	if strings.Contains(err.Error(), "does not support STARTTLS") {
 		return ErrNoTLS
-	}
-	if se := (*gomail.SendError)(nil); errors.As(err, &se) {
-		code := se.ErrorCode()
-		switch {
-		case code == 421 || code == 450 || code == 451 || code == 452:
-			// RFC 5321 section 4.2: try again later.
-		case code == 552 || code == 554 || code == 550 || code == 553:
-			return fmt.Errorf("%w: %w", errRefused, err)
-		}
 	}
 	return err
 }

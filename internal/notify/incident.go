@@ -19,7 +19,8 @@ type incident struct {
 	Since    time.Time             `json:"since,omitzero"` // first call that nobody has acknowledged; zero: all are
 	Kinds    []string              `json:"kinds"`          // that fire
 	Known    []string              `json:"known,omitempty"`
-	Told     []string              `json:"told,omitempty"` // channels that heard of it
+	Told     []string              `json:"told,omitempty"`  // channels that something of it went to
+	Heard    []string              `json:"heard,omitempty"` // channels that took something of it
 }
 
 // fire notes a call. A kind that nobody has acknowledged starts the clock of
@@ -51,6 +52,25 @@ func (i *incident) end(kind string) (over bool) {
 	i.Kinds = slices.DeleteFunc(i.Kinds, func(k string) bool { return k == kind })
 	i.Known = slices.DeleteFunc(i.Known, func(k string) bool { return k == kind })
 	return len(i.Kinds) == 0
+}
+
+// hear notes that a channel took something of the incident, and says whether
+// that is new.
+func (i *incident) hear(channel string) bool {
+	if slices.Contains(i.Heard, channel) {
+		return false
+	}
+	i.Heard = append(i.Heard, channel)
+	i.tell(channel)
+	return true
+}
+
+// miss notes that a channel was given up: without anything that it took it was
+// not told.
+func (i *incident) miss(channel string) {
+	if !slices.Contains(i.Heard, channel) {
+		i.Told = slices.DeleteFunc(i.Told, func(c string) bool { return c == channel })
+	}
 }
 
 func (i *incident) tell(channel string) {

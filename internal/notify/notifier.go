@@ -90,6 +90,7 @@ func open(cfg Config, o outer) (*Notifier, error) {
 	if unread := n.box.restore(rows); unread > 0 {
 		cfg.Log.Warn("lines of the outbox cannot be read and are left out", "count", unread)
 	}
+	n.box.clamp(n.setup, n.out.now())
 	n.box.sweep()
 	n.box.fit(n.setup)
 	n.wakes()
@@ -240,7 +241,8 @@ func (n *Notifier) Open() []failover.InstanceName { return n.box.open() }
 
 // Deliver queues a report for the named channels; with none named, for those
 // that take what wants nobody. It is durable when it returns nil. Errors:
-// ErrUnknownChannel, which names it, ErrTooLarge, ErrClosed, and that of ctx.
+// ErrUnknownChannel, which names it, ErrTooLarge, ErrClosed, that of ctx, and
+// that of the disk: then it is queued, and a restart loses it.
 func (n *Notifier) Deliver(ctx context.Context, channels []string, d Document) error {
 	if d.size() > maxDocument {
 		return fmt.Errorf("deliver %.80q: %w", d.Title, ErrTooLarge)
@@ -261,8 +263,11 @@ func (n *Notifier) Deliver(ctx context.Context, channels []string, d Document) e
 	d.Title = oneLine(d.Title, maxTitle)
 	m := n.complete(Message{ID: d.ID, Kind: ReportKind, State: Info, Document: &d})
 	d.ID = m.ID
-	n.box.deliver(to, &m, n.out.now())
+	err = n.box.deliver(to, &m, n.out.now())
 	n.wakeAll()
+	if err != nil {
+		return fmt.Errorf("deliver %.80q: it waits in memory only: %w", d.Title, err)
+	}
 	return nil
 }
 
@@ -401,7 +406,10 @@ func (n *Notifier) try(ctx context.Context, c Channel, x sender, p *parcel) {
 	switch {
 	case err == nil:
 		n.cfg.Log.Debug("message sent", "channel", c.Name, "id", p.id, "messages", len(p.msgs), "tries", p.tries+1)
+	case errors.As(err, new(*partly)):
+		n.cfg.Log.Warn("message sent, but not to everybody", "channel", c.Name, "id", p.id, "reason", err)
 	case gaveUp:
+		n.wakeAll() // the next step of the route may be due
 		n.cfg.Log.Error("message given up", "channel", c.Name, "id", p.id, "reason", err)
 	case p.tries == 0 || p.tries%10 == 9:
 		n.cfg.Log.Warn("message not sent, it is tried again", "channel", c.Name, "id", p.id, "tries", p.tries+1, "reason", err)

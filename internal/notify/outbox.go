@@ -30,7 +30,8 @@ type entry struct {
 	held    bool      // a later step of its route: it goes only if nobody acknowledges
 	tries   int
 	refused int
-	pin     string // the parcel that it was first tried in; empty: not tried
+	first   time.Time // refusal since the start of the process; zero: none
+	pin     string    // the parcel that it was first tried in; empty: not tried
 }
 
 // parcel is what goes through a channel in one call: a message, or a digest of
@@ -92,6 +93,7 @@ type outbox struct {
 	stats     map[string]*ChannelStats
 	docBytes  int
 	trouble   error
+	dirty     bool // the disk lacks something that the memory has
 
 	lost  sync.Mutex        // never held during I/O
 	early map[string]uint64 // messages that did not come so far, by channel
@@ -173,11 +175,12 @@ func (o *outbox) put(s *Setup, m *Message, now time.Time) {
 	} else if inc != nil {
 		tx.saveIncident(inc)
 	}
-	o.commit(tx)
+	_ = o.commit(tx) // Trouble says why
 }
 
-// deliver queues a report. One that waits already is not queued again.
-func (o *outbox) deliver(to []Channel, m *Message, now time.Time) {
+// deliver queues a report. One that waits already is not queued again. An error
+// says that it waits in memory only.
+func (o *outbox) deliver(to []Channel, m *Message, now time.Time) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	tx := o.begin()
@@ -186,7 +189,7 @@ func (o *outbox) deliver(to []Channel, m *Message, now time.Time) {
 			o.add(&entry{channel: c.Name, msg: m, queued: now, due: now}, now, tx)
 		}
 	}
-	o.commit(tx)
+	return o.commit(tx)
 }
 
 func (o *outbox) inTrouble() error {
@@ -323,7 +326,7 @@ func (o *outbox) next(channel string, now time.Time) (*parcel, time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	tx := o.begin()
-	defer func() { o.commit(tx) }()
+	defer func() { _ = o.commit(tx) }() // Trouble says why
 	o.expire(now, tx)
 	r := o.rates[channel]
 	if r == nil {
@@ -442,11 +445,14 @@ func (o *outbox) done(p *parcel, err error, now time.Time) (gaveUp bool) {
 	if err != nil {
 		st.LastError = err.Error()
 	}
+	if errors.As(err, new(*partly)) {
+		err = nil
+	}
 	gaveUp = o.settle(p, err, now, st, tx)
 	if r := o.rates[p.channel]; r != nil {
 		tx.saveChannel(p.channel, r.spent, o.quiet[p.channel])
 	}
-	o.commit(tx)
+	_ = o.commit(tx) // Trouble says why
 	return gaveUp
 }
 
@@ -454,6 +460,9 @@ func (o *outbox) settle(p *parcel, err error, now time.Time, st *ChannelStats, t
 	if err == nil {
 		st.Sent++
 		for _, e := range o.of(p) {
+			if inc := o.incidentOf(e); inc != nil && inc.hear(e.channel) {
+				tx.saveIncident(inc)
+			}
 			o.remove(e, tx)
 		}
 		return false
@@ -469,16 +478,63 @@ func (o *outbox) settle(p *parcel, err error, now time.Time, st *ChannelStats, t
 		e.tries++
 		e.due = now.Add(wait)
 		if errors.Is(err, errRefused) {
-			e.refused++
+			e.refuse(now)
 		}
-		if e.refused >= maxRefusals {
+		if e.hopeless(p.urgent, now) {
 			gaveUp = true
+			o.pass(e, now, tx)
 			o.drop(e, dropRefused, tx)
 			continue
 		}
 		tx.saveEntry(e)
 	}
 	return gaveUp
+}
+
+// refuse counts a refusal. The span of an urgent message begins anew after a
+// restart, and when the clock was set back: it is tried longer then, not less.
+func (e *entry) refuse(now time.Time) {
+	e.refused++
+	if e.first.IsZero() || e.first.After(now) {
+		e.first = now
+	}
+}
+
+// hopeless says whether an entry was refused often enough to give it up. A
+// gateway that answers 400 for a few seconds, as while it is restarted, loses
+// nothing that wants somebody.
+func (e *entry) hopeless(urgent bool, now time.Time) bool {
+	return e.refused >= maxRefusals && (!urgent || !e.first.IsZero() && now.Sub(e.first) >= refusedFor)
+}
+
+// incidentOf is the open incident that an entry tells of, or nil.
+func (o *outbox) incidentOf(e *entry) *incident {
+	if inc := o.incidents[e.msg.Instance]; inc != nil && inc.ID == e.msg.Incident {
+		return inc
+	}
+	return nil
+}
+
+// pass hands on what a channel is about to be given up for: the next step of
+// its route goes now instead of at its time, and a channel that heard nothing
+// else of the incident is none of those who were told.
+func (o *outbox) pass(e *entry, now time.Time, tx *changes) {
+	inc := o.incidentOf(e)
+	if inc == nil || e.msg.State != Fire {
+		return
+	}
+	inc.miss(e.channel)
+	tx.saveIncident(inc)
+	var next *entry
+	for _, x := range o.entries {
+		if x.held && x.msg.ID == e.msg.ID && (next == nil || x.due.Before(next.due)) {
+			next = x
+		}
+	}
+	if next != nil && next.due.After(now) {
+		next.due = now
+		tx.saveEntry(next)
+	}
 }
 
 // acknowledge stops the escalation of an instance: what was held for later
@@ -494,7 +550,7 @@ func (o *outbox) acknowledge(i failover.InstanceName) {
 	inc.acknowledge()
 	tx.saveIncident(inc)
 	o.forgetHeld(i, tx)
-	o.commit(tx)
+	_ = o.commit(tx) // Trouble says why
 }
 
 func (o *outbox) forgetHeld(i failover.InstanceName, tx *changes) {
@@ -522,7 +578,7 @@ func (o *outbox) tested(channel string, err error, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	st := o.statsOf(channel)
-	if err == nil {
+	if err == nil || errors.As(err, new(*partly)) {
 		st.Sent++
 		return
 	}
@@ -551,7 +607,7 @@ func (o *outbox) spendNow(channel string, now time.Time) (from time.Time, ok boo
 	r.spend(now)
 	tx := o.begin()
 	tx.saveChannel(channel, r.spent, o.quiet[channel])
-	o.commit(tx)
+	_ = o.commit(tx) // Trouble says why
 	return now, true
 }
 

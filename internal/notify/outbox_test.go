@@ -427,7 +427,7 @@ func TestWhatTheReceiverRefusesIsGivenUpSoon(t *testing.T) {
 			}
 			return nil
 		}
-		st.tell(fire("1", "held"))
+		st.tell(info("1"))
 		time.Sleep(time.Hour)
 		st.tell(fire("2", "held"))
 		synctest.Wait()

@@ -155,7 +155,7 @@ func (l *lane) judge(err error) error {
 	case err == nil && l.sent == 0:
 		return fmt.Errorf("%w: the library sent nothing", errRefused)
 	case err != nil && tooFast(err.Error()):
-		return &throttled{defThrottle, oneLine(err.Error(), 160)}
+		return &throttled{defThrottle, err.Error()}
 	}
 	return err
 }

@@ -27,7 +27,9 @@ type smtpServer struct {
 	implicit bool
 	login    string // "user password"; empty: none is wanted
 	rcpt     string // answer to RCPT TO; empty: 250
-	hang     bool   // after the greeting
+	gone     string // in RCPT TO: answered with gives; empty: none is
+	gives    string
+	hang     bool // after the greeting
 
 	mu     sync.Mutex
 	mails  []string
@@ -127,6 +129,8 @@ func (s *smtpServer) talk(c net.Conn, conf *tls.Config) {
 			}
 		case verb == "MAIL" && !known:
 			say("530 5.7.0 authentication required")
+		case verb == "RCPT" && s.gone != "" && strings.Contains(rest, s.gone):
+			say("%s", s.gives)
 		case verb == "RCPT" && s.rcpt != "":
 			say("%s", s.rcpt)
 		case verb == "MAIL", verb == "RCPT", verb == "NOOP", verb == "RSET":
