@@ -46,6 +46,8 @@ type Builder struct {
 	out   Report
 	brief []Instance // those of out.Instances that lost their details
 	extra []string   // what is not known
+
+	judged bool // there is a judge
 }
 
 // NewBuilder begins a report; wanted says which instances it is about.
@@ -106,8 +108,8 @@ func (b *Builder) TapesEnd() { b.votes.lost() }
 // NotKnown notes what could not be found out.
 func (b *Builder) NotKnown(what string) { b.extra = append(b.extra, plain(what)) }
 
-// Score takes what a judge says.
-func (b *Builder) Score(s *Score) { b.out.Score = s }
+// Score takes what a judge says, nil: it could not say.
+func (b *Builder) Score(s *Score) { b.out.Score, b.judged = s, true }
 
 // Instance takes the facts of one.
 func (b *Builder) Instance(f *Facts) {
@@ -345,7 +347,8 @@ func (b *Builder) notKnown() []string {
 	if r.Coverage.Trouble != "" {
 		out = append(out, "what the history lacks: "+r.Coverage.Trouble)
 	}
-	if r.Score == nil {
+	out = append(out, b.extra...)
+	if r.Score == nil && !b.judged {
 		out = append(out, "how good the decisions were: nothing judges them yet")
 	}
 	switch {

@@ -376,6 +376,7 @@ func (v *Service) gather(ctx context.Context, c *Config, h Head) (*Report, error
 	if v.s.Judge != nil {
 		score, err := v.s.Judge.Score(ctx, c.Wants, h.From, h.To)
 		if err != nil {
+			v.s.Log.Warn("how good decisions were is not in a report", "report", c.Name, "reason", err)
 			b.NotKnown("how good the decisions were: " + err.Error())
 		}
 		b.Score(score)

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pointsman/internal/failover"
 	"pointsman/internal/ledger"
 )
 
@@ -133,4 +134,45 @@ func TestAnUnreadSampleIsLookedAt(t *testing.T) {
 			t.Errorf("%s: %s because of %q", kind, r.Verdict.Level, r.Verdict.Why)
 		}
 	}
+}
+
+type judgeFunc func() (*Score, error)
+
+func (f judgeFunc) Score(context.Context, func(failover.InstanceName) bool, time.Time, time.Time) (*Score, error) {
+	return f()
+}
+
+// TestWhyNothingWasJudged: a judge that fails is not one that there is none of.
+func TestWhyNothingWasJudged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const failed, none = "how good the decisions were: disk I/O error", "nothing judges them yet"
+		for _, c := range []struct {
+			name         string
+			judge        Judge
+			failed, none bool
+		}{
+			{"no judge", nil, false, true},
+			{"one that fails", judgeFunc(func() (*Score, error) { return nil, errors.New("disk I/O error") }), true, false},
+			{"one that judges", judgeFunc(func() (*Score, error) { return &Score{}, nil }), false, false},
+		} {
+			d := newDesk(t)
+			v := New(Setup{Dir: d.dir, Source: d, Past: d, Judge: c.judge, Log: slog.New(slog.NewTextHandler(d, nil)), Now: d.now}, nil)
+			r, err := v.Make(t.Context(), Ask{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			page, err := r.HTML(false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for what, text := range map[string]string{"not known": strings.Join(r.NotKnown, "\n"), "markdown": r.Markdown(), "html": string(page)} {
+				if strings.Contains(text, failed) != c.failed || strings.Contains(text, none) != c.none {
+					t.Errorf("%s, %s:\n%s", c.name, what, text)
+				}
+			}
+			if strings.Contains(d.said(), "disk I/O error") != c.failed {
+				t.Errorf("%s: the log says %q", c.name, d.said())
+			}
+		}
+	})
 }
