@@ -16,6 +16,8 @@ const (
 	maxDetailed = 100 // instances that have every detail; the worst come first
 	maxStrip    = 400 // stretches of one cluster that are kept
 	maxOutages  = 50  // of one cluster, the longest
+
+	missingMost = 0.01 // part of a window that may lie in gaps, as a restart makes them
 )
 
 // Head is what a report is about.
@@ -44,6 +46,8 @@ type Builder struct {
 	out   Report
 	brief []Instance // those of out.Instances that lost their details
 	extra []string   // what is not known
+
+	judged bool // there is a judge
 }
 
 // NewBuilder begins a report; wanted says which instances it is about.
@@ -84,13 +88,28 @@ func (b *Builder) Sample(s ledger.Sample) bool { return b.past.sample(s) }
 func (b *Builder) Tape(s ledger.Sample) bool { return b.votes.tape(&s) }
 
 // Trouble says why samples are missing.
-func (b *Builder) Trouble(why string) { b.out.Coverage.Trouble = plain(why) }
+func (b *Builder) Trouble(why string) {
+	if was := b.out.Coverage.Trouble; was != "" {
+		if strings.Contains(was, plain(why)) {
+			return
+		}
+		why = was + "; " + why
+	}
+	b.out.Coverage.Trouble = plain(why)
+}
+
+// SamplesEnd says that the samples older than those taken cannot be read: what
+// they would have told is not recorded, never as it is now.
+func (b *Builder) SamplesEnd() { b.past.lost() }
+
+// TapesEnd says the same of recorded votes.
+func (b *Builder) TapesEnd() { b.votes.lost() }
 
 // NotKnown notes what could not be found out.
 func (b *Builder) NotKnown(what string) { b.extra = append(b.extra, plain(what)) }
 
-// Score takes what a judge says.
-func (b *Builder) Score(s *Score) { b.out.Score = s }
+// Score takes what a judge says, nil: it could not say.
+func (b *Builder) Score(s *Score) { b.out.Score, b.judged = s, true }
 
 // Instance takes the facts of one.
 func (b *Builder) Instance(f *Facts) {
@@ -266,7 +285,7 @@ func (b *Builder) coverage() {
 	c := &b.out.Coverage
 	c.Samples, c.Unread, c.Oldest = b.past.samples, b.past.unread+b.votes.unread, b.past.oldest
 	var missing time.Duration
-	gaps := merge(b.past.gaps)
+	gaps := b.past.gaps
 	for _, g := range gaps {
 		missing += g.To.Sub(g.From)
 	}
@@ -328,10 +347,17 @@ func (b *Builder) notKnown() []string {
 	if r.Coverage.Trouble != "" {
 		out = append(out, "what the history lacks: "+r.Coverage.Trouble)
 	}
-	if r.Score == nil {
+	out = append(out, b.extra...)
+	if r.Score == nil && !b.judged {
 		out = append(out, "how good the decisions were: nothing judges them yet")
 	}
-	if !b.votes.oldest.IsZero() {
+	switch {
+	case b.votes.oldest.IsZero():
+	case b.votes.broken:
+		if b.votes.oldest.After(b.head.From) {
+			out = append(out, fmt.Sprintf("what single vantages said before %s: recorded votes cannot be read", r.stamp(b.votes.oldest)))
+		}
+	default:
 		out = append(out, fmt.Sprintf("what single vantages said before %s: there are more recorded votes than a report reads", r.stamp(b.votes.oldest)))
 	}
 	return append(out,
@@ -361,11 +387,32 @@ func (b *Builder) verdict() Verdict {
 		v.Text = fmt.Sprintf("%d of %s could fail over now, %d of them by itself", ready, all, n.Ready[ByItself])
 		v.Level = Look
 	}
-	if v.Level == Good && (n.Stale > 0 || n.Warnings > 0 || n.Flapping > 0 || b.out.Coverage.Missing > 0.01) {
+	if v.Level == Good && (n.Stale > 0 || n.Warnings > 0 || n.Flapping > 0) {
 		v.Level = Look
 	}
 	v.Why = append(often(n.Guards, "%s refuses at %s"), often(n.Auto, "%s refuses automation at %s")...)
+	if gone := b.out.Coverage.unseen(); len(gone) > 0 {
+		v.Why = append(v.Why, gone...)
+		if v.Level == Good {
+			v.Level = Look
+		}
+	}
 	return v
+}
+
+// unseen says why a window was not seen well enough to call anything good.
+func (c *Coverage) unseen() []string {
+	var out []string
+	if c.Trouble != "" {
+		out = append(out, "the history is not whole: "+c.Trouble)
+	}
+	if c.Unread > 0 {
+		out = append(out, count(c.Unread, "sample", "samples")+" of the history could not be read")
+	}
+	if c.Missing > missingMost {
+		out = append(out, fmt.Sprintf("nothing was recorded in %s of the window", percent(c.Missing)))
+	}
+	return out
 }
 
 // often says which guards refuse most.

@@ -53,6 +53,7 @@ type past struct {
 	begun    time.Time // of the newest life from before the window; zero: none is known
 	next     time.Time // of the first life from after it; zero: there is none
 	oldest   time.Time
+	reached  time.Time // of the sample taken last, in the window or not; zero: there was none
 	samples  int
 	unread   int
 }
@@ -135,12 +136,21 @@ func (p *past) lived() {
 			seen = l.Until
 		}
 	}
-	if seen.IsZero() {
-		seen = p.from
-	}
-	if p.to.Sub(seen) > silence || p.ended() {
+	switch {
+	case seen.IsZero(): // nobody ever said that it records
+		p.gap(p.from, p.to)
+	case p.to.Sub(seen) > silence || p.ended():
 		p.gap(seen, p.to)
 	}
+}
+
+// lost makes a gap of what older samples would have told of the window.
+func (p *past) lost() {
+	until := p.to
+	if !p.reached.IsZero() && p.reached.Before(until) {
+		until = p.reached
+	}
+	p.gap(p.from, until)
 }
 
 // ended says that the newest life has said goodbye.
@@ -150,12 +160,27 @@ func (p *past) ended() bool {
 
 func (p *past) gap(from, to time.Time) {
 	if g, ok := clip(Stretch{State: IsGap, From: from, To: to}, p.from, p.to); ok {
-		p.gaps = append(p.gaps, g)
+		p.gaps = union(append(p.gaps, g))
 	}
+}
+
+// union puts stretches of one state in order and apart.
+func union(in []Stretch) []Stretch {
+	slices.SortFunc(in, func(a, b Stretch) int { return a.From.Compare(b.From) })
+	out := in[:0]
+	for _, s := range in {
+		if n := len(out); n > 0 && !s.From.After(out[n-1].To) {
+			out[n-1].To = latest(out[n-1].To, s.To)
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 // sample takes one, and says whether older ones are wanted.
 func (p *past) sample(s ledger.Sample) bool {
+	p.reached = s.At
 	switch {
 	case !s.At.Before(p.to):
 		p.later(&s)

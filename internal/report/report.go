@@ -32,7 +32,7 @@ type Report struct {
 	Instances []Instance `json:"instances"` // the worst first
 	Changes   Changes    `json:"changes"`
 	Coverage  Coverage   `json:"coverage"`
-	Score     *Score     `json:"score,omitempty"` // missing: nothing judges yet
+	Score     *Score     `json:"score,omitempty"` // missing: nothing judges, or it could not, see NotKnown
 	Vantages  []Clock    `json:"vantage_clocks,omitempty"`
 	NotKnown  []string   `json:"not_known"` // what this report could not find out
 }

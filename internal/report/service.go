@@ -376,6 +376,7 @@ func (v *Service) gather(ctx context.Context, c *Config, h Head) (*Report, error
 	if v.s.Judge != nil {
 		score, err := v.s.Judge.Score(ctx, c.Wants, h.From, h.To)
 		if err != nil {
+			v.s.Log.Warn("how good decisions were is not in a report", "report", c.Name, "reason", err)
 			b.NotKnown("how good the decisions were: " + err.Error())
 		}
 		b.Score(score)
@@ -402,6 +403,7 @@ func (v *Service) before(name string) *Report {
 func (v *Service) readPast(ctx context.Context, b *Builder) {
 	if v.s.Past == nil {
 		b.Trouble("there is no history, see the log of the controller")
+		b.Lives(nil)
 		return
 	}
 	if why := v.s.Past.Stats().Trouble; why != nil {
@@ -410,27 +412,34 @@ func (v *Service) readPast(ctx context.Context, b *Builder) {
 	lives, err := v.s.Past.List(ctx, ledger.HistoryFilter{Kind: KindRecording, Limit: maxLives})
 	if err != nil {
 		b.Trouble(fmt.Sprintf("it cannot be read: %v", err))
+		lives = nil // a part of them would call times recorded that were not
 	}
 	b.Lives(lives)
-	v.readPages(ctx, b, ledger.HistoryFilter{Limit: samplePage, Except: ledger.KindVotes}, b.Sample)
-	v.readPages(ctx, b, ledger.HistoryFilter{Limit: tapePage, Kind: ledger.KindVotes}, b.Tape)
+	if err := v.readPages(ctx, ledger.HistoryFilter{Limit: samplePage, Except: ledger.KindVotes}, b.Sample); err != nil {
+		b.Trouble(fmt.Sprintf("it cannot be read: %v", err))
+		b.SamplesEnd()
+	}
+	if err := v.readPages(ctx, ledger.HistoryFilter{Limit: tapePage, Kind: ledger.KindVotes}, b.Tape); err != nil {
+		b.Trouble(fmt.Sprintf("it cannot be read: %v", err))
+		b.TapesEnd()
+	}
 }
 
-// readPages hands samples over, newest first, until take has enough.
-func (v *Service) readPages(ctx context.Context, b *Builder, f ledger.HistoryFilter, take func(ledger.Sample) bool) {
+// readPages hands samples over, newest first, until take has enough. An error
+// means that those older than the last one taken are not known.
+func (v *Service) readPages(ctx context.Context, f ledger.HistoryFilter, take func(ledger.Sample) bool) error {
 	for {
 		page, err := v.s.Past.List(ctx, f)
-		if err != nil || ctx.Err() != nil {
-			b.Trouble(fmt.Sprintf("it cannot be read: %v", errors.Join(err, ctx.Err())))
-			return
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			return err
 		}
 		for _, s := range slices.Backward(page) {
 			if !take(s) {
-				return
+				return nil
 			}
 		}
 		if len(page) < f.Limit {
-			return
+			return nil
 		}
 		f.Below = page[0].ID
 	}

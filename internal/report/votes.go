@@ -37,11 +37,15 @@ type voting struct {
 	open   map[failover.InstanceName]time.Time // of the oldest tape that is there, where one before it may have been pushed out
 	tapes  int
 	oldest time.Time // what is older was not read; zero: all was
-	unread int
+	broken bool      // because it cannot be, and not because it is too much
+
+	reached time.Time // of the tape taken last, in the window or not; zero: there was none
+	unread  int
 }
 
 // tape takes one, and says whether older ones are wanted.
 func (v *voting) tape(s *ledger.Sample) bool {
+	v.reached = s.At
 	if !v.wanted(s.Instance) || !s.At.Before(v.to) {
 		return true
 	}
@@ -83,6 +87,14 @@ func (v *voting) tape(s *ledger.Sample) bool {
 		}
 	}
 	return true
+}
+
+// lost makes a gap of what older tapes would have told.
+func (v *voting) lost() {
+	v.oldest, v.broken = v.to, true
+	if !v.reached.IsZero() && v.reached.Before(v.to) {
+		v.oldest = v.reached
+	}
 }
 
 // voteIn is what the note says of a cluster: silence, sickness and another
