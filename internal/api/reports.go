@@ -134,9 +134,9 @@ func (s *Server) reportProblem(err error) Problem {
 	p := Problem{Status: http.StatusInternalServerError, Message: err.Error()}
 	switch {
 	case errors.Is(err, ErrNoReport):
-		p.Status, p.Hint = http.StatusNotFound, "see 'pointsman report list'"
+		p.Status, p.Hint = http.StatusNotFound, "reports: in the configuration names none; see 'pointsman report list', or make one by 'pointsman report run' without a name"
 		if names := s.cfg.HealthReports.Names(); len(names) > 0 {
-			p.Hint = fmt.Sprintf("configured are %s; see 'pointsman report list'", strings.Join(names, ", "))
+			p.Hint = fmt.Sprintf("reports: in the configuration names %s; see 'pointsman report list'", strings.Join(names, ", "))
 		}
 	case errors.Is(err, ErrBadReport):
 		p.Status = http.StatusBadRequest

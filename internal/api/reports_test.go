@@ -77,6 +77,30 @@ func TestReportsOverTheSocket(t *testing.T) {
 	}
 }
 
+// TestUnknownReportNamesThoseThereAre: and where they come from.
+func TestUnknownReportNamesThoseThereAre(t *testing.T) {
+	for _, c := range []struct {
+		names []string
+		hint  string
+	}{
+		{[]string{"daily", "weekly"}, "reports: in the configuration names daily, weekly; see 'pointsman report list'"},
+		{nil, "reports: in the configuration names none; see 'pointsman report list', or make one by 'pointsman report run' without a name"},
+	} {
+		s := &Server{cfg: Config{HealthReports: named{&shelf{}, c.names}}}
+		if p := s.reportProblem(ErrNoReport); p.Hint != c.hint {
+			t.Errorf("%q, want %q", p.Hint, c.hint)
+		}
+	}
+}
+
+// named is a shelf with other names.
+type named struct {
+	*shelf
+	names []string
+}
+
+func (n named) Names() []string { return n.names }
+
 // TestWithoutReports: the paths are not there.
 func TestWithoutReports(t *testing.T) {
 	c := overSocket(t, newWorld())
