@@ -305,7 +305,7 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 			return nil, context.Cause(ctx)
 		}
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil, fmt.Errorf("%w at %s: something takes the connection there and does not answer", ErrUnreachable, c.where)
+			return nil, fmt.Errorf("%w at %s: something takes the connection there and does not answer: %w", ErrUnreachable, c.where, context.DeadlineExceeded)
 		}
 		return nil, fmt.Errorf("%w at %s: %w", ErrUnreachable, c.where, err)
 	}

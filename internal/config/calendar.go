@@ -17,6 +17,9 @@ import (
 const (
 	maxCalendar = 1 << 20 // bytes of a calendar file
 	maxEvents   = 500
+	// maxRecurring bounds those that come again: of each the next moment is found
+	// by walking over all that were before it, some 10 ms for 25 years of days.
+	maxRecurring = 64
 )
 
 // calendar takes the events of a calendar file (RFC 5545) as freezes.
@@ -74,6 +77,7 @@ func readCalendar(data []byte, loc *time.Location) (ws []failover.Window, err er
 	if err != nil {
 		return nil, err
 	}
+	recurring := 0
 	for i := range events {
 		w, ok, err := eventWindow(&events[i], loc, moved)
 		if err != nil {
@@ -82,8 +86,11 @@ func readCalendar(data []byte, loc *time.Location) (ws []failover.Window, err er
 		if ok {
 			ws = append(ws, w)
 		}
-		if len(ws) > maxEvents {
-			return nil, fmt.Errorf("it has more than %d events", maxEvents)
+		if w.Schedule != nil {
+			recurring++
+		}
+		if len(ws) > maxEvents || recurring > maxRecurring {
+			return nil, fmt.Errorf("it has more than %d events, or more than %d that come again", maxEvents, maxRecurring)
 		}
 	}
 	return ws, nil
@@ -169,6 +176,12 @@ func recurrence(e *ical.Event, opt *rrule.ROption, from time.Time, loc *time.Loc
 	if opt.Freq > rrule.DAILY {
 		return nil, fmt.Errorf("RRULE: FREQ=%s is finer than DAILY", opt.Freq)
 	}
+	if len(opt.Byhour)+len(opt.Byminute)+len(opt.Bysecond) > 0 {
+		return nil, errors.New("RRULE: BYHOUR, BYMINUTE and BYSECOND are finer than DAILY")
+	}
+	if from.Year() < 1970 {
+		return nil, fmt.Errorf("it comes again since the year %d: let it begin later", from.Year())
+	}
 	opt.Dtstart = wallOf(from, loc)
 	if !opt.Until.IsZero() {
 		opt.Until = wallOf(opt.Until, loc)
@@ -202,7 +215,11 @@ func recurrence(e *ical.Event, opt *rrule.ROption, from time.Time, loc *time.Loc
 			}
 		}
 	}
-	return failover.WallSchedule{Spec: after{&set}, Location: loc}, nil
+	s := failover.WallSchedule{Spec: after{&set}, Location: loc}
+	if s.Next(from.Add(-time.Second)).IsZero() {
+		return nil, errors.New("RRULE: it never comes")
+	}
+	return s, nil
 }
 
 // after is a set of recurrences as a schedule.
