@@ -20,7 +20,8 @@ GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 WANT_BIND   := bind9=named bind9-dnsutils=dig
 WANT_SECOND := nsd=nsd knot=knotd knot-dnsutils=kdig pdns-server=pdns_server sqlite3=sqlite3 \
 	pdns-backend-sqlite3=/usr/lib/*/pdns/libgsqlite3backend.so unbound=unbound
-WANT_PAGES  := chromium=chromium
+WANT_PAGES  := chromium=chromium fonts-dejavu-core=/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf groff-base=groff
+WANT_JAVA   := default-jdk-headless=javac
 WANT_BENCH  := dnsperf=dnsperf gdnsd=gdnsd
 
 # $(call missing,WANTS) is shell that prints the packages of the list that are not here.
@@ -59,7 +60,7 @@ man: build ## manual pages into bin/man1
 	$(BIN)/pointsman man $(BIN)/man1
 
 deps: ## install the Debian packages that tests want (where this user may)
-	$(call install,$(WANT_BIND) $(WANT_SECOND) $(WANT_PAGES))
+	$(call install,$(WANT_BIND) $(WANT_SECOND) $(WANT_PAGES) $(WANT_JAVA))
 
 test: deps ## all tests; names what it had to leave out
 	@set -e; skip=; \
@@ -72,6 +73,9 @@ test: deps ## all tests; names what it had to leave out
 	lacks="$$($(call missing,$(WANT_PAGES)))"; \
 	if [ -n "$$lacks" ]; then skip="$${skip:+$$skip|}^TestChromium"; \
 		echo "left out: reports drawn by a browser (TestChromium...): install $$lacks"; fi; \
+	lacks="$$($(call missing,$(WANT_JAVA)))"; \
+	if [ -n "$$lacks" ]; then skip="$${skip:+$$skip|}^TestRealJava"; \
+		echo "left out: what a Java says of its own cache (TestRealJava...): install $$lacks"; fi; \
 	if [ -n "$$skip" ]; then set -- -skip "$$skip"; fi; \
 	echo "$(GO) test $(TESTFLAGS) ./... $$*"; $(GO) test $(TESTFLAGS) -timeout 15m "$$@" ./...; \
 	echo "10 x $(LIVES) random lives of an instance"; \

@@ -121,7 +121,7 @@ const someTCP = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->w
 
 func TestConnectionsAreCountedByClusterAndProcess(t *testing.T) {
 	if !littleEndian() {
-		t.Skip("the table is that of a little-endian machine")
+		t.Skip("the table is that of a little-endian machine") // no machine of CI is another
 	}
 	h := fakeHost(t, map[string]string{
 		"proc/net/tcp":      someTCP,
