@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"regexp"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -82,18 +81,11 @@ func (a *app) answer(ctx context.Context, verb failover.Verb, id string, o order
 
 // completeProposals offers the proposals that wait.
 func (a *app) completeProposals(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	c, err := a.client()
-	if err != nil || len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
-	defer cancel()
-	vs, err := c.List(ctx, api.ListQuery{})
-	if err != nil {
+	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var out []string
-	for _, v := range vs {
+	for _, v := range a.offered(cmd) {
 		if pr := v.Proposal; pr != nil && pr.Waits() {
 			out = append(out, fmt.Sprintf("%s\t%s from %s to %s, by %s", pr.ID, pr.Kind, pr.From, pr.To, pr.By))
 		}

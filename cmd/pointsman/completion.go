@@ -9,6 +9,7 @@ import (
 
 	"pointsman/internal/api"
 	"pointsman/internal/config"
+	"pointsman/internal/failover"
 )
 
 // Completion asks a running controller, or the file. It must be quick and say
@@ -17,24 +18,30 @@ import (
 // completionTime bounds how long Tab may take.
 const completionTime = time.Second
 
+// offered are the instances of the running controller; none where it does not
+// answer in time.
+func (a *app) offered(cmd *cobra.Command) []failover.View {
+	c, err := a.client()
+	if err != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
+	defer cancel()
+	vs, err := c.List(ctx, api.ListQuery{})
+	if err != nil {
+		return nil
+	}
+	return vs
+}
+
 // completeOperations offers the instances of which an operation is in hand,
 // each with what it is doing.
 func (a *app) completeOperations(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	c, err := a.client()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
-	defer cancel()
-	vs, err := c.List(ctx, api.ListQuery{})
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
 	var out []string
-	for _, v := range vs {
+	for _, v := range a.offered(cmd) {
 		if v.Op != nil {
 			out = append(out, cobra.CompletionWithDesc(string(v.Instance), fmt.Sprintf("%s %s at %s", v.Op.Kind, v.Op.ID, v.Op.Step)))
 		}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"pointsman/internal/api"
 	"pointsman/internal/failover"
 )
 
@@ -127,18 +126,8 @@ func (a *app) completeInstances(cmd *cobra.Command, args []string, _ string) ([]
 	if len(args) > 0 && cmd.Name() != "pause" && cmd.Name() != "resume" && cmd.Name() != "eject" {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	c, err := a.client()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
-	defer cancel()
-	vs, err := c.List(ctx, api.ListQuery{})
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
 	var names []string
-	for _, v := range vs {
+	for _, v := range a.offered(cmd) {
 		names = append(names, string(v.Instance))
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
