@@ -69,7 +69,7 @@ func read(r *dns.Msg, q dns.Question) (found, error) {
 			if values++; values > 1 {
 				return f, fmt.Errorf("%w: %s has the CNAMEs %s and %s", ErrSeveral, short(q.Name), f.value, short(t))
 			}
-			f.value, f.ttl = failover.Target(t), h.Ttl
+			f.value, f.ttl = failover.Target(t), lifetime(h.Ttl)
 		case *dns.TXT:
 			f.texts = append(f.texts, markText(rr.Txt))
 			if q.Qtype != dns.TypeTXT {
@@ -158,4 +158,14 @@ func addOnce(list []string, s string) []string {
 		}
 	}
 	return append(list, s)
+}
+
+// lifetime is how long resolvers keep what comes with a TTL: one with the top
+// bit set means 0 (RFC 2181 section 8), so that a lying server cannot make
+// anybody wait for decades.
+func lifetime(ttl uint32) uint32 {
+	if ttl > 1<<31-1 {
+		return 0
+	}
+	return ttl
 }

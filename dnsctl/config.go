@@ -30,7 +30,7 @@ type RFC2136Config struct {
 	Allowed map[failover.RecordName][]failover.Target
 
 	// Authorities are the addresses that Verify asks; empty means that they
-	// are to be found with Discover. They matter here only to Loopback.
+	// are to be found by the delegation. They matter here only to Loopback.
 	Authorities []netip.AddrPort
 
 	// ReadOnly builds a provider that holds no key and cannot send an update.
@@ -48,7 +48,9 @@ type RFC2136Config struct {
 }
 
 // Validate returns every fault, each with its key path.
-func (c RFC2136Config) Validate() []error {
+func (c RFC2136Config) Validate() []error { return c.validate(inZone) }
+
+func (c RFC2136Config) validate(where func(zone failover.RecordName) placing) []error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if err := checkServer(c.Server); err != nil {
@@ -72,26 +74,29 @@ func (c RFC2136Config) Validate() []error {
 			bad("authorities[%d]: %s is no address with a port", i, a)
 		}
 	}
-	names := make([]failover.RecordName, 0, len(c.Allowed))
-	for n := range c.Allowed {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	for _, raw := range names {
+	return append(errs, allowedFaults(c.Allowed, zone, where)...)
+}
+
+// allowedFaults returns what is wrong with a list of targets, of names that
+// where places in the zone; zone is empty where it is not known.
+func allowedFaults(allowed map[failover.RecordName][]failover.Target, zone failover.RecordName, where func(zone failover.RecordName) placing) []error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	for _, raw := range sortedNames(allowed) {
 		n, err := ParseName(string(raw))
-		switch {
-		case err != nil:
-			bad("allowed: %w", err)
-			continue
-		case zone != "" && n == zone:
-			bad("allowed: %w", apexFault(n))
-		case zone != "" && !below(n, zone):
-			bad("allowed: %s does not lie in the zone %s", n, zone)
+		if err == nil && zone != "" {
+			_, err = where(zone)(n)
 		}
-		if len(c.Allowed[raw]) == 0 {
+		if err != nil {
+			bad("allowed: %w", err)
+		}
+		if n == "" {
+			continue
+		}
+		if len(allowed[raw]) == 0 {
 			bad("allowed.%s: has no target", n)
 		}
-		for _, rt := range c.Allowed[raw] {
+		for _, rt := range allowed[raw] {
 			t, err := ParseTarget(string(rt))
 			switch {
 			case err != nil:
@@ -143,8 +148,12 @@ func (c RFC2136Config) Loopback() bool {
 
 // allowed returns the canonical form of Allowed.
 func (c RFC2136Config) allowed() map[failover.RecordName][]failover.Target {
-	out := make(map[failover.RecordName][]failover.Target, len(c.Allowed))
-	for n, ts := range c.Allowed {
+	return canonicalAllowed(c.Allowed)
+}
+
+func canonicalAllowed(allowed map[failover.RecordName][]failover.Target) map[failover.RecordName][]failover.Target {
+	out := make(map[failover.RecordName][]failover.Target, len(allowed))
+	for n, ts := range allowed {
 		k := failover.RecordName(canonical(string(n)))
 		for _, t := range ts {
 			out[k] = append(out[k], failover.Target(canonical(string(t))))
@@ -159,5 +168,10 @@ func NewRFC2136(c RFC2136Config) (*RFC2136, error) {
 	if errs := c.Validate(); len(errs) > 0 {
 		return nil, fmt.Errorf("rfc2136: %w", errors.Join(errs...))
 	}
-	return newRFC2136(c), nil
+	return newRFC2136("rfc2136", inZone, c), nil
+}
+
+// Capabilities of a provider with this config; no provider need be built.
+func (c RFC2136Config) Capabilities() Capabilities {
+	return Capabilities{CompareAndSwap: true, Atomic: true, Mark: "txt"}
 }

@@ -15,7 +15,8 @@ import (
 type asked struct {
 	server         string
 	key, algorithm string
-	zone, name     failover.RecordName
+	zone           failover.RecordName
+	at             spot
 	signed         time.Time
 }
 
@@ -74,17 +75,19 @@ func updateDenial(r *dns.Msg, a asked) error {
 			return a.says(r, ErrRights, "without a signature, so the cause is open: key, secret, clock, address or policy"+
 				" (PowerDNS says REFUSED to all of these)")
 		}
-		return a.says(r, ErrRights, "grant the key %s both CNAME at %s and TXT at %s", a.key, a.name, MarkName(a.name))
+		return a.says(r, ErrRights, "grant the key %s both CNAME at %s and TXT at %s, and see that nothing else stands at either"+
+			" (PowerDNS refuses that too, where others ignore it)", a.key, a.at.owner, a.at.mark)
 	case dns.RcodeNotAuth:
 		return a.says(r, ErrZone, "it is not the primary of the zone %s (Knot says so also when no acl matches)", a.zone)
 	case dns.RcodeNotZone:
-		return a.says(r, ErrZone, "%s does not lie in the zone %s as it has it", a.name, a.zone)
+		return a.says(r, ErrZone, "%s does not lie in the zone %s as it has it", a.at.owner, a.zone)
 	case dns.RcodeNotImplemented:
 		return a.says(r, ErrUnsupported, "write to the primary; a secondary, or a server like NSD, takes no updates")
 	case dns.RcodeFormatError:
 		return a.says(r, ErrUnsupported, "it could not read the update")
 	case dns.RcodeServerFailure:
-		return a.says(r, ErrServer, "its log has the cause, often a journal that cannot be written")
+		return a.says(r, ErrServer, "its log has the cause, often a journal that cannot be written"+
+			" (PowerDNS says so too when its policy script fails, and when its database is locked at that moment, which passes)")
 	}
 	return a.says(r, ErrServer, "this is no answer to an update")
 }
@@ -105,6 +108,10 @@ func outcome(err error) failover.WriteOutcome {
 		return false
 	}
 	switch {
+	case is(ErrPartial):
+		return failover.WriteUnknown
+	case is(ErrSettling, ErrReplaced): // nothing was changed; it is tried again and nobody woken
+		return failover.WriteMismatch
 	case is(ErrNotSent, ErrReadOnly, ErrForbidden):
 		return failover.WriteRefused
 	case is(ErrSignature, ErrNoAnswer, ErrMalformed):
@@ -114,7 +121,8 @@ func outcome(err error) failover.WriteOutcome {
 			return failover.WriteUnknown
 		}
 		return failover.WriteMismatch
-	case is(ErrKey, ErrSecret, ErrClock, ErrRights, ErrZone, ErrUnsupported):
+	case is(ErrKey, ErrSecret, ErrClock, ErrRights, ErrZone, ErrUnsupported,
+		ErrOtherRecord, ErrLocked, ErrDisabled, ErrQuota, ErrTTL, ErrParameter):
 		return failover.WriteRefused
 	}
 	return failover.WriteUnknown

@@ -22,8 +22,17 @@
 // silently ignore a record that may not stand where it was put. Only
 // [RFC2136.Read] says what stands at the write point.
 //
+// [Alidns] and [Pvtz] do the same at Alibaba Cloud's APIs, which check no
+// condition: there everything is read immediately before and read back after,
+// on every line of the name, a write that was cut off is gone on with and never
+// undone, and what may still land late is waited out.
+//
+// [RPZ] is the same for a name that belongs to somebody else: the records stand
+// in a policy zone of the clients' resolvers.
+//
 // [Verify] asks what clients' resolvers will be told: every address of every
-// authority, over UDP and TCP, without recursion. It is one round; how many
+// authority, over UDP and TCP, without recursion; or, where no authority shows
+// what clients are told, those resolvers, with it. It is one round; how many
 // rounds must agree is the caller's decision. Behind an anycast address one
 // vantage sees one node only, so agreement is what was seen from here.
 //

@@ -50,6 +50,32 @@ var (
 	ErrUnstable = errors.New("the name changes while it is read")
 )
 
+// The further reasons that a provider behind a cloud API has.
+var (
+	// ErrThrottled: too many requests in a short time; nothing was changed by this one.
+	ErrThrottled = errors.New("throttled")
+	// ErrOtherRecord: a record of another type is in the way of the CNAME.
+	ErrOtherRecord = errors.New("another record is in the way")
+	// ErrLocked: somebody has locked the record, or the whole zone is not to be changed.
+	ErrLocked = errors.New("locked")
+	// ErrDisabled: the record is paused, so that clients are not answered with it.
+	ErrDisabled = errors.New("record is disabled")
+	// ErrQuota: a limit of the account or of its edition is reached.
+	ErrQuota = errors.New("quota reached")
+	// ErrTTL: the TTL is outside what the edition of the zone allows.
+	ErrTTL = errors.New("ttl not allowed")
+	// ErrParameter: the API does not accept a value that was sent.
+	ErrParameter = errors.New("value not accepted")
+	// ErrReplaced: not the records that were there at first, or that the
+	// config names: somebody removed, added or made one anew.
+	ErrReplaced = errors.New("the record is another one than before")
+	// ErrPartial: a write has reached a part of the lines. It is gone on with, forward only.
+	ErrPartial = errors.New("the write has reached a part of the lines")
+	// ErrSettling: requests that were given up earlier may still take effect;
+	// until they cannot, nothing is written. Nothing was sent.
+	ErrSettling = errors.New("waiting until earlier requests can no longer take effect")
+)
+
 // tsigFudge is how many seconds the clocks may be apart (RFC 8945 section 10
 // recommends 300).
 const tsigFudge = 300
@@ -79,7 +105,7 @@ func (e *ClockError) Error() string {
 		skew, side = -skew, "behind"
 	}
 	return fmt.Sprintf("%v: ours is %s %s the server's, at most %d s are allowed: synchronise the clocks",
-		ErrClock, skew, side, tsigFudge)
+		ErrClock, skew.Round(time.Second), side, tsigFudge)
 }
 
 // Is makes errors.Is(err, ErrClock) true.

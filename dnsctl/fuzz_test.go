@@ -53,7 +53,7 @@ func FuzzAnswer(f *testing.F) {
 			}
 			return
 		}
-		a := asked{server: "x", key: "k.", algorithm: "hmac-sha256.", zone: zone, name: orders, signed: time.Unix(0, 0)}
+		a := asked{server: "x", key: "k.", algorithm: "hmac-sha256.", zone: zone, at: spot{orders, orders, MarkName(orders)}, signed: time.Unix(0, 0)}
 		_ = keyDenial(m, a)
 		err = updateDenial(m, a)
 		if (outcome(err) == "done") != (err == nil) {
@@ -79,7 +79,7 @@ func FuzzAnswer(f *testing.F) {
 			t.Errorf("other %q", st.Other)
 		}
 		if d, err := Plan(st, Want{Name: orders, Value: targetB, TTL: 30, Mark: mark(1, 1)}); err == nil {
-			if _, err := update(zone, d.Change).Pack(); err != nil {
+			if _, err := update(zone, spot{orders, orders, MarkName(orders)}, d.Change).Pack(); err != nil {
 				t.Errorf("a change from %+v cannot be sent: %v", st, err)
 			}
 		}

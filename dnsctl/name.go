@@ -146,3 +146,9 @@ func fullyQualified(b []byte) bool {
 func below(n, zone failover.RecordName) bool {
 	return len(n) > len(zone) && strings.HasSuffix(string(n), "."+string(zone))
 }
+
+// nameInZone returns the canonical name, or why it cannot be changed in the zone.
+func nameInZone(name, zone failover.RecordName) (failover.RecordName, error) {
+	at, err := inZone(zone).of(name)
+	return at.name, err
+}

@@ -2,6 +2,8 @@ package dnsctl
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"pointsman/internal/failover"
 )
@@ -13,6 +15,23 @@ type State struct {
 	TTL    uint32          // seconds, of the CNAME
 	Mark   string          // text of the mark, empty when there is none
 	Other  string          // what stands there that should not, for people; empty is good
+
+	// Lines are the records of the name by line, where the provider has lines:
+	// Value, TTL and Mark are then those that all lines share, or, while a write
+	// has reached some of them only, those of the lines that it has not reached.
+	Lines []Line
+	// Floor is the least TTL that the provider takes there, in seconds, as last
+	// read; 0 is not known.
+	Floor uint32
+}
+
+// Line is one record of a name that answers different networks differently.
+type Line struct {
+	Line  string          // the provider's code, such as default or telecom
+	ID    string          // of the record at the provider
+	Value failover.Target // canonical
+	TTL   uint32          // seconds
+	Mark  string
 }
 
 // Change replaces the CNAME and the mark of a name in one conditional step.
@@ -91,6 +110,23 @@ func Plan(seen State, want Want) (Diff, error) {
 	return d, nil
 }
 
+// permit refuses what must never be sent from a provider whose names are placed
+// and allowed so, and puts the change into canonical form: exactly what was
+// judged is sent.
+func (c *Change) permit(where placing, allowed map[failover.RecordName][]failover.Target) (spot, error) {
+	if err := c.check(); err != nil {
+		return spot{}, err
+	}
+	at, err := where.of(c.Name)
+	if err != nil {
+		return spot{}, err
+	}
+	if !slices.Contains(allowed[c.Name], c.Value) {
+		return spot{}, fmt.Errorf("%w: %s is not one of its targets %v", ErrForbidden, c.Value, allowed[c.Name])
+	}
+	return at, nil
+}
+
 // check refuses a change that no server should ever see, whatever its rights.
 // It canonicalises first and judges the same values that are then sent.
 func (c *Change) check() error {
@@ -125,4 +161,22 @@ func (c *Change) check() error {
 	}
 	c.Name, c.Value, c.Expect = name, value, failover.Target(canonical(string(c.Expect)))
 	return nil
+}
+
+// Apart says, for people, what each line shows while the lines do not show the
+// same, empty when they do. While a write is on its way that is no fault; at rest
+// it is, whatever Value says: a part of the clients is sent elsewhere.
+func (s State) Apart() string {
+	alike := true
+	for _, l := range s.Lines {
+		alike = alike && l.Value == s.Lines[0].Value && l.Mark == s.Lines[0].Mark
+	}
+	if alike {
+		return ""
+	}
+	words := make([]string, len(s.Lines))
+	for i, l := range s.Lines {
+		words[i] = cloudRecord{line: l.Line, value: l.Value, mark: l.Mark}.shows()
+	}
+	return "the lines differ: " + strings.Join(words, "; ")
 }

@@ -16,15 +16,55 @@ import (
 // RFC2136 changes names by dynamic update at the primary of their zone. It is
 // safe for concurrent use; each call has a connection of its own.
 type RFC2136 struct {
+	kind    string
 	zone    failover.RecordName
+	where   placing
 	allowed map[failover.RecordName][]failover.Target
 	limit   *rate.Limiter
 	t       transport
+
+	key, algorithm string // for the command that people are given
 }
 
-func newRFC2136(c RFC2136Config) *RFC2136 {
+var _ Provider = (*RFC2136)(nil)
+
+// spot is where in its zone the CNAME of a name and the mark of it stand.
+type spot struct{ name, owner, mark failover.RecordName }
+
+// placing finds the place of a name, which it puts into canonical form, or says
+// why it is none of the zone's.
+type placing func(name failover.RecordName) (spot, error)
+
+// of is the place of a name; the error is ErrForbidden.
+func (where placing) of(name failover.RecordName) (spot, error) {
+	at, err := where(name)
+	if err != nil {
+		return spot{}, fmt.Errorf("%w: %w", ErrForbidden, err)
+	}
+	return at, nil
+}
+
+// inZone places a name where it is: in the zone that clients see.
+func inZone(zone failover.RecordName) placing {
+	return func(name failover.RecordName) (spot, error) {
+		n, err := ParseName(string(name))
+		switch {
+		case err != nil:
+			return spot{}, err
+		case n == zone:
+			return spot{}, apexFault(n)
+		case !below(n, zone):
+			return spot{}, fmt.Errorf("%s does not lie in the zone %s", n, zone)
+		}
+		return spot{n, n, MarkName(n)}, nil
+	}
+}
+
+func newRFC2136(kind string, where func(zone failover.RecordName) placing, c RFC2136Config) *RFC2136 {
+	zone := failover.RecordName(canonical(c.Zone))
 	p := &RFC2136{
-		zone: failover.RecordName(canonical(c.Zone)), allowed: c.allowed(),
+		key: string(c.Key.Name), algorithm: string(c.Key.Algorithm),
+		kind: kind, zone: zone, where: where(zone), allowed: c.allowed(),
 		limit: rate.NewLimiter(rate.Inf, 0),
 		t:     transport{server: c.Server, timeout: c.Timeout, readOnly: c.ReadOnly, now: c.Now},
 	}
@@ -45,8 +85,11 @@ func newRFC2136(c RFC2136Config) *RFC2136 {
 
 // String names the provider without anything secret.
 func (p *RFC2136) String() string {
-	return fmt.Sprintf("rfc2136 %s zone %s", p.t.server, p.zone)
+	return fmt.Sprintf("%s %s zone %s", p.kind, p.t.server, p.zone)
 }
+
+// Capabilities of a dynamic update: all of it or nothing, on condition.
+func (p *RFC2136) Capabilities() Capabilities { return RFC2136Config{}.Capabilities() }
 
 // readTries is how often a read begins anew when the name changed under it.
 const readTries = 3
@@ -61,42 +104,42 @@ const readTries = 3
 // ErrNoAnswer, ErrMalformed, ErrNotAuthoritative, ErrSeveral, ErrUnstable,
 // ErrUnsigned, ErrSignature, ErrKey, ErrSecret, ErrClock, ErrRights, ErrServer.
 func (p *RFC2136) Read(ctx context.Context, name failover.RecordName) (State, error) {
-	n, err := p.inZone(name)
+	at, err := p.where.of(name)
 	if err != nil {
 		return State{}, err
 	}
 	s, err := p.t.open(ctx)
 	if err != nil {
-		return State{}, fmt.Errorf("read %s: %w", n, err)
+		return State{}, fmt.Errorf("read %s: %w", at.name, err)
 	}
 	defer s.close()
 	for range readTries {
-		st, err := p.readOnce(s, n)
+		st, err := p.readOnce(s, at)
 		if errors.Is(err, ErrUnstable) {
 			continue
 		}
 		if err != nil {
-			return State{}, fmt.Errorf("read %s: %w", n, err)
+			return State{}, fmt.Errorf("read %s: %w", at.name, err)
 		}
 		return st, nil
 	}
-	return State{}, fmt.Errorf("read %s: %w", n, ErrUnstable)
+	return State{}, fmt.Errorf("read %s: %w", at.name, ErrUnstable)
 }
 
-func (p *RFC2136) readOnce(s *session, n failover.RecordName) (State, error) {
-	before, err := p.query(s, MarkName(n), dns.TypeTXT)
+func (p *RFC2136) readOnce(s *session, at spot) (State, error) {
+	before, err := p.query(s, at.mark, dns.TypeTXT)
 	if err != nil {
 		return State{}, err
 	}
-	cname, err := p.query(s, n, dns.TypeCNAME)
+	cname, err := p.query(s, at.owner, dns.TypeCNAME)
 	if err != nil {
 		return State{}, err
 	}
-	all, err := p.everything(s, n, cname)
+	all, err := p.everything(s, at.owner, cname)
 	if err != nil {
 		return State{}, err
 	}
-	after, err := p.query(s, MarkName(n), dns.TypeTXT)
+	after, err := p.query(s, at.mark, dns.TypeTXT)
 	if err != nil {
 		return State{}, err
 	}
@@ -146,12 +189,16 @@ func (p *RFC2136) everything(s *session, n failover.RecordName, cname found) (fo
 func (p *RFC2136) query(s *session, n failover.RecordName, qtype uint16) (found, error) {
 	m := question(string(n), qtype)
 	q := m.Question[0]
-	a := p.asked(n)
+	a := p.asked(spot{owner: n})
 	r, err := s.ask(m)
 	if r != nil {
 		if denied := keyDenial(r, a); denied != nil {
 			return found{}, denied
 		}
+	}
+	if errors.Is(err, ErrUnsigned) {
+		return found{}, fmt.Errorf("%w: it came with %s, and the cause is open: key, secret or clock"+
+			" (PowerDNS answers so to all three), or a zone that it does not have (Knot)", err, rcodeName(r.Rcode))
 	}
 	if err != nil {
 		return found{}, err
@@ -185,7 +232,8 @@ func (p *RFC2136) write(ctx context.Context, c Change) error {
 	if p.t.readOnly {
 		return ErrReadOnly
 	}
-	if err := p.permit(&c); err != nil {
+	at, err := c.permit(p.where, p.allowed)
+	if err != nil {
 		return err
 	}
 	if err := p.limit.Wait(ctx); err != nil {
@@ -196,50 +244,34 @@ func (p *RFC2136) write(ctx context.Context, c Change) error {
 		return err
 	}
 	defer s.close()
-	a := p.asked(c.Name)
-	r, err := s.ask(update(p.zone, c))
+	a := p.asked(at)
+	r, err := s.ask(update(p.zone, at, c))
 	if r == nil {
 		return err
 	}
 	denied := updateDenial(r, a)
-	if denied != nil && err != nil {
+	switch {
+	case denied != nil && err != nil:
 		return fmt.Errorf("%w (%w)", denied, err)
+	case errors.Is(denied, ErrPrerequisite) && p.remembers(s, at, c):
+		return fmt.Errorf("%w; yet asked again it shows just what was expected, so it seems to answer from a cache,"+
+			" where reads are late: a PowerDNS that shares its database needs query-cache-ttl=0 and cache-ttl=0", denied)
 	}
 	return errors.Join(denied, err)
 }
 
-// permit refuses what must never be sent from here, and puts the change into
-// canonical form, so that exactly what was judged is sent.
-func (p *RFC2136) permit(c *Change) error {
-	if err := c.check(); err != nil {
-		return err
-	}
-	if _, err := p.inZone(c.Name); err != nil {
-		return err
-	}
-	if !slices.Contains(p.allowed[c.Name], c.Value) {
-		return fmt.Errorf("%w: %s is not one of its targets %v", ErrForbidden, c.Value, p.allowed[c.Name])
-	}
-	return nil
+// remembers says that the server still shows what it has just refused as
+// stale. Updates are judged by what is stored, queries may be answered from a
+// cache (PowerDNS: for up to 20 s, when another process changed its database).
+// It serves people only; what cannot be read again is no reason for anything.
+func (p *RFC2136) remembers(s *session, at spot, c Change) bool {
+	st, err := p.readOnce(s, at)
+	return err == nil && st.Value == c.Expect && st.Absent == (c.Expect == "") &&
+		(c.ExpectMark == nil || *c.ExpectMark == st.Mark) && st.Other == ""
 }
 
-// inZone returns the canonical name, or why it is none of this provider's.
-func (p *RFC2136) inZone(name failover.RecordName) (failover.RecordName, error) {
-	n, err := ParseName(string(name))
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrForbidden, err)
-	}
-	if n == p.zone {
-		return "", fmt.Errorf("%w: %w", ErrForbidden, apexFault(n))
-	}
-	if !below(n, p.zone) {
-		return "", fmt.Errorf("%w: %s does not lie in the zone %s", ErrForbidden, n, p.zone)
-	}
-	return n, nil
-}
-
-func (p *RFC2136) asked(n failover.RecordName) asked {
-	a := asked{server: p.t.server, zone: p.zone, name: n, signed: p.t.now()}
+func (p *RFC2136) asked(at spot) asked {
+	a := asked{server: p.t.server, zone: p.zone, at: at, signed: p.t.now()}
 	if p.t.signer != nil {
 		a.key, a.algorithm = p.t.signer.name, p.t.signer.algorithm
 	}
@@ -249,8 +281,8 @@ func (p *RFC2136) asked(n failover.RecordName) asked {
 // update builds the message of RFC 2136 section 2: prerequisites on the whole
 // CNAME set and on the whole set of marks (compared with their data, without
 // TTL), then both sets replaced. The server applies all or nothing.
-func update(zone failover.RecordName, c Change) *dns.Msg {
-	name, mark := string(c.Name), string(MarkName(c.Name))
+func update(zone failover.RecordName, at spot, c Change) *dns.Msg {
+	name, mark := string(at.owner), string(at.mark)
 	head := func(owner string, t uint16) dns.RR_Header {
 		return dns.RR_Header{Name: owner, Rrtype: t, Class: dns.ClassINET, Ttl: c.TTL}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -54,7 +55,7 @@ func TestBINDSampleConfigGrantsWhatIsNeededAndNoMore(t *testing.T) {
 	p := mustProvider(t, c)
 	for name, to := range pairs {
 		mustWrite(t, p, Change{Name: name, Expect: to[0], ExpectMark: ptr(""), Value: to[1], TTL: 30, Mark: mark(1, 1)})
-		if got, want := mustRead(t, p, name), (State{Value: to[1], TTL: 30, Mark: mark(1, 1)}); got != want {
+		if got, want := mustRead(t, p, name), (State{Value: to[1], TTL: 30, Mark: mark(1, 1)}); !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v", got)
 		}
 	}

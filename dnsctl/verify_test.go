@@ -192,6 +192,41 @@ func TestVerifyAsksWithoutRecursionWithEDNSAndAFreshIDAndPort(t *testing.T) {
 	}
 }
 
+// TestVerifyAsksResolversAsTheirClientsDo: with recursion, and what they say
+// counts although no authority says it. A server that recurses for nobody, or not
+// for us, is no resolver.
+func TestVerifyAsksResolversAsTheirClientsDo(t *testing.T) {
+	resolver := func(recurses bool, records ...string) netip.AddrPort {
+		return authority(t, func(w dns.ResponseWriter, q *dns.Msg) {
+			shows(t, func(_ dns.ResponseWriter, r *dns.Msg) {
+				r.Authoritative, r.RecursionAvailable = false, recurses
+				if !q.RecursionDesired {
+					r.Answer = nil
+				}
+			}, records...)(w, q)
+		})
+	}
+	for name, tc := range map[string]struct {
+		at      netip.AddrPort
+		dissent string
+	}{
+		"as wanted":        {resolver(true, showsB), ""},
+		"another value":    {resolver(true, "orders.lab.test. 5 IN CNAME a.lab.test."), "a.lab.test. (wanted b.lab.test.)"},
+		"the vendor's own": {resolver(true, "orders.lab.test. 5 IN A 192.0.2.1"), "no CNAME: does this resolver apply the zone, and to us?"},
+		"no recursion":     {resolver(false, showsB), "not authoritative"},
+	} {
+		got := Verify(t.Context(), []VerifyName{{Name: orders, Want: targetB, Authorities: []netip.AddrPort{tc.at}, Resolvers: true}}, VerifyConfig{})[orders]
+		if got.Agree != (tc.dissent == "") || got.Asked != 2 {
+			t.Errorf("%s: %+v", name, got)
+		}
+		for _, d := range got.Dissent {
+			if !strings.Contains(d, tc.dissent) {
+				t.Errorf("%s: %q, want %q", name, d, tc.dissent)
+			}
+		}
+	}
+}
+
 func TestVerifyIgnoresWhatAGuesserSends(t *testing.T) {
 	at := authority(t, func(w dns.ResponseWriter, q *dns.Msg) {
 		if onUDP(w) {
@@ -296,48 +331,4 @@ func TestVerifySaysWhenNobodyListens(t *testing.T) {
 	if got.Agree || len(got.Dissent) != 2 || !strings.Contains(got.Dissent[1], "refused") {
 		t.Errorf("%+v", got)
 	}
-}
-
-func TestDiscoverFindsEveryAddressOfEveryNameServer(t *testing.T) {
-	records := map[string][]string{
-		"lab.test. NS":       {"lab.test. 30 IN NS ns1.lab.test.", "lab.test. 30 IN NS ns2.lab.test.", "lab.test. 30 IN NS ns3.lab.test."},
-		"ns1.lab.test. A":    {"ns1.lab.test. 30 IN A 192.0.2.1"},
-		"ns1.lab.test. AAAA": {"ns1.lab.test. 30 IN AAAA 2001:db8::1"},
-		"ns2.lab.test. A":    {"ns2.lab.test. 30 IN A 192.0.2.2", "ns2.lab.test. 30 IN A 192.0.2.3"},
-		"ns3.lab.test. A":    {"ns3.lab.test. 30 IN A 192.0.2.1"},
-		"half.test. NS":      {"half.test. 30 IN NS ns1.lab.test.", "half.test. 30 IN NS gone.lab.test."},
-	}
-	at := authority(t, func(w dns.ResponseWriter, q *dns.Msg) {
-		key := strings.ToLower(q.Question[0].Name) + " " + dns.TypeToString[q.Question[0].Qtype]
-		shows(t, func(_ dns.ResponseWriter, r *dns.Msg) {
-			if len(r.Answer) == 0 && strings.HasPrefix(key, "gone.") {
-				r.Rcode = dns.RcodeNameError
-			}
-		}, records[key]...)(w, q)
-	})
-	resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, network, at.String())
-	}}
-	got, err := Discover(t.Context(), "LAB.test", resolver)
-	want := "[192.0.2.1:53 192.0.2.2:53 192.0.2.3:53 [2001:db8::1]:53]"
-	if err != nil || join(got) != want {
-		t.Errorf("%s %v", join(got), err)
-	}
-	if got, err := Discover(t.Context(), "half.test.", resolver); err == nil || got != nil {
-		t.Errorf("a server without address: %v", got)
-	} else {
-		wantText(t, err.Error(), "gone.lab.test.")
-	}
-	if _, err := Discover(t.Context(), "no-zone.test.", resolver); err == nil {
-		t.Error("no zone at all")
-	}
-}
-
-func join(as []netip.AddrPort) string {
-	var s []string
-	for _, a := range as {
-		s = append(s, a.String())
-	}
-	return "[" + strings.Join(s, " ") + "]"
 }

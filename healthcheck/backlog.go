@@ -92,7 +92,7 @@ func (b *backlog) putBack(batch []parcel) {
 // weight is the most bytes that the report takes in a message.
 func (r *InstanceReport) weight() int {
 	const (
-		fixed   = 512 // names, numbers and ages, of a report or one of its clusters
+		fixed   = 768 // names, numbers and ages, of a report or one of its clusters
 		escaped = 6   // a byte of text, as \u003c
 	)
 	n := fixed + escaped*(len(r.Instance)+len(r.Sick))

@@ -27,10 +27,12 @@ const (
 	DNS   CheckType = "dns"   // a question is answered as expected
 	ICMP  CheckType = "icmp"  // an echo request is answered
 	Exec  CheckType = "exec"  // a command ends with 0
+
+	Tablestore CheckType = "tablestore" // a row of our own is written and read back
 )
 
 // CheckTypes lists every kind, for messages and completion.
-var CheckTypes = []CheckType{TCP, TLS, HTTP, HTTPS, GRPC, GRPCS, DNS, ICMP, Exec}
+var CheckTypes = []CheckType{TCP, TLS, HTTP, HTTPS, GRPC, GRPCS, DNS, ICMP, Exec, Tablestore}
 
 // Check says how a cluster is looked at. The zero value of every field but
 // Type has a sane meaning. It is plain data: the same check runs at every
@@ -57,7 +59,9 @@ type Check struct {
 	DNS  DNSCheck  `json:"dns,omitzero"`
 	Exec ExecCheck `json:"exec,omitzero"`
 
-	// For tls, https and grpcs.
+	Tablestore TablestoreCheck `json:"tablestore,omitzero"`
+
+	// For tls, https, grpcs and, unless its scheme is http, tablestore.
 	ServerName string        `json:"server_name,omitempty"` // default: the clients' name
 	CA         string        `json:"ca,omitempty"`          // PEM certificates to trust instead of the system's
 	CAFile     string        `json:"-"`                     // a file that holds CA; whoever reads the config loads it and empties this
@@ -81,8 +85,9 @@ type JSONCheck struct {
 type IdentityCheck struct {
 	Header   string `json:"header,omitempty"`
 	JSONPath string `json:"json_path,omitempty"`
-	Body     string `json:"body,omitempty"` // regular expression; its first group, or the whole match, is the identity
-	TXT      string `json:"txt,omitempty"`  // for dns: the name of a TXT record that holds it, such as id.server
+	Body     string `json:"body,omitempty"`  // regular expression; its first group, or the whole match, is the identity
+	TXT      string `json:"txt,omitempty"`   // for dns: the name of a TXT record that holds it, such as id.server
+	Table    string `json:"table,omitempty"` // for tablestore: it and the identity are the name of a table that only this cluster has
 }
 
 // Configured says whether any identity is asked for.
@@ -162,12 +167,23 @@ func (c Check) withDefaults() Check {
 	if c.Type == DNS {
 		c.DNS = c.DNS.withDefaults()
 	}
+	if c.Type == Tablestore {
+		c.Tablestore = c.Tablestore.withDefaults()
+	}
 	return c
 }
 
 func (c Check) isHTTP() bool { return c.Type == HTTP || c.Type == HTTPS }
 func (c Check) isGRPC() bool { return c.Type == GRPC || c.Type == GRPCS }
-func (c Check) isTLS() bool  { return c.Type == TLS || c.Type == HTTPS || c.Type == GRPCS }
+func (c Check) isTLS() bool {
+	switch c.Type {
+	case TLS, HTTPS, GRPCS:
+		return true
+	case Tablestore:
+		return c.Tablestore.Scheme != SchemeHTTP
+	}
+	return false
+}
 
 // hasPort says whether the kind dials a port.
 func (c Check) hasPort() bool { return c.Type != ICMP && c.Type != Exec }
@@ -217,6 +233,8 @@ func (c Check) Validate() []Fault {
 		c.DNS.validate(&f)
 	case c.Type == Exec:
 		c.Exec.validate(&f)
+	case c.Type == Tablestore:
+		c.Tablestore.validate(&f)
 	}
 	c.Identity.validate(&f)
 	c.validateTLS(&f)
@@ -277,7 +295,7 @@ func (c Check) validateHeaders(f *faults) {
 
 func (i IdentityCheck) validate(f *faults) {
 	set := 0
-	for _, s := range []string{i.Header, i.JSONPath, i.Body, i.TXT} {
+	for _, s := range []string{i.Header, i.JSONPath, i.Body, i.TXT, i.Table} {
 		if s != "" {
 			set++
 		}
@@ -292,6 +310,9 @@ func (i IdentityCheck) validate(f *faults) {
 		f.add("identity.json_path", "", "%v", err)
 	}
 	f.pattern("identity.body", i.Body)
+	if i.Table != "" && !tableName.MatchString(i.Table) {
+		f.add("identity.table", "letters, digits and '_', such as "+IdentityPrefix, "%q is not how the name of a table begins", clean(i.Table, 64))
+	}
 	if i.TXT != "" && !isDomain(i.TXT) {
 		f.add("identity.txt", "", "%q is no DNS name", i.TXT)
 	}

@@ -12,13 +12,13 @@ import (
 // Each mistake alone, with its exact words.
 func TestEachMistakeInATargetIsNamedWithItsKey(t *testing.T) {
 	for says, change := range map[string]func(tg *Target){
-		"instance: is missing":                                                       func(tg *Target) { tg.Instance = "" },
-		"cluster: is missing":                                                        func(tg *Target) { tg.Cluster = "" },
-		"address: is missing":                                                        func(tg *Target) { tg.Address = "" },
-		`address: "a b:80" is no host:port`:                                          func(tg *Target) { tg.Address = "a b:80" },
-		`address: "192.0.2.1:99999" has no port within 1 to 65535`:                   func(tg *Target) { tg.Address = "192.0.2.1:99999" },
-		"address: 0.0.0.0 is no address of a single host":                            func(tg *Target) { tg.Address = "0.0.0.0:80" },
-		`check.type: "htp" is none of [tcp tls http https grpc grpcs dns icmp exec]`: func(tg *Target) { tg.Check.Type = "htp" },
+		"instance: is missing":                                     func(tg *Target) { tg.Instance = "" },
+		"cluster: is missing":                                      func(tg *Target) { tg.Cluster = "" },
+		"address: is missing":                                      func(tg *Target) { tg.Address = "" },
+		`address: "a b:80" is no host:port`:                        func(tg *Target) { tg.Address = "a b:80" },
+		`address: "192.0.2.1:99999" has no port within 1 to 65535`: func(tg *Target) { tg.Address = "192.0.2.1:99999" },
+		"address: 0.0.0.0 is no address of a single host":          func(tg *Target) { tg.Address = "0.0.0.0:80" },
+		`check.type: "htp" is none of [tcp tls http https grpc grpcs dns icmp exec tablestore]`:                                      func(tg *Target) { tg.Check.Type = "htp" },
 		"check.port: 70000 is outside 1 to 65535\naddress: \"192.0.2.1:80\" has no port within 1 to 65535":                           func(tg *Target) { tg.Check.Port = 70000 },
 		`check.path: "healthz" is no path such as /healthz?full=1`:                                                                   func(tg *Target) { tg.Check.Path = "healthz" },
 		`check.path: "//evil/x" is no path such as /healthz?full=1`:                                                                  func(tg *Target) { tg.Check.Path = "//evil/x" },
@@ -38,10 +38,10 @@ func TestEachMistakeInATargetIsNamedWithItsKey(t *testing.T) {
 		"identity: is missing: the check asks who answers, but not who should (usually the name of the cluster)": func(tg *Target) {
 			tg.Check.Identity.Header = "X-Cluster"
 		},
-		"check.ca: means nothing to a http check (use type tls, https or grpcs)": func(tg *Target) { tg.Check.CA = "x" },
-		"check.ca: holds no PEM certificate":                                     func(tg *Target) { tg.Check.Type, tg.Check.CA = HTTPS, "x" },
-		"check.path: means nothing to a tcp check (use type http or https)":      func(tg *Target) { tg.Check.Type, tg.Check.Path = TCP, "/" },
-		"check.slow: -1ns is negative":                                           func(tg *Target) { tg.Check.Slow = -1 },
+		"check.ca: means nothing to a http check (use type tls, https, grpcs or tablestore)": func(tg *Target) { tg.Check.CA = "x" },
+		"check.ca: holds no PEM certificate":                                                 func(tg *Target) { tg.Check.Type, tg.Check.CA = HTTPS, "x" },
+		"check.path: means nothing to a tcp check (use type http or https)":                  func(tg *Target) { tg.Check.Type, tg.Check.Path = TCP, "/" },
+		"check.slow: -1ns is negative":                                                       func(tg *Target) { tg.Check.Slow = -1 },
 
 		"round: must be above 0\ntimeout: 5s must be above 0 and below round 0s\nburst: 100ms must be above 0 and at most round 0s": func(tg *Target) { tg.Round = 0 },
 

@@ -60,7 +60,19 @@ func (t Target) Connected() (one Target, ok bool) {
 	return Target{}, false
 }
 
-func (c Check) connected() bool { return c.Type == TCP || c.isTLS() || c.isHTTP() || c.isGRPC() }
+func (c Check) connected() bool {
+	return c.Type == TCP || c.isTLS() || c.isHTTP() || c.isGRPC() || c.Type == Tablestore
+}
+
+// tablestore returns the target with its first check of that kind, and no other.
+func (t Target) tablestore() (one Target, ok bool) {
+	for _, one := range t.each() {
+		if one.Check.Type == Tablestore {
+			return one, true
+		}
+	}
+	return Target{}, false
+}
 
 // label names one of several checks in reasons and warnings.
 func (c Check) label(i int) string {
@@ -267,7 +279,9 @@ func (e noneError) Unwrap() error { return e.findings[e.decider].err }
 // their certificates the one that ends first.
 func fill(tr *Trace, fs []finding, decider int) {
 	identity, warnings, ends := false, []string(nil), time.Time{}
+	wrote := Trace{}
 	for _, f := range fs {
+		wrote.wrote(f.trace)
 		if f.err != nil {
 			continue
 		}
@@ -280,6 +294,8 @@ func fill(tr *Trace, fs []finding, decider int) {
 		}
 	}
 	*tr = fs[decider].trace
+	tr.Units = CapacityUnits{}
+	tr.wrote(wrote)
 	warnings = warnings[:min(len(warnings), maxWarnings)]
 	tr.Identity, tr.Warnings, tr.CertificateEnds = identity && fs[decider].err == nil, warnings, ends
 }

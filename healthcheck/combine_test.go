@@ -153,7 +153,7 @@ func runOrdered(rule Combine, kinds []string, order []int) error {
 		parts[i] = part{label: fmt.Sprintf("checks[%d]", i), identity: k == "wrong", probe: func(ctx context.Context) error {
 			<-turns[turn]
 			defer close(turns[turn+1])
-			return classify(ctx, errors.Join(ctx.Err(), verdicts[k]))
+			return blame(ctx, errors.Join(ctx.Err(), verdicts[k]))
 		}}
 	}
 	return runParts(context.Background(), rule, parts)

@@ -147,7 +147,7 @@ func (m *musterer) watch(t *Target) (*watch, error) {
 		return was, nil
 	}
 	var how how
-	if kept && !m.rebuild {
+	if kept && !m.rebuild && t.sameKeys(was.target) {
 		how.probe, how.direct = was.probe, was.direct
 	} else {
 		var err error
@@ -170,7 +170,7 @@ func (m *musterer) watch(t *Target) (*watch, error) {
 
 // make makes the probe of a target, by the cheaper way where it is open.
 func (m *musterer) make(t *Target) (h how, err error) {
-	pc := ProbeConfig{Vantage: m.config.Vantage, Allow: m.config.Allow}
+	pc := ProbeConfig{Vantage: m.config.Vantage, Allow: m.config.Allow, ReadKey: m.config.ReadKey}
 	switch {
 	case m.config.NewProbe != nil:
 		h.probe, err = m.config.NewProbe(*t)
@@ -221,6 +221,15 @@ func (t *Target) counts(old *Target) bool {
 	return reflect.DeepEqual(*t, *old) || bytes.Equal(t.meaning(), old.meaning())
 }
 
+// sameKeys says whether the probes of both read the same key files: those are
+// no part of what a probe means.
+func (t *Target) sameKeys(old *Target) bool {
+	return slices.EqualFunc(t.each(), old.each(), func(a, b Target) bool {
+		x, y := a.Check.Tablestore, b.Check.Tablestore
+		return x.ServiceKey == y.ServiceKey && x.ClientKey == y.ClientKey
+	})
+}
+
 func (t Target) meaning() []byte {
 	t = t.canonical()
 	t.Round, t.Burst, t.RideOut = 0, 0, 0
@@ -239,8 +248,8 @@ func (t Target) meaning() []byte {
 // a reload by itself turns no vote down. The probes of what is gone are ended
 // and count nowhere. Instances whose generation changed are reported at once.
 //
-// The vantage cannot change. OnReport and NewProbe stay when they are nil, and
-// NewProbe is asked only for what is new. Not to be called from OnReport.
+// The vantage cannot change. OnReport, NewProbe and ReadKey stay when they are
+// nil, and NewProbe is asked only for what is new. Not to be called from OnReport.
 func (p *Prober) Reload(c Config) error {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
@@ -281,6 +290,9 @@ func (p *Prober) prepare(c Config) (order, error) {
 	}
 	if c.NewProbe == nil {
 		c.NewProbe = was.NewProbe
+	}
+	if c.ReadKey == nil {
+		c.ReadKey = was.ReadKey
 	}
 	return muster(c, p.now)
 }

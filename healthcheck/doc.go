@@ -12,6 +12,13 @@
 // environment, under a launcher that sets its limits and leaves nothing of it
 // behind: see launcherName. Its init runs before that of the program.
 //
+// A Tablestore ([TablestoreCheck]) is written to and read back through the
+// vendor's SDK, which is given a connection of the probe's own and nothing to
+// retry, pool or follow. Its errors are told apart by code and message: the
+// cluster's own are misses, those about our key, network, clock or set-up are
+// faults of our own, whose class ([FaultOf]) goes with the vote. [Tables] asks in
+// the same way for those who set up or prove something.
+//
 // Several checks of a target make one probe, by the rule [All] or [Any]. They
 // run at the same time, each over its own connection, within one deadline.
 // What neither rule can tell for sure is never taken for a miss, and the wrong

@@ -15,6 +15,7 @@ var forbidden = []netip.Prefix{
 	netip.MustParsePrefix("168.63.129.16/32"),   // Azure, WireServer
 	netip.MustParsePrefix("192.0.0.192/32"),     // Oracle Cloud
 	netip.MustParsePrefix("fd00:ec2::254/128"),  // AWS
+	netip.MustParsePrefix("fd00:ec2::23/128"),   // AWS, EKS Pod Identity; its IPv4 address is link-local
 	netip.MustParsePrefix("fd20:ce::254/128"),   // Google Cloud
 }
 
@@ -26,8 +27,9 @@ var wrapping = []struct {
 	// not is what each byte of the IPv4 address is XORed with.
 	not byte
 }{
-	{in: netip.MustParsePrefix("::/96"), at: [][4]int{{12, 13, 14, 15}}},        // IPv4-compatible, RFC 4291 section 2.5.5.1
-	{in: netip.MustParsePrefix("64:ff9b::/96"), at: [][4]int{{12, 13, 14, 15}}}, // NAT64, RFC 6052 section 2.1
+	{in: netip.MustParsePrefix("::/96"), at: [][4]int{{12, 13, 14, 15}}},           // IPv4-compatible, RFC 4291 section 2.5.5.1
+	{in: netip.MustParsePrefix("::ffff:0:0:0/96"), at: [][4]int{{12, 13, 14, 15}}}, // IPv4-translated, RFC 2765 section 2.1
+	{in: netip.MustParsePrefix("64:ff9b::/96"), at: [][4]int{{12, 13, 14, 15}}},    // NAT64, RFC 6052 section 2.1
 	// Local NAT64, RFC 8215: prefixes of 48, 56, 64 and 96 bits have the
 	// address in different places, around byte 8 (RFC 6052 section 2.2).
 	{in: netip.MustParsePrefix("64:ff9b:1::/48"), at: [][4]int{{6, 7, 9, 10}, {7, 9, 10, 11}, {9, 10, 11, 12}, {12, 13, 14, 15}}},

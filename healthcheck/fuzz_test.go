@@ -22,6 +22,11 @@ func FuzzReport(f *testing.F) {
 		told.SentMS = 1
 		f.Add(encoded(f, told))
 	}
+	for _, a := range []answered{{Seq: 1, Took: 1}, {Seq: 1<<64 - 1, Took: 1<<63 - 1}, {Took: -1 << 63}} {
+		m := envelope(2, twoVotes())
+		m.SentMS, m.Answered = 1, &a
+		f.Add(encoded(f, m))
+	}
 	f.Add([]byte(`{"v":1}`))
 	f.Add([]byte(`null`))
 	f.Add([]byte(strings.Replace(string(body), `"vote":"down"`, `"vote":"up"`, 1)))

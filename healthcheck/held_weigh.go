@@ -72,7 +72,7 @@ func (w *watch) again() time.Time {
 func (w *watch) remarks() string {
 	out := ""
 	if w.nearMisses > 0 {
-		out = fmt.Sprintf("; near misses: %d, the newest by a held connection (%s)", w.nearMisses, w.nearMiss)
+		out = fmt.Sprintf("; near misses: %d, the newest by %s", w.nearMisses, w.nearMiss.by())
 	}
 	if w.held != nil {
 		if word := w.held.word.Load(); word != nil {

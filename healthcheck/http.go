@@ -79,8 +79,12 @@ func wireOf(t Target, v failover.VantageName) ([]byte, error) {
 	return bytes.Clone(wire.Bytes()), nil
 }
 
-func (x *exchange) probe(ctx context.Context) (err error) {
-	tr := traceOf(ctx)
+func (x *exchange) probe(ctx context.Context) error {
+	return x.meet(ctx, traceOf(ctx), x.want.judge)
+}
+
+// meet makes the exchange; judge says what the answer means.
+func (x *exchange) meet(ctx context.Context, tr *Trace, judge func(*http.Response, answerBody, *Trace) error) (err error) {
 	tcp, err := x.dial.connect(ctx, tr)
 	if err != nil {
 		return err
@@ -101,7 +105,7 @@ func (x *exchange) probe(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := x.want.judge(resp, body, tr); err != nil {
+	if err := judge(resp, body, tr); err != nil {
 		return err
 	}
 	tr.Phase = PhaseDone

@@ -9,9 +9,10 @@ import (
 var (
 	webKinds  = []CheckType{HTTP, HTTPS}
 	sentKinds = []CheckType{HTTP, HTTPS, GRPC, GRPCS}
-	tlsKinds  = []CheckType{TLS, HTTPS, GRPCS}
-	portKinds = []CheckType{TCP, TLS, HTTP, HTTPS, GRPC, GRPCS, DNS}
-	whoKinds  = []CheckType{HTTP, HTTPS, GRPC, GRPCS, DNS}
+	hostKinds = []CheckType{HTTP, HTTPS, GRPC, GRPCS, Tablestore}
+	tlsKinds  = []CheckType{TLS, HTTPS, GRPCS, Tablestore}
+	portKinds = []CheckType{TCP, TLS, HTTP, HTTPS, GRPC, GRPCS, DNS, Tablestore}
+	whoKinds  = []CheckType{HTTP, HTTPS, GRPC, GRPCS, DNS, Tablestore}
 )
 
 // use is one key of a check: whether it is set, and for which kinds it means
@@ -35,11 +36,12 @@ func (c Check) uses() []use {
 		{"expect_headers", len(c.ExpectHeaders) > 0, webKinds},
 		{"grpc", c.GRPC != GRPCCheck{}, []CheckType{GRPC, GRPCS}},
 		{"headers", len(c.Headers) > 0, sentKinds},
-		{"host", c.Host != "", sentKinds},
+		{"host", c.Host != "", hostKinds},
 		{"identity", i.Configured(), whoKinds},
 		{"identity.body", i.Body != "", webKinds},
 		{"identity.header", i.Header != "", sentKinds},
 		{"identity.json_path", i.JSONPath != "", webKinds},
+		{"identity.table", i.Table != "", []CheckType{Tablestore}},
 		{"identity.txt", i.TXT != "", []CheckType{DNS}},
 		{"json", c.JSON != JSONCheck{}, webKinds},
 		{"method", c.Method != "", webKinds},
@@ -47,6 +49,7 @@ func (c Check) uses() []use {
 		{"port", c.Port != 0, portKinds},
 		{"server_name", c.ServerName != "", tlsKinds},
 		{"status", len(c.Status) > 0, webKinds},
+		{"tablestore", c.Tablestore != TablestoreCheck{}, []CheckType{Tablestore}},
 	}
 }
 

@@ -22,13 +22,17 @@ type line struct {
 	// Of the goroutine that sends.
 	last      clocks // at the newest post
 	challenge string // that the controller asked for in its newest answer
-	plain     bool   // it does not understand all that a message may say
+	lacks     lacks  // what it does not understand of all that a message may say
+	answered  *answered
 
 	mu      sync.Mutex
 	backlog backlog
 	stats   LineStats
 	news    news
 }
+
+// lacks are the keys that a controller of an earlier version refuses.
+type lacks struct{ config, answered bool }
 
 // way is how a line sends.
 type way struct {

@@ -2,13 +2,15 @@ package healthcheck
 
 import (
 	"errors"
+	"fmt"
 	"syscall"
 	"time"
 
 	"pointsman/internal/failover"
 )
 
-// Loss is why a held-open connection gave rise to a nudge.
+// Loss is why a held-open connection, or a look at the front end, gave rise to
+// a nudge.
 type Loss string
 
 const (
@@ -17,9 +19,10 @@ const (
 	LossBroken  Loss = "broken"  // any other error of reading or writing
 	LossSilent  Loss = "silent"  // a request on it was not answered in time
 	LossRefused Loss = "refused" // a new one was refused right after a probe had succeeded
+	LossFront   Loss = "front"   // the front end did not answer the cheap look as it should
 )
 
-// Losses lists every reason.
+// Losses lists every end of a held-open connection.
 var Losses = []Loss{LossClosed, LossReset, LossBroken, LossSilent, LossRefused}
 
 // NudgeEnd is what became of a nudge.
@@ -139,9 +142,12 @@ func (p *Prober) answerNudge(w *watch, o outcome) {
 		return
 	}
 	p.endNudge(end)
-	if w.nudge = nil; w.held != nil {
+	if w.nudge.why == LossFront && w.front != nil {
+		w.front.became.Store(&end)
+	} else if w.held != nil {
 		w.held.became.Store(&end)
 	}
+	w.nudge = nil
 }
 
 // unanswered says that no probe was handed out since the nudge.
@@ -158,4 +164,12 @@ func (w *watch) gap() time.Duration {
 // isRefusal says that the other side itself turned us away.
 func isRefusal(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// by says what saw it.
+func (l Loss) by() string {
+	if l == LossFront {
+		return "a look at the front end"
+	}
+	return fmt.Sprintf("a held connection (%s)", l)
 }

@@ -171,6 +171,7 @@ func (p *Prober) tally(o outcome) {
 	w.heard(o)
 	p.count(func(s *Stats) {
 		w.history.add(o.observation())
+		s.Units.add(o.trace.Units)
 		s.Waiting, s.Behind = p.pad.ready.n+p.pad.direct.n+p.pad.commands.n, max(o.sent.Sub(o.due), 0)
 		switch o.kind {
 		case Success:
@@ -282,6 +283,7 @@ func (p *Prober) vote(w *watch, now time.Time) ClusterReport {
 		LastProbe: age(now, s.LastProbe), FirstMiss: age(now, s.FirstMiss), LastMiss: age(now, s.LastMiss), LastSuccess: age(now, s.LastSuccess),
 		Latency: w.latency, Identity: w.identity, Warnings: w.warnings,
 		CertificateEndsIn: endsIn(now, w.certificateEnds),
+		Canary:            w.canary, CanaryAge: age(now, w.canaryAt), Client: w.client, ClientAge: age(now, w.clientAt),
 	}
 	w.gated = s.Vote == failover.Down && !p.now.controls.seen(s.FirstMiss)
 	abstain := ""
@@ -289,7 +291,7 @@ func (p *Prober) vote(w *watch, now time.Time) ClusterReport {
 	case w.finished.IsZero():
 		abstain = "not probed yet"
 	case w.own:
-		abstain = w.lastError
+		abstain, c.Fault = w.lastError, w.fault
 	case silent > 2*w.target.Round+w.target.Timeout:
 		abstain = fmt.Sprintf("no probe has ended for %s", silent.Round(time.Millisecond))
 	case s.Vote == failover.Up && now.Sub(s.LastSuccess) > 2*w.target.Round+w.target.Timeout:
@@ -315,7 +317,7 @@ func (w *watch) words(s failover.Sighting) string {
 	case s.Misses > 0 && s.Misses < s.Fall && s.Window > 0:
 		return clean(fmt.Sprintf("%d of the last %d probes failed, the newest: %s", s.Failed, s.Window, w.lastMiss), maxText)
 	case s.Misses > 0 && w.hurried != "":
-		return clean(fmt.Sprintf("%s; seen early by a held connection (%s)", w.lastMiss, w.hurried), maxText)
+		return clean(fmt.Sprintf("%s; seen early by %s", w.lastMiss, w.hurried.by()), maxText)
 	case s.Misses > 0:
 		return w.lastMiss
 	case s.Vote == failover.Down:

@@ -16,12 +16,12 @@ import (
 func TestFaultsOfOurOwnAreMarked(t *testing.T) {
 	for _, errno := range ownErrnos {
 		err := fmt.Errorf("connect: %w", plain(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", errno)}, 0))
-		if got := classify(t.Context(), err); !errors.Is(got, ErrOwn) || got.Error() != err.Error() {
+		if got := blame(t.Context(), err); !errors.Is(got, ErrOwn) || got.Error() != err.Error() {
 			t.Errorf("%v: got %v, own %v", errno, got, errors.Is(got, ErrOwn))
 		}
 	}
 	for _, errno := range []syscall.Errno{syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EHOSTUNREACH, syscall.ETIMEDOUT, syscall.EPIPE} {
-		if errors.Is(classify(t.Context(), &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", errno)}), ErrOwn) {
+		if errors.Is(blame(t.Context(), &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", errno)}), ErrOwn) {
 			t.Errorf("%v is the cluster's fault, not ours", errno)
 		}
 	}
@@ -111,7 +111,7 @@ func TestLocalPortsUsedUpIsOurOwn(t *testing.T) {
 	}
 	defer first.Close()
 	port = first.LocalAddr().(*net.TCPAddr).Port
-	err = classify(t.Context(), tcpProbe(d)(t.Context()))
+	err = blame(t.Context(), tcpProbe(d)(t.Context()))
 	if !errors.Is(err, ErrOwn) || !errors.Is(err, syscall.EADDRNOTAVAIL) {
 		t.Fatalf("got %v, own %v", err, errors.Is(err, ErrOwn))
 	}
@@ -155,7 +155,7 @@ func TestAProbeThatWeEndIsOurOwn(t *testing.T) {
 
 func TestMetadataAndLinkLocalAreRefusedAtDial(t *testing.T) {
 	for _, addr := range []string{
-		"169.254.169.254", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fe80::1", "fd00:ec2::254", "fd20:ce::254",
+		"169.254.169.254", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fe80::1", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "::ffff:0:169.254.169.254",
 		"::ffff:169.254.169.254", "::169.254.169.254", "64:ff9b::a9fe:a9fe", "64:ff9b::168.63.129.16",
 		"64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:a9:fe:a9fe::", "64:ff9b:1:0:a9:fea9:fe00:0", "64:ff9b:1::169.254.169.254",
 		"2002:a9fe:a9fe::1", "2002:c000:c0:1::1", "2001:0:a9fe:a9fe::1", "2001:0:c000:201:0:1234:5601:5601",

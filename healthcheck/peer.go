@@ -23,6 +23,11 @@ type peer struct {
 	retired   []string // boots that were replaced, oldest first
 	config    VantageConfig
 
+	// clock is the newest reading; arrivals are what the next may be of.
+	clock    ClockReading
+	arrivals [maxArrivals]arrival
+	arrived  int
+
 	// offset is the least distance ever seen between our monotonic clock and
 	// the vantage's, as of offsetAt: the distance of an unhindered message.
 	offset   time.Duration
@@ -61,6 +66,7 @@ func (p *peer) admit(m *message, now time.Time) *refusal {
 			p.retired = p.retired[max(0, len(p.retired)-maxRetired):]
 		}
 		p.boot, p.epoch, p.challenge = m.Boot, time.Time{}, p.draw()
+		p.arrivals = [maxArrivals]arrival{} // their numbers begin anew
 	}
 	p.seq = m.Seq
 	return nil

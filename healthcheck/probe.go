@@ -47,6 +47,13 @@ type Trace struct {
 	Warnings []string // never count as a miss
 	Identity bool     // the answer proved which cluster it came from
 
+	// What became of writes: see failover.Sighting. Empty where none was tried.
+	Canary   failover.CanaryResult
+	Client   failover.ClientResult
+	ClientAt time.Time
+
+	Units CapacityUnits // that a Tablestore says it took for the probe
+
 	CertificateEnds time.Time // of the chain that was shown, the certificate that ends first; zero without TLS
 }
 
@@ -68,12 +75,34 @@ func (t *Trace) warn(format string, args ...any) {
 	t.Warnings = append(t.Warnings, fmt.Sprintf(format, args...))
 }
 
+// CapacityUnits are what the vendor bills, each for up to 4 KiB.
+type CapacityUnits struct{ Read, Write int64 }
+
+func (u *CapacityUnits) add(of CapacityUnits) {
+	u.Read += of.Read
+	u.Write += of.Write
+}
+
+// wrote takes what became of writes from another trace that tells of some.
+func (t *Trace) wrote(of Trace) {
+	if of.Canary != failover.CanaryNone {
+		t.Canary = of.Canary
+	}
+	t.Units.add(of.Units)
+	if of.Client != failover.ClientNone {
+		t.Client, t.ClientAt = of.Client, of.ClientAt
+	}
+}
+
 // ProbeConfig is what a probe needs besides its target.
 type ProbeConfig struct {
 	Vantage failover.VantageName // named in the User-Agent, so that operators of a cluster know who asks
 	Allow   []netip.Prefix       // of the addresses that are otherwise refused, those that may be probed
 	// Lookup resolves host names; nil is the system's resolver.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	// ReadKey reads a file that holds an access key, at every use, and insists
+	// on its mode and owner; nil: such checks are a fault of our own.
+	ReadKey func(path string) ([]byte, error)
 }
 
 // NewProbe builds the probe of a target. The error names every fault of it.
@@ -111,6 +140,12 @@ func newSingle(t Target, c ProbeConfig) (Probe, error) {
 		probe = icmpProbe(d)
 	case Exec:
 		probe = execProbe(t)
+	case Tablestore:
+		k, err := newCanary(d, t, c)
+		if err != nil {
+			return nil, err
+		}
+		probe = k.probe
 	case TCP:
 		probe = tcpProbe(d)
 	case TLS:
@@ -123,7 +158,7 @@ func newSingle(t Target, c ProbeConfig) (Probe, error) {
 	}
 	return func(ctx context.Context) error {
 		start := time.Now()
-		err := classify(ctx, probe(ctx))
+		err := blame(ctx, probe(ctx))
 		if took := time.Since(start); err == nil && took > t.Check.Slow {
 			traceOf(ctx).warn("slow: answered in %s, above %s", took.Round(time.Millisecond), t.Check.Slow)
 		}
@@ -134,8 +169,8 @@ func newSingle(t Target, c ProbeConfig) (Probe, error) {
 // slow is when a success carries a warning.
 func (t *Target) slow() time.Duration { return cmp.Or(t.Check.Slow, t.Timeout/2) }
 
-// classify marks the faults of our own.
-func classify(ctx context.Context, err error) error {
+// blame marks the faults of our own.
+func blame(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}

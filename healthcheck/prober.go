@@ -32,6 +32,9 @@ type Config struct {
 	// probes some targets without a goroutine.
 	NewProbe func(Target) (Probe, error)
 
+	// ReadKey reads the files of access keys: see ProbeConfig.
+	ReadKey func(path string) ([]byte, error)
+
 	// WatchTargets is how many targets may have a held-open connection beside
 	// their probes. With more that want one, none has. 0 is 256.
 	WatchTargets int
@@ -83,6 +86,7 @@ type Prober struct {
 	now       *crew // what is probed
 	queue     queue
 	watching  []*watch // have a held-open connection beside their probes
+	patrolled []*watch // have looks at the front end beside their probes
 	pad       pad
 	hush      []*instance // whose report waits for the other clusters
 	results   chan outcome
@@ -110,6 +114,8 @@ type Stats struct {
 	Behind                       time.Duration // of its plan, when the newest probe was sent
 	Nudges                       map[NudgeEnd]uint64
 	Held                         HeldStats
+	Front                        FrontStats
+	Units                        CapacityUnits // that Tablestores say they took for our probes
 }
 
 // NewProber checks the config and builds every probe. The error lists every
@@ -142,6 +148,7 @@ func (p *Prober) schedule(ctx context.Context, g *errgroup.Group) error {
 	p.began = time.Now()
 	p.spread(p.now.all(), p.began)
 	p.rewatch(ctx, g)
+	p.repatrol(ctx, g)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	defer func() {
@@ -183,6 +190,7 @@ func (p *Prober) schedule(ctx context.Context, g *errgroup.Group) error {
 		case o := <-p.orders:
 			p.obey(o)
 			p.rewatch(ctx, g)
+			p.repatrol(ctx, g)
 		case <-timer.C:
 		}
 	}

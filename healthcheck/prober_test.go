@@ -564,7 +564,7 @@ func TestAWithdrawnClusterIsDownOnlyBesideAReachableControl(t *testing.T) {
 					case tg.Instance == controlInstance:
 						return tc.control
 					default:
-						return classify(ctx, fmt.Errorf("connect: %w", tc.meets))
+						return blame(ctx, fmt.Errorf("connect: %w", tc.meets))
 					}
 				}}
 				w.run(t, Config{Targets: ts, Controls: tc.controls}, died+5*time.Second)

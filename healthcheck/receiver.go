@@ -53,6 +53,9 @@ type ReceiverConfig struct {
 	// Config is told when a vantage says something else of its configuration
 	// than before; may be nil. It must return at once.
 	Config func(v failover.VantageName, c VantageConfig)
+	// Clock is told of each reading of a vantage's clock; may be nil. It must
+	// return at once.
+	Clock func(v failover.VantageName, c ClockReading)
 }
 
 // Validate returns every fault.
@@ -140,8 +143,8 @@ func (r *Receiver) Check(c ReceiverConfig) error {
 // Reload takes another config: all of it, or, with an error, nothing. When it
 // returns no message counts by the old one any more. Vantages that stay keep
 // their challenge and sequence, so nothing captured before counts again, and
-// the counters go on. Deliver and Config stay when they are nil. Not to be called
-// from either.
+// the counters go on. Deliver, Config and Clock stay when they are nil. Not to be
+// called from any of them.
 func (r *Receiver) Reload(c ReceiverConfig) error {
 	if err := r.Check(c); err != nil {
 		return err
@@ -153,6 +156,9 @@ func (r *Receiver) Reload(c ReceiverConfig) error {
 	}
 	if c.Config == nil {
 		c.Config = r.config.Config
+	}
+	if c.Clock == nil {
+		c.Clock = r.config.Clock
 	}
 	r.follow(c)
 	return nil
@@ -275,6 +281,9 @@ func (r *Receiver) deliver(from *peer, m *message, received time.Time) (dropped 
 	held := from.held(m, received)
 	if from.config.hear(m.Config, received) && r.config.Config != nil {
 		r.config.Config(m.Vantage, from.config)
+	}
+	if c, ok := from.read(m, received); ok && r.config.Clock != nil {
+		r.config.Clock(m.Vantage, c)
 	}
 	for _, rep := range m.Reports {
 		round, known := r.config.Instances[rep.Instance]

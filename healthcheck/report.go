@@ -37,6 +37,7 @@ type ClusterReport struct {
 	Cluster failover.ClusterName `json:"cluster"`
 	Vote    failover.Vote        `json:"vote"`
 	Reason  string               `json:"reason,omitempty"`
+	Fault   failover.Fault       `json:"fault,omitempty"` // class of the reason of an abstention
 
 	Misses int `json:"misses"`
 	Fall   int `json:"fall"`
@@ -61,11 +62,17 @@ type ClusterReport struct {
 	// still counts, by the clock of the vantage; missing without TLS, below 0
 	// when it ended since, and at most 10 years.
 	CertificateEndsIn *time.Duration `json:"certificate_ends_in_ns,omitempty"`
+
+	// What became of the newest writes, where the check makes any.
+	Canary    failover.CanaryResult `json:"canary,omitempty"`
+	CanaryAge *time.Duration        `json:"canary_age_ns,omitempty"`
+	Client    failover.ClientResult `json:"client,omitempty"`
+	ClientAge *time.Duration        `json:"client_age_ns,omitempty"`
 }
 
 // ages lists the places of all moments of the vote.
 func (c *ClusterReport) ages() []**time.Duration {
-	return []**time.Duration{&c.LastProbe, &c.FirstMiss, &c.LastMiss, &c.UpFor, &c.LastSuccess}
+	return []**time.Duration{&c.LastProbe, &c.FirstMiss, &c.LastMiss, &c.UpFor, &c.LastSuccess, &c.CanaryAge, &c.ClientAge}
 }
 
 // Event turns the report into what the core takes, on the clock of the one
@@ -83,11 +90,12 @@ func (r InstanceReport) Event(received time.Time, want string) failover.Report {
 	}
 	for _, c := range r.Clusters {
 		e.Clusters[c.Cluster] = failover.Sighting{
-			Vote: c.Vote, Reason: c.Reason,
+			Vote: c.Vote, Reason: c.Reason, Fault: c.Fault,
 			Misses: c.Misses, Fall: c.Fall, Hits: c.Hits, Rise: c.Rise, Failed: c.Failed, Window: c.Window,
 			Received: received, LastProbe: at(c.LastProbe), FirstMiss: at(c.FirstMiss), LastMiss: at(c.LastMiss), UpSince: at(c.UpFor), LastSuccess: at(c.LastSuccess),
 			Identity: c.Identity, Warnings: slices.Clone(c.Warnings), Latency: c.Latency,
 			CertificateEnds: ends(received, c.CertificateEndsIn),
+			Canary:          c.Canary, CanaryAt: at(c.CanaryAge), Client: c.Client, ClientAt: at(c.ClientAge),
 		}
 	}
 	return e
@@ -158,6 +166,9 @@ type message struct {
 	// Config is there while the newest file of the vantage is refused. A
 	// receiver that does not know the key refuses the message: see post.
 	Config *ConfigRefusal `json:"config_refused,omitempty"`
+	// Answered is there once a message on this line was answered. A receiver
+	// that does not know the key refuses the message, too.
+	Answered *answered `json:"answered,omitempty"`
 }
 
 const (
@@ -287,6 +298,12 @@ func (c *ClusterReport) check() error {
 		return errors.New("latency is out of range")
 	case c.CertificateEndsIn != nil && (*c.CertificateEndsIn > maxAge || *c.CertificateEndsIn < -maxAge):
 		return errors.New("end of the certificate is out of range")
+	case c.Fault != failover.FaultNone && (c.Vote != failover.Unknown || !slices.Contains(failover.Faults, c.Fault)):
+		return fmt.Errorf("no vote has the fault %s", quote(string(c.Fault)))
+	case !slices.Contains([]failover.CanaryResult{failover.CanaryNone, failover.CanaryOK, failover.CanaryBad}, c.Canary), (c.Canary == failover.CanaryNone) != (c.CanaryAge == nil):
+		return fmt.Errorf("no canary is %s, or its age is missing", quote(string(c.Canary)))
+	case !slices.Contains([]failover.ClientResult{failover.ClientNone, failover.ClientAccepted, failover.ClientRefused, failover.ClientSilent}, c.Client), (c.Client == failover.ClientNone) != (c.ClientAge == nil):
+		return fmt.Errorf("no client write is %s, or its age is missing", quote(string(c.Client)))
 	case len(c.Warnings) > maxWarnings:
 		return fmt.Errorf("more than %d warnings", maxWarnings)
 	}

@@ -28,7 +28,9 @@ func twoVotes() InstanceReport {
 				Cluster: "b", Vote: failover.Up, Reason: "answers in 2ms", Fall: 3, Hits: 99, Rise: 5, Window: 30,
 				LastProbe: ptr(200 * time.Millisecond), LastSuccess: ptr(200 * time.Millisecond), UpFor: ptr(time.Hour), Latency: 2 * time.Millisecond,
 				Identity: true, Warnings: []string{"certificate ends in 5 days"},
+				Canary: failover.CanaryOK, CanaryAge: ptr(190 * time.Millisecond), Client: failover.ClientRefused, ClientAge: ptr(180 * time.Millisecond),
 			},
+			{Cluster: "c", Vote: failover.Unknown, Reason: "OTSAuthFailed (403): The AccessKeyID is disabled.", Fault: failover.FaultKey, LastProbe: ptr(time.Second)},
 		},
 	}
 }
@@ -82,6 +84,12 @@ func TestAgesBecomeMomentsOfTheReceiversClock(t *testing.T) {
 	}
 	if !b.UpSince.Equal(now.Add(-time.Hour)) || !b.FirstMiss.IsZero() || !b.LastMiss.IsZero() || b.Warnings[0] != "certificate ends in 5 days" || !b.Identity {
 		t.Errorf("b is %+v", b)
+	}
+	if b.Canary != failover.CanaryOK || !b.CanaryAt.Equal(now.Add(-190*time.Millisecond)) || b.Client != failover.ClientRefused || !b.ClientAt.Equal(now.Add(-180*time.Millisecond)) {
+		t.Errorf("of its writes: %+v", b)
+	}
+	if c := e.Clusters["c"]; c.Fault != failover.FaultKey || c.Vote != failover.Unknown {
+		t.Errorf("c is %+v", c)
 	}
 }
 
@@ -145,10 +153,25 @@ var impossible = map[string]func(m *message, r *InstanceReport, a *ClusterReport
 	"a vote without a probe":         func(_ *message, _ *InstanceReport, a *ClusterReport) { a.LastProbe, a.LastMiss = nil, nil },
 	"a down vote without a miss":     func(_ *message, _ *InstanceReport, a *ClusterReport) { a.FirstMiss, a.LastMiss = nil, nil },
 	"down, but up for an hour":       func(_ *message, _ *InstanceReport, a *ClusterReport) { a.UpFor = ptr(time.Hour) },
-	"a negative latency":             func(_ *message, _ *InstanceReport, a *ClusterReport) { a.Latency = -1 },
-	"a flood of warnings":            func(_ *message, _ *InstanceReport, a *ClusterReport) { a.Warnings = make([]string, maxWarnings+1) },
-	"two votes for one cluster":      func(_ *message, r *InstanceReport, _ *ClusterReport) { r.Clusters[1].Cluster = "a" },
-	"two reports of one instance":    func(m *message, r *InstanceReport, _ *ClusterReport) { m.Reports = append(m.Reports, *r) },
+	"a down vote with a fault":       func(_ *message, _ *InstanceReport, a *ClusterReport) { a.Fault = failover.FaultKey },
+	"an unknown fault": func(_ *message, _ *InstanceReport, a *ClusterReport) {
+		a.Vote, a.Fault = failover.Unknown, "weather"
+	},
+	"a canary without an age": func(_ *message, _ *InstanceReport, a *ClusterReport) { a.Canary = failover.CanaryOK },
+	"an unknown canary": func(_ *message, _ *InstanceReport, a *ClusterReport) {
+		a.Canary, a.CanaryAge = "yellow", ptr(time.Second)
+	},
+	"an age of no canary": func(_ *message, _ *InstanceReport, a *ClusterReport) { a.CanaryAge = ptr(time.Second) },
+	"a client write in the future": func(_ *message, _ *InstanceReport, a *ClusterReport) {
+		a.Client, a.ClientAge = failover.ClientAccepted, ptr(-1)
+	},
+	"an unknown client write": func(_ *message, _ *InstanceReport, a *ClusterReport) {
+		a.Client, a.ClientAge = "maybe", ptr(time.Second)
+	},
+	"a negative latency":          func(_ *message, _ *InstanceReport, a *ClusterReport) { a.Latency = -1 },
+	"a flood of warnings":         func(_ *message, _ *InstanceReport, a *ClusterReport) { a.Warnings = make([]string, maxWarnings+1) },
+	"two votes for one cluster":   func(_ *message, r *InstanceReport, _ *ClusterReport) { r.Clusters[1].Cluster = "a" },
+	"two reports of one instance": func(m *message, r *InstanceReport, _ *ClusterReport) { m.Reports = append(m.Reports, *r) },
 	"more clusters than there are": func(_ *message, r *InstanceReport, _ *ClusterReport) {
 		r.Clusters = make([]ClusterReport, maxClusters+1)
 	},

@@ -52,6 +52,7 @@ type watch struct {
 	turned      time.Time      // when the vote became down or its first miss changed
 	lastError   string         // of the newest probe, empty for a success
 	own         bool           // the newest probe met a fault of our own
+	fault       failover.Fault // its class, where it has one
 	late        int            // probes in a row that were too late, by our own fault
 	lastMiss    string         // of the newest miss
 	reached     bool           // there was a success
@@ -61,10 +62,17 @@ type watch struct {
 	warnings    []string
 
 	certificateEnds time.Time // of the newest success; zero without TLS
-	gated           bool      // its down vote waits for a control
-	refused         bool      // the newest miss was the other side's own word
+
+	canary   failover.CanaryResult // of the newest probe that wrote, and when it was sent
+	canaryAt time.Time
+	client   failover.ClientResult
+	clientAt time.Time
+
+	gated   bool // its down vote waits for a control
+	refused bool // the newest miss was the other side's own word
 
 	held     *held     // beside the probes; nil: nothing
+	front    *patrol   // beside the probes; nil: nothing
 	doubtful []outcome // misses that our own held connection may have caused
 
 	nudge      *nudge // that its next probes answer, or nil
@@ -171,7 +179,8 @@ func phase(v failover.VantageName, t Target) time.Duration {
 // add counts one probe.
 func (w *watch) add(o outcome) {
 	w.sent, w.finished, w.own = o.sent, o.done, o.kind == OwnFault
-	w.lastError, w.warnings = "", nil
+	w.lastError, w.warnings, w.fault = "", nil, FaultOf(o.err)
+	w.wrote(o)
 	if o.err != nil {
 		w.lastError = clean(o.err.Error(), maxText)
 	}
@@ -204,6 +213,17 @@ func (w *watch) add(o outcome) {
 	}
 	w.reached, w.lastSuccess, w.latency = true, o.sent, o.done.Sub(o.sent)
 	w.identity, w.warnings, w.certificateEnds = o.trace.Identity, o.trace.Warnings, o.trace.CertificateEnds
+}
+
+// wrote keeps what became of the writes of a probe. Warnings about a client's
+// write are those of a success, and shown with it.
+func (w *watch) wrote(o outcome) {
+	if tr := o.trace; tr.Canary != failover.CanaryNone {
+		w.canary, w.canaryAt = tr.Canary, o.sent
+	}
+	if tr := o.trace; tr.Client != failover.ClientNone {
+		w.client, w.clientAt = tr.Client, tr.ClientAt
+	}
 }
 
 // unproven says that no control was reached since the run of misses began.

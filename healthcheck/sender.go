@@ -31,6 +31,9 @@ type SenderConfig struct {
 	// PlainHTTP allows http off loopback. The signature still protects what is
 	// said, but everybody on the way can read it.
 	PlainHTTP bool
+	// Wall is the wall clock that messages are stamped with; nil is the
+	// machine's. Nothing else is counted by it.
+	Wall func() time.Time
 }
 
 // Validate returns every fault.
@@ -103,7 +106,7 @@ func (v *life) begin(now time.Time) {
 
 // stamp puts boot, sequence and times on a message. A suspend ends the boot:
 // the uptime lacks the sleep.
-func (v *life) stamp(m *message, now time.Time) {
+func (v *life) stamp(m *message, now, wall time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if slept(v.last, look(now)) > 0 {
@@ -111,7 +114,7 @@ func (v *life) stamp(m *message, now time.Time) {
 	}
 	v.last = look(now)
 	v.seq++
-	m.Boot, m.Seq, m.SentMS, m.Uptime = v.boot, v.seq, now.UnixMilli(), max(now.Sub(v.started), 0)
+	m.Boot, m.Seq, m.SentMS, m.Uptime = v.boot, v.seq, wall.UnixMilli(), max(now.Sub(v.started), 0)
 }
 
 // NewSender makes a sender, with a new boot id.
@@ -135,6 +138,9 @@ func (c SenderConfig) withDefaults() SenderConfig {
 	}
 	if c.Retry <= 0 {
 		c.Retry = 200 * time.Millisecond
+	}
+	if c.Wall == nil {
+		c.Wall = time.Now
 	}
 	return c
 }
@@ -278,8 +284,8 @@ func (s *Sender) post(ctx context.Context, l *line, batch []parcel) error {
 		return nil
 	}
 	for range 2 {
-		challenge, plain := l.challenge, l.plain
-		if err := s.try(ctx, l, batch); err == nil || l.challenge == challenge && l.plain == plain {
+		challenge, lacks := l.challenge, l.lacks
+		if err := s.try(ctx, l, batch); err == nil || l.challenge == challenge && l.lacks == lacks {
 			return err
 		}
 	}
@@ -291,9 +297,12 @@ func (s *Sender) post(ctx context.Context, l *line, batch []parcel) error {
 func (s *Sender) try(ctx context.Context, l *line, batch []parcel) error {
 	now, way := time.Now(), l.way.Load()
 	m := message{Version: wireVersion, Vantage: s.vantage, Challenge: l.challenge, Reports: make([]InstanceReport, len(batch))}
-	s.life.stamp(&m, now)
-	if !l.plain {
+	s.life.stamp(&m, now, way.config.Wall())
+	if !l.lacks.config {
 		m.Config = s.refusal(now)
+	}
+	if l.answered != nil && l.answered.boot == m.Boot && !l.lacks.answered {
+		m.Answered = l.answered
 	}
 	for i, p := range batch {
 		m.Reports[i] = p.report.Aged(now)
@@ -314,12 +323,14 @@ func (s *Sender) try(ctx context.Context, l *line, batch []parcel) error {
 		return fmt.Errorf("report to %s: %w", l.url, err)
 	}
 	defer resp.Body.Close()
+	l.time(resp, &m, now)
 	answer, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // to the end, so that the connection lives on
 	if asked := resp.Header.Get(challengeHeader); isNonce(asked) && asked != l.challenge {
-		l.challenge, l.plain = asked, false
+		l.challenge, l.lacks = asked, lacks{}
 	}
-	if resp.StatusCode == http.StatusBadRequest && m.Config != nil && bytes.Contains(answer, []byte(refusedKey)) {
-		l.plain = true // it is of an earlier version, and knows the key not; any other fault is none of its
+	if resp.StatusCode == http.StatusBadRequest { // it is of an earlier version, and knows a key not; any other fault is none of its
+		l.lacks.config = l.lacks.config || m.Config != nil && bytes.Contains(answer, []byte(refusedKey))
+		l.lacks.answered = l.lacks.answered || m.Answered != nil && bytes.Contains(answer, []byte(answeredKey))
 	}
 	if resp.StatusCode/100 != 2 {
 		return fmt.Errorf("report to %s: %s: %s", l.url, resp.Status, clean(strings.TrimSpace(string(answer)), 200))

@@ -34,11 +34,13 @@ type said struct {
 	votes map[failover.InstanceName]string
 }
 
-// changes says whether a vote of the report is another one than before.
+// changes says whether a vote of the report is another one than before, or what
+// became of a client's write.
 func (s *said) changes(r InstanceReport) bool {
 	var b strings.Builder
 	for _, c := range r.Clusters {
-		b.WriteString(string(c.Cluster) + " " + c.Vote.String() + "\n")
+		// Whether a gate is closed is waited for as a vote is.
+		b.WriteString(string(c.Cluster) + " " + c.Vote.String() + " " + string(c.Fault) + " " + string(c.Client) + "\n")
 	}
 	if r.Sick != "" {
 		b.WriteString("sick")

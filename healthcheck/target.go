@@ -22,6 +22,8 @@ type Target struct {
 	Address  string                `json:"address"`        // what is dialled: ip:port or host:port; the port may come from the check
 	Name     string                `json:"name,omitempty"` // what clients call it: server name and Host; a final dot is dropped
 	Identity string                `json:"identity,omitempty"`
+	Other    string                `json:"other,omitempty"` // identity of the other cluster, where the check must tell both
+	Place    Place                 `json:"place,omitzero"`  // for tablestore
 
 	// Either one check or several and how they are combined.
 	Check   Check   `json:"check,omitzero"`
@@ -105,6 +107,11 @@ func (t Target) dialAddress() string {
 
 func (c Check) defaultPort() string {
 	switch c.Type {
+	case Tablestore:
+		if !c.isTLS() {
+			return "80"
+		}
+		return "443"
 	case HTTP:
 		return "80"
 	case HTTPS, TLS, GRPCS:
@@ -157,6 +164,9 @@ func (t Target) Validate() []Fault {
 		f.add("cluster", "", "is missing")
 	}
 	t.validateChecks(&f)
+	if one, ok := t.tablestore(); ok {
+		one.validateTablestore(&f)
+	}
 	if t.Identity == "" && slices.ContainsFunc(t.each(), func(t Target) bool { return t.Check.Identity.Configured() }) {
 		f.add("identity", "usually the name of the cluster", "is missing: the check asks who answers, but not who should")
 	}

@@ -2,9 +2,11 @@
 // clusters that can be made to fail, a controller, two vantages, a client.
 //
 //	pointsman-lab run           the lab, for playing: kill a cluster and watch
-//	pointsman-lab demo          every story in about a minute, with a verdict
+//	pointsman-lab demo          every story in less than two minutes, with a verdict
 //	pointsman-lab bench         how fast, and at what cost
 //	pointsman-lab kill a        in another terminal: a fault for a running lab
+//	pointsman-lab alicloud      Alibaba Cloud's DNS alone, for trying a client
+//	pointsman-lab tablestore    a Tablestore alone, and verbs for it
 //
 // It exits 0 when all is well, 1 on an error, and 5 when a demo saw a promise
 // broken. It never asks a question.
@@ -81,7 +83,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.PersistentFlags().StringVar(&a.dir, "dir", "", "work `FOLDER` of the lab (run and the verbs: "+lab.DefaultDir+"; demo: a temporary one)")
-	root.AddCommand(a.runCommand(), a.demoCommand(), a.benchCommand(), a.clusterCommand())
+	root.AddCommand(a.runCommand(), a.demoCommand(), a.benchCommand(), a.clusterCommand(), a.alicloudCommand(), a.tablestoreCommand(), a.providersCommand())
 	root.AddCommand(a.verbCommands()...)
 	hintUsage(root)
 	return root
@@ -112,8 +114,27 @@ func hintUsage(cmd *cobra.Command) {
 func (a *app) labFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&a.pointsman, "pointsman", "", "the pointsman `BINARY` (by default the one beside this program)")
 	cmd.Flags().BoolVarP(&a.verbose, "verbose", "v", false, "show what every part of the lab logs")
-	cmd.Flags().DurationVar(&a.rideOut, "ride-out", 0, "the longest `BLIP` that is never acted upon; 0 acts at once")
+	cmd.Flags().DurationVar(&a.rideOut, "ride-out", 0, "the longest `BLIP` that is never acted upon (by default that of the clusters: tablestore 2s, http none)")
 	cmd.Flags().BoolVar(&a.billing, "billing", false, "add a second instance, billing, with two names")
+}
+
+// kindFlag adds the flag of the commands that know both kinds of clusters.
+func kindFlag(cmd *cobra.Command) *string {
+	return cmd.Flags().String("clusters", string(lab.Tablestore), "what the two clusters are: `KIND` tablestore or http")
+}
+
+// configOf is config for a kind of clusters.
+func (a *app) configOf(cmd *cobra.Command, clusters string) (lab.Config, error) {
+	kind, err := lab.ParseKind(clusters)
+	if err != nil {
+		return lab.Config{}, fmt.Errorf("--clusters: %w", err)
+	}
+	if kind == lab.Tablestore && a.rideOut == 0 && cmd.Flags().Changed("ride-out") {
+		return lab.Config{}, fmt.Errorf("--ride-out %s: more than 0 with Tablestore clusters", a.rideOut)
+	}
+	cfg, err := a.config()
+	cfg.Kind = kind
+	return cfg, err
 }
 
 // config gathers the configuration of a lab.

@@ -40,6 +40,8 @@ func binaries(t *testing.T) string {
 func TestEndToEnd(t *testing.T) {
 	bin := binaries(t)
 	t.Run("the demo moves the name when it must and only then", func(t *testing.T) { demoEndToEnd(t, bin) })
+	t.Run("the demo counts the writes of a client of Tablestore", func(t *testing.T) { tablesEndToEnd(t, bin) })
+	t.Run("the demo copies, moves and loses rows, and knows which", func(t *testing.T) { replicatedEndToEnd(t, bin) })
 	t.Run("run moves the name and ends every part on interrupt", func(t *testing.T) { runEndToEnd(t, bin) })
 	t.Run("bench measures, and no ride-out is cut short", func(t *testing.T) { benchEndToEnd(t, bin) })
 	t.Run("bench measures many instances, and calls none down", func(t *testing.T) { manyEndToEnd(t, bin) })
@@ -96,7 +98,7 @@ func benchEndToEnd(t *testing.T, bin string) {
 func demoEndToEnd(t *testing.T, bin string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "pointsman-lab"), "demo", "-o", "json", "--story", "both-down", "--story", "kill", "--story", "fast-evidence")
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "pointsman-lab"), "demo", "--clusters", "http", "-o", "json", "--story", "both-down", "--story", "kill", "--story", "fast-evidence")
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // its children must end too
 	cmd.WaitDelay = 15 * time.Second
 	cmd.Env = append(os.Environ(), "TMPDIR="+shortTemp(t))
@@ -145,6 +147,112 @@ func demoEndToEnd(t *testing.T, bin string) {
 	}
 }
 
+// tablesEndToEnd tells stories of Tablestore: after a kill the client follows by
+// itself, after a switchover it stays until it is built anew, and when keys are
+// refused at both clusters nothing moves. Nothing is replicated: the rows of one
+// cluster are missing at the other, and every acknowledged row is where it was
+// acknowledged.
+func tablesEndToEnd(t *testing.T, bin string) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "pointsman-lab"), "demo", "-o", "json", "--story", "kill", "--story", "auth", "--story", "switchover")
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // its children must end too
+	cmd.WaitDelay = 15 * time.Second
+	cmd.Env = append(os.Environ(), "TMPDIR="+shortTemp(t))
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("demo: %v\n%s\n%s", err, out.Bytes(), errs.Bytes())
+	}
+	var report struct {
+		OK      bool
+		Stories []struct {
+			Name, From, To string
+			OK             bool
+			Evidence       []string
+			Client         struct {
+				Acknowledged, Errors, Old int
+				Rebuilt                   bool
+			}
+		}
+		Writes struct {
+			Acknowledged, Errors int
+			Sides                []struct {
+				Cluster                   string
+				Acknowledged, Held, Lacks int
+				Unread                    string
+			}
+			Why []string
+		}
+	}
+	if err := json.Unmarshal(out.Bytes(), &report); err != nil || !report.OK || len(report.Stories) != 3 || len(report.Writes.Sides) != 2 {
+		t.Fatalf("%v\n%s", err, out.Bytes())
+	}
+	kill, auth, over := report.Stories[0], report.Stories[1], report.Stories[2]
+	if kill.From != "a" || kill.To != "b" || kill.Client.Acknowledged == 0 || kill.Client.Old != 0 || kill.Client.Rebuilt {
+		t.Errorf("kill: %+v", kill)
+	}
+	if auth.To != "" || auth.Client.Errors == 0 || !strings.Contains(strings.Join(auth.Evidence, " "), "auth fault") {
+		t.Errorf("auth: %+v", auth)
+	}
+	if over.From != "b" || over.To != "a" || over.Client.Old == 0 || !over.Client.Rebuilt {
+		t.Errorf("switchover: %+v", over)
+	}
+	a, b := report.Writes.Sides[0], report.Writes.Sides[1]
+	if a.Cluster != "a" || a.Acknowledged+b.Acknowledged != report.Writes.Acknowledged || a.Lacks == 0 || b.Lacks == 0 ||
+		a.Held < a.Acknowledged || b.Held < b.Acknowledged || a.Unread+b.Unread != "" || len(report.Writes.Why) > 0 {
+		t.Errorf("writes: %+v", report.Writes)
+	}
+}
+
+// replicatedEndToEnd tells the stories of replication: 100,000 rows copied while
+// they are changed; a switchover after which nothing differs, and whose way back
+// carries rows; a hard failover of which the lost rows are named. In the end
+// every acknowledged row is at both clusters, or was named.
+func replicatedEndToEnd(t *testing.T, bin string) {
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "pointsman-lab"), "demo", "-o", "json",
+		"--story", "replicated-copy", "--story", "replicated-switchover", "--story", "replicated-failover")
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // its children must end too
+	cmd.WaitDelay = 15 * time.Second
+	cmd.Env = append(os.Environ(), "TMPDIR="+shortTemp(t))
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("demo: %v\n%s\n%s", err, out.Bytes(), errs.Bytes())
+	}
+	var report struct {
+		OK      bool
+		Stories []struct {
+			Name, From, To string
+			OK             bool
+			Evidence       []string
+		}
+		Writes struct {
+			Acknowledged, Lost int
+			Replicated         bool
+			Rest               bool `json:"at_rest"`
+			Named              string
+			Why                []string
+		} `json:"replicated_writes"`
+	}
+	if err := json.Unmarshal(out.Bytes(), &report); err != nil || !report.OK || len(report.Stories) != 3 {
+		t.Fatalf("%v\n%s", err, out.Bytes())
+	}
+	for i, want := range []string{"rows are the same at both in the end, with their versions", "more were carried back from b to a", "and those are named"} {
+		if got := strings.Join(report.Stories[i].Evidence, "\n"); !strings.Contains(got, want) {
+			t.Errorf("%s does not say that %s: %s", report.Stories[i].Name, want, got)
+		}
+	}
+	if over, fail := report.Stories[1], report.Stories[2]; over.From != "a" || over.To != "b" || fail.From != "b" || fail.To != "a" {
+		t.Errorf("the name went %+v, %+v", over, fail)
+	}
+	if w := report.Writes; !w.Replicated || !w.Rest || w.Acknowledged == 0 || (w.Lost > 0) != (w.Named != "") || len(w.Why) > 0 {
+		t.Errorf("writes: %+v", w)
+	}
+}
+
 // shortTemp is a temporary folder whose path leaves room for the name of a
 // Unix socket, which may have about a hundred bytes in all.
 func shortTemp(t *testing.T) string {
@@ -186,18 +294,29 @@ func runEndToEnd(t *testing.T, bin string) {
 			}
 		}
 	}
-	await("served by a")
+	await("writes go to a")
 	parts := pids(t, tool, dir)
 	if said, err := exec.Command(tool, "kill", "a", "--dir", dir).CombinedOutput(); err != nil {
 		t.Errorf("kill a: %v: %s", err, said)
 	}
-	await("served by b")
+	await("the name shows b.lab.test.")
+	await("writes go to b")
+	if said, err := exec.Command(tool, "writes", "--dir", dir).CombinedOutput(); err != nil || !strings.Contains(string(said), "what it holds is not known: read the rows of a: refuses the connection") {
+		t.Errorf("writes: %v: %s", err, said)
+	}
+	if said, err := exec.Command(tool, "rebuild", "--dir", dir).CombinedOutput(); err != nil {
+		t.Errorf("rebuild: %v: %s", err, said)
+	}
 	if err := run.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("after Ctrl-C: %v\n%s", err, out.String())
 	}
+	if last := out.String(); !strings.Contains(last, "writes: b acknowledged ") || strings.Contains(last, "BROKEN") {
+		t.Errorf("it does not end with what has become of the writes:\n%s", last)
+	}
+	delete(parts, "client") // of the lab's own process
 	if len(parts) != 5 {
 		t.Errorf("%d parts, want two clusters, a controller and two vantages", len(parts))
 	}

@@ -24,7 +24,7 @@ func TestSecondariesInTheLab(t *testing.T) {
 	dir := filepath.Join(shortTemp(t), "lab")
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	tool := filepath.Join(bin, "pointsman-lab")
-	run := exec.Command(tool, "run", "--secondaries", "--dir", dir)
+	run := exec.Command(tool, "run", "--clusters", "http", "--secondaries", "--dir", dir)
 	var out syncBuffer
 	run.Stdout, run.Stderr = &out, &out
 	if err := run.Start(); err != nil {

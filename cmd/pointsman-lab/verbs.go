@@ -55,12 +55,67 @@ func (a *app) verbCommands() []*cobra.Command {
 			return err
 		}),
 		a.knobCommand("wrong-identity CLUSTER", "Let a cluster answer as if it were the other one", nil),
+		a.knobCommand("refuse CLUSTER REASON", "Let a Tablestore refuse everything: "+strings.Join(lab.Refusals, " or "), func(k *lab.Knobs, arg string) error {
+			k.Refuse = arg
+			return nil
+		}),
+		a.knobCommand("partition CLUSTER LONG", "Let one partition of a Tablestore answer 503 for so LONG (100ms)", func(k *lab.Knobs, arg string) error {
+			d, err := time.ParseDuration(arg)
+			k.PartitionMS = int(d.Milliseconds())
+			return err
+		}),
 		a.knobCommand("close CLUSTER", "Close a cluster's port; its process lives", func(k *lab.Knobs, _ string) error {
 			k.Closed = true
 			return nil
 		}),
+		a.rebuildCommand(),
+		a.clientCommand("hush", "Let the client that writes to Tablestore write nothing, until speak"),
+		a.clientCommand("speak", "Let the client write on"),
+		a.writesCommand(),
 		a.statusCommand(),
 	}
+}
+
+func (a *app) rebuildCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "rebuild", Short: "Build the client anew that writes to Tablestore", Args: cobra.NoArgs,
+		Long: `Build the client anew that writes to Tablestore, as an application does that
+replaces its client: it drops its connections, and its next write looks the name
+up. Nothing else takes a client away from a cluster that answers.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.order(cmd, lab.Order{Verb: "rebuild"}) },
+	}
+}
+
+// clientCommand is an order to the client that writes.
+func (a *app) clientCommand(verb, short string) *cobra.Command {
+	return &cobra.Command{
+		Use: verb, Short: short, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.order(cmd, lab.Order{Verb: verb}) },
+	}
+}
+
+func (a *app) writesCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use: "writes", Short: "Count which acknowledged rows each Tablestore holds, and lacks", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			st, err := lab.FindLab(a.folder())
+			if err != nil {
+				return err
+			}
+			r, err := st.Writes(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				return json.NewEncoder(a.out).Encode(r)
+			}
+			r.Write(a.out)
+			return nil
+		},
+	}
+	outputFlag(cmd, &output)
+	return cmd
 }
 
 // knobCommand turns one knob and leaves the others as they are.

@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"pointsman/dnsctl"
@@ -49,12 +47,17 @@ func (s source) Changes(ctx context.Context, z failover.RecordName, from uint32)
 // recorded is the ledger as the controller wants it: the same errors under
 // the controller's own names.
 type recorded struct {
-	store   *ledger.Store
-	metrics *metrics
+	store    *ledger.Store
+	metrics  *metrics
+	replicas *replicas // they are told of a commit before the controller acts on it
 }
 
 func (r recorded) Load(ctx context.Context, i failover.InstanceName) (failover.Record, bool, error) {
-	return r.store.Load(ctx, i)
+	rec, found, err := r.store.Load(ctx, i)
+	if err == nil && found {
+		r.replicas.committed(&rec)
+	}
+	return rec, found, err
 }
 
 func (r recorded) Commit(ctx context.Context, rec failover.Record, audit []failover.AuditEntry) (controller.Receipt, error) {
@@ -64,6 +67,7 @@ func (r recorded) Commit(ctx context.Context, rec failover.Record, audit []failo
 	if err != nil {
 		return controller.Receipt{}, ledgerError(err)
 	}
+	r.replicas.committed(&got.Record)
 	return controller.Receipt{Record: got.Record, Serials: got.Serials}, nil
 }
 
@@ -86,20 +90,51 @@ func (e as) Error() string   { return e.err.Error() }
 func (e as) Unwrap() []error { return []error{e.sentinel, e.err} }
 
 // provided is a DNS provider as the controller wants it.
-type provided struct{ provider *dnsctl.RFC2136 }
+type provided struct {
+	provider dnsctl.Provider
+	secret   string // path of its secret, for the command that people are given
+}
+
+// byHander is what a provider may be besides: it knows the exact command by
+// which a person makes a change without this program. secret is the path of the
+// file that holds the secret; the secret itself is never in the command.
+type byHander interface {
+	ByHand(c dnsctl.Change, secret string) string
+}
+
+// ByHand is the command for people, "" where the provider knows none.
+func (p provided) ByHand(w failover.WriteName) string {
+	by, ok := p.provider.(byHander)
+	if !ok {
+		return ""
+	}
+	return by.ByHand(changeOf(w), p.secret)
+}
+
+func changeOf(w failover.WriteName) dnsctl.Change {
+	return dnsctl.Change{Name: w.Name.Name, Expect: w.Expect, ExpectMark: w.ExpectMark, Value: w.Value, TTL: w.TTL, Mark: w.Mark.String()}
+}
 
 func (p provided) Read(ctx context.Context, n failover.RecordName) (failover.NameRead, error) {
+	if controller.Urgent(ctx) {
+		ctx = dnsctl.Urgent(ctx)
+	}
 	s, err := p.provider.Read(ctx, n)
 	if err != nil {
 		return failover.NameRead{}, err
 	}
-	return failover.NameRead{Name: n, Absent: s.Absent, Value: s.Value, TTL: s.TTL, Mark: s.Mark, Other: s.Other}, nil
+	other := s.Other
+	if other == "" {
+		// Value is that of a line which a write has not reached. To the core that
+		// is no proof and, where nothing is wanted, no rest: part of the clients is
+		// sent elsewhere, by another controller or by a ledger that was restored.
+		other = s.Apart()
+	}
+	return failover.NameRead{Name: n, Absent: s.Absent, Value: s.Value, TTL: s.TTL, Mark: s.Mark, Other: other, Floor: s.Floor}, nil
 }
 
 func (p provided) Write(ctx context.Context, w failover.WriteName) (failover.WriteOutcome, error) {
-	return p.provider.Write(ctx, dnsctl.Change{
-		Name: w.Name.Name, Expect: w.Expect, ExpectMark: w.ExpectMark, Value: w.Value, TTL: w.TTL, Mark: w.Mark.String(),
-	})
+	return p.provider.Write(ctx, changeOf(w))
 }
 
 // authorities finds the addresses of all authorities of a zone.
@@ -112,41 +147,15 @@ type fixed []netip.AddrPort
 
 func (f fixed) of(context.Context, failover.RecordName) ([]netip.AddrPort, error) { return f, nil }
 
-// discovered asks the resolver for the servers of the zone and keeps the
-// answer for a while, so that a verification does not hang on a resolver.
-type discovered struct {
-	mu    sync.Mutex
-	known map[failover.RecordName]found
-}
+// resolvers are asked in the place of authorities, where no authority shows
+// what clients are told.
+type resolvers []netip.AddrPort
 
-type found struct {
-	addrs []netip.AddrPort
-	at    time.Time
-}
+func (r resolvers) of(context.Context, failover.RecordName) ([]netip.AddrPort, error) { return r, nil }
 
-const keepAuthorities = 5 * time.Minute
-
-func (d *discovered) of(ctx context.Context, zone failover.RecordName) ([]netip.AddrPort, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	f := d.known[zone]
-	if !f.at.IsZero() && time.Since(f.at) < keepAuthorities {
-		return f.addrs, nil
-	}
-	addrs, err := dnsctl.Discover(ctx, zone, net.DefaultResolver)
-	if err != nil {
-		return nil, err
-	}
-	if d.known == nil {
-		d.known = make(map[failover.RecordName]found)
-	}
-	d.known[zone] = found{addrs, time.Now()}
-	return addrs, nil
-}
-
-func authoritiesOf(c dnsctl.RFC2136Config) authorities {
-	if len(c.Authorities) > 0 {
-		return fixed(c.Authorities)
+func authoritiesOf(listed []netip.AddrPort) authorities {
+	if len(listed) > 0 {
+		return fixed(listed)
 	}
 	return &discovered{}
 }
@@ -170,6 +179,7 @@ func reachable(addrs []netip.AddrPort) []netip.AddrPort {
 type verifier struct {
 	own       authorities            // of embedded names; nil without an authority
 	providers map[string]authorities // of the others
+	seen      *surveys               // nil: nobody wants to know single answers
 }
 
 func (v verifier) Verify(ctx context.Context, names []failover.NameRecord) map[failover.RecordName]failover.NameAgreement {
@@ -181,12 +191,19 @@ func (v verifier) Verify(ctx context.Context, names []failover.NameRecord) map[f
 			unknown[n.Name] = failover.NameAgreement{Wanted: n.Value, Dissent: []string{err.Error()}, AskedAt: time.Now()}
 			continue
 		}
-		ask = append(ask, dnsctl.VerifyName{Name: n.Name, Want: n.Value, Authorities: addrs})
+		_, recurse := v.providers[n.Provider].(resolvers)
+		ask = append(ask, dnsctl.VerifyName{Name: n.Name, Zone: n.Zone, Want: n.Value, Authorities: addrs, Resolvers: recurse && !n.Embedded})
 	}
-	got := dnsctl.Verify(ctx, ask, dnsctl.VerifyConfig{})
+	got, single := dnsctl.Survey(ctx, ask, dnsctl.VerifyConfig{Serials: v.seen.wantSerials(ask)})
+	for _, n := range ask {
+		a := got[n.Name]
+		a.At = distinct(n.Authorities)
+		got[n.Name] = a
+	}
 	for n, a := range unknown {
 		got[n] = a
 	}
+	v.seen.note(single)
 	return got
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"pointsman/dnsctl"
@@ -48,7 +49,7 @@ func elsewhere(t *testing.T, p *primary, change func(*dnsctl.RFC2136Config)) pro
 	if err != nil {
 		t.Fatal(err)
 	}
-	return provided{r}
+	return provided{provider: r}
 }
 
 func TestAWriteCarriesBothPrerequisitesAndTheMark(t *testing.T) {
@@ -82,11 +83,47 @@ func TestAWriteCarriesBothPrerequisitesAndTheMark(t *testing.T) {
 	}
 }
 
+// shown is a provider that shows one state.
+type shown struct {
+	dnsctl.Provider
+	state dnsctl.State
+}
+
+func (s shown) Read(context.Context, failover.RecordName) (dnsctl.State, error) { return s.state, nil }
+
+// A name of which one line is moved and one is not never looks to the core like
+// one that is not moved, nor like one that is.
+func TestLinesThatDifferAreToldToTheCore(t *testing.T) {
+	const old, next = "v=1 term=1 epoch=0 op=a by=c", "v=1 term=1 epoch=1 op=b by=c"
+	line := func(name string, v failover.Target, mark string) dnsctl.Line {
+		return dnsctl.Line{Line: name, ID: "1", Value: v, TTL: 60, Mark: mark}
+	}
+	for name, c := range map[string]struct {
+		lines []dnsctl.Line
+		want  string
+	}{
+		"alike":         {[]dnsctl.Line{line("default", "a.x.test.", old), line("telecom", "a.x.test.", old)}, ""},
+		"no lines":      {nil, ""},
+		"another value": {[]dnsctl.Line{line("default", "b.x.test.", old), line("telecom", "a.x.test.", old)}, "the lines differ: default shows b.x.test."},
+		"another mark":  {[]dnsctl.Line{line("default", "a.x.test.", next), line("telecom", "a.x.test.", old)}, "the lines differ: default shows a.x.test. with \"v=1 term=1 epoch=1"},
+	} {
+		p := provided{provider: shown{state: dnsctl.State{Value: "a.x.test.", TTL: 60, Mark: old, Lines: c.lines}}}
+		r, err := p.Read(t.Context(), "orders.x.test.")
+		if err != nil || !strings.HasPrefix(r.Other, c.want) || (r.Other == "") != (c.want == "") {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
+	p := provided{provider: shown{state: dnsctl.State{Value: "a.x.test.", Other: "said", Lines: []dnsctl.Line{line("default", "b.x.test.", old), line("telecom", "a.x.test.", old)}}}}
+	if r, _ := p.Read(t.Context(), "orders.x.test."); r.Other != "said" {
+		t.Errorf("what the provider says: %+v", r)
+	}
+}
+
 func TestTheVerifierAsksTheAuthoritiesOfEachProvider(t *testing.T) {
 	p := newPrimary(t)
 	addr := netip.MustParseAddrPort(p.addr)
 	v := verifier{providers: map[string]authorities{
-		"elsewhere": authoritiesOf(dnsctl.RFC2136Config{Authorities: []netip.AddrPort{addr}}),
+		"elsewhere": authoritiesOf([]netip.AddrPort{addr}),
 	}}
 	got := v.Verify(t.Context(), []failover.NameRecord{
 		{Name: "orders.example.com.", Provider: "elsewhere", Value: "a.example.com."},

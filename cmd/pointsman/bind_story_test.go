@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,6 +33,7 @@ func TestBINDStories(t *testing.T) {
 		{"the samples of both sides", bindSamplesOfBothSides},
 		{"killed before the answer", func(t *testing.T) { bindKilledBesideItsUpdate(t, holdReply) }},
 		{"killed before the update arrives", func(t *testing.T) { bindKilledBesideItsUpdate(t, holdRequest) }},
+		{"the way to BIND breaks in the middle", bindBreaksInTheMiddle},
 		{"shadow", bindShadow},
 		{"without the right to mark", bindWithoutTheRightToMark},
 		{"BIND is down", bindIsDown},
@@ -60,6 +62,7 @@ func bindFirstHour(t *testing.T) {
 	// Nothing is known of the name, and nothing is done to it.
 	wantIn(t, w.verb(t, exitOK, "status"), "SHADOW", "adopting: no record yet: pointsman adopt orders")
 	wantIn(t, w.verb(t, exitRefused, "failover", "orders", "--to", "b", "--yes"), "refused by adopting: there is no record", "hint: pointsman adopt orders")
+	wantIn(t, w.verb(t, exitRefused, "plan", "failover", "orders", "-o", "json"), `"refused": true`, `"guard": "adopting"`, "pointsman status orders")
 	wantIn(t, w.verb(t, exitError, "adopt", "orders", "--yes"), bindName+" shows elsewhere.example.com., which is the target of neither cluster")
 	bind.point(t, bindA)
 	serial := bind.serial(t)
@@ -286,6 +289,57 @@ func bindKilledBesideItsUpdate(t *testing.T, f fate) {
 	}
 	if got := bind.serial(t); got != want {
 		t.Errorf("%d serials, want %d", got-serial, want-serial)
+	}
+	wit.saw(t, bindA+" 30", bindB+" 6")
+	wantIn(t, w.verb(t, exitOK, "audit", "--verify"), "whole")
+}
+
+// bindBreaksInTheMiddle: the update of a failover is lost, and from then on
+// nothing gets through. Votes are still counted, people are paged with the exact
+// command, somebody gives it over another way, and what was done by hand is taken
+// for done: nothing is written over it.
+func bindBreaksInTheMiddle(t *testing.T) {
+	bind := startNamed(t, bindA, bindGrants)
+	proxy := startProxy(t, bind.addr)
+	w := newBindWorld(t, bind, proxy.addr, bindConfig)
+	w.run(t)
+	w.took(t)
+	wit := startWitness(t, bind.addr, bindName)
+	<-wit.sees
+	serial, updates := bind.serial(t), proxy.count(dns.OpcodeUpdate)
+	proxy.then(breakDown)
+	w.a.kill()
+	w.until(t, "the move in hand", func(v failover.View) bool { return v.Op != nil && v.Op.Step == failover.StepMove })
+	wantIn(t, w.verb(t, exitOK, "status", "orders"), "by hand: { printf ", "update add orders.example.com. 6 CNAME orders-b.example.com.")
+	w.a.up(t)
+	w.until(t, "a verdict meanwhile", func(v failover.View) bool { return v.Clusters[0].Verdict == failover.Up && v.Op != nil })
+	var command string
+	longer(t, time.Minute, "the page", func() bool { // Move's budget of 30 s is over first
+		for line := range strings.Lines(w.verb(t, exitOK, "history", "orders")) {
+			if _, by, ok := strings.Cut(line, "; by hand: "); ok && strings.Contains(line, "does not show the new value yet") {
+				command = strings.TrimSpace(by)
+			}
+		}
+		return command != ""
+	})
+	if strings.Contains(command, ctlSecret) || bind.serial(t) != serial {
+		t.Fatalf("serial %d, was %d: %s", bind.serial(t), serial, command)
+	}
+	phost, pport, _ := net.SplitHostPort(proxy.addr)
+	_, port, _ := net.SplitHostPort(bind.addr)
+	command = strings.Replace(command, "server "+phost+" "+pport, "server 127.0.0.1 "+port, 1)
+	sh := exec.Command("sh", "-c", command)
+	sh.Dir = w.dir
+	if out, err := sh.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s\n%s", err, out, command)
+	}
+	proxy.repair()
+	w.until(t, "b", settledAt("b"))
+	if m := bind.mark(t); m.Op != "orders-1.1" {
+		t.Errorf("mark %s", m)
+	}
+	if got, sent := bind.serial(t)-serial, proxy.count(dns.OpcodeUpdate)-updates; got != 1 || sent != 1 {
+		t.Errorf("%d serials and %d updates of the program: it wrote over what was done by hand", got, sent)
 	}
 	wit.saw(t, bindA+" 30", bindB+" 6")
 	wantIn(t, w.verb(t, exitOK, "audit", "--verify"), "whole")

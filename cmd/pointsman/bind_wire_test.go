@@ -25,6 +25,7 @@ const (
 	loseRequest      // BIND never gets it
 	holdReply        // BIND gets it, its answer waits for release
 	holdRequest      // it waits for release before BIND gets it
+	breakDown        // BIND never gets it, nor anything else until repair
 )
 
 // dnsProxy stands between the program and BIND. It forwards every message as
@@ -43,6 +44,14 @@ type dnsProxy struct {
 	opcodes map[int]int
 	rcodes  []int // of BIND's answers to updates, in order
 	next    fate
+	broken  bool
+}
+
+// repair ends what breakDown began.
+func (p *dnsProxy) repair() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.broken = false
 }
 
 func startProxy(t *testing.T, to string) *dnsProxy {
@@ -140,7 +149,7 @@ func (p *dnsProxy) serve(c net.Conn) {
 		}
 		f := p.seen(m)
 		switch f {
-		case loseRequest:
+		case loseRequest, breakDown:
 			return
 		case holdRequest:
 			p.wait()
@@ -171,12 +180,15 @@ func opcodeOf(frame []byte) int { return int(frame[4]>>3) & 15 }
 func (p *dnsProxy) seen(m []byte) fate {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.broken {
+		return breakDown
+	}
 	p.opcodes[opcodeOf(m)]++
 	if opcodeOf(m) != dns.OpcodeUpdate {
 		return pass
 	}
 	f := p.next
-	p.next = pass
+	p.next, p.broken = pass, f == breakDown
 	return f
 }
 

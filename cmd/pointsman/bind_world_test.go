@@ -224,6 +224,22 @@ func newBindWorld(t *testing.T, bind *named, server, config string) *bindWorld {
 	return w
 }
 
+// twoClusters is what every instance of these worlds ends with: numbers that
+// fit a busy machine.
+const twoClusters = `    clusters:
+      a: {target: orders-a.example.com., address: "$A"}
+      b: {target: orders-b.example.com., address: "$B"}
+    primary: a
+    check: {type: http, path: /healthz, identity: {header: X-Cluster}}
+    round: 500ms
+    timeout: 400ms
+    burst: 50ms
+    rise: 2
+    cooldown: 0s
+    read_every: 1s
+    ttl: 6s
+`
+
 // bindConfig is one vantage, one name in BIND, numbers that fit a busy machine.
 const bindConfig = `controller: {name: ctl-1, data: data, socket: s/s}
 vantage: {name: ctl-1, domain: rack-1, controls: ["tcp://$CONTROL"]}
@@ -239,19 +255,7 @@ instances:
   - name: orders
     preset: fast-lab
     names: [{name: orders.example.com., provider: bind}]
-    clusters:
-      a: {target: orders-a.example.com., address: "$A"}
-      b: {target: orders-b.example.com., address: "$B"}
-    primary: a
-    check: {type: http, path: /healthz, identity: {header: X-Cluster}}
-    round: 500ms
-    timeout: 400ms
-    burst: 50ms
-    rise: 2
-    cooldown: 0s
-    read_every: 1s
-    ttl: 6s
-`
+` + twoClusters
 
 // threeRacks adds two vantages elsewhere.
 func threeRacks(config string) string {
@@ -299,11 +303,16 @@ func drifts(v failover.View) bool {
 // reads waits until every name in BIND was read that often from now on.
 func (w *bindWorld) reads(t *testing.T, times int) {
 	t.Helper()
+	w.readsAt(t, "bind", times)
+}
+
+func (w *bindWorld) readsAt(t *testing.T, provider string, times int) {
+	t.Helper()
 	last, count := map[failover.RecordName]time.Time{}, map[failover.RecordName]int{}
 	w.until(t, "reads of the name", func(v failover.View) bool {
 		enough := true
 		for _, n := range v.Names {
-			if n.Provider != "bind" {
+			if n.Provider != provider {
 				continue
 			}
 			if at := last[n.Name]; !n.SeenAt.Equal(at) {

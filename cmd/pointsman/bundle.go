@@ -63,8 +63,9 @@ type bundleResult struct {
 }
 
 const bundleLong = `Gather everything about an incident into one file: versions, what is configured,
-status, explanations, history, audit with the check of its chain, probes,
-metrics, secondaries, the findings of pointsman doctor, and facts of this host.
+status, explanations, history, recorded votes, audit with the check of its chain,
+probes, metrics, secondaries, health reports, the score, what channels did, the
+findings of pointsman doctor, and facts of this host.
 Where no controller answers, the ledger's file is read instead, and MANIFEST.json
 says what is missing and why.
 

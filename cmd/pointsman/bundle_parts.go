@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"pointsman/internal/api"
@@ -77,6 +78,7 @@ func online(ctx context.Context, b *bundle, c *api.Client, names []failover.Inst
 			names = append(names, v.Instance)
 		}
 	}
+	trustParts(ctx, b, c, names, q)
 	for i, name := range names {
 		if i == maxDetailed {
 			b.miss("instances", fmt.Sprintf("%d more than %d: name those that matter: pointsman bundle INSTANCE…", len(names)-maxDetailed, maxDetailed))
@@ -85,6 +87,9 @@ func online(ctx context.Context, b *bundle, c *api.Client, names []failover.Inst
 		dir := "instances/" + string(name) + "/"
 		part(ctx, b, dir+"status.json", func(ctx context.Context) (failover.View, error) { return c.View(ctx, name) })
 		part(ctx, b, dir+"explain.json", func(ctx context.Context) (failover.Explanation, error) { return c.Explain(ctx, name) })
+		if st, err := askedFor(ctx, func(ctx context.Context) (api.ReplicationStatus, error) { return c.Replication(ctx, name) }); err == nil {
+			b.json(dir+"replication.json", st, "") // without keys of rows: only counts
+		}
 		own := q
 		own.Instance = name
 		own.Kind = outcomeKind
@@ -130,7 +135,10 @@ func listing[T any](ctx context.Context, b *bundle, name string, q api.Query, as
 
 // newestThatFit drops lines from the front, the oldest, until the rest fits
 // into a part.
-func newestThatFit[T any](lines []T) (kept []T, left int) {
+func newestThatFit[T any](lines []T) (kept []T, left int) { return newestWithin(lines, maxPart) }
+
+// newestWithin does so until the rest fits into so many bytes.
+func newestWithin[T any](lines []T, most int) (kept []T, left int) {
 	size, at := 0, len(lines)
 	for ; at > 0; at-- {
 		data, err := json.MarshalIndent(lines[at-1], " ", " ")
@@ -138,7 +146,7 @@ func newestThatFit[T any](lines []T) (kept []T, left int) {
 			break
 		}
 		// Times are written in UTC later, which is never longer.
-		if size += len(data) + 3; size > maxPart-16 {
+		if size += len(data) + 3; size > most-16 {
 			break
 		}
 	}
@@ -183,12 +191,12 @@ func (a *app) doctorPart(ctx context.Context, b *bundle) {
 	b.json("doctor.json", r, "")
 }
 
-// withoutSecrets leaves out the checks that read a key of a provider or the URL
-// of a channel.
+// withoutSecrets leaves out the checks that read a key of a provider or of a
+// Tablestore, or the URL of a channel.
 func withoutSecrets(ids []string) []string {
 	var out []string
 	for _, id := range ids {
-		if id != "clock.dns" && id != "channels" {
+		if id != "clock.dns" && id != "channels" && id != "cluster.move" && !slices.Contains(cloudIDs, id) {
 			out = append(out, id)
 		}
 	}
@@ -226,6 +234,10 @@ type describedEyes struct {
 
 type describedServer struct {
 	Name        string   `json:"name,omitempty"`
+	Type        string   `json:"type,omitempty"`
+	Limits      string   `json:"limits,omitempty"` // what it does not promise
+	ZoneID      string   `json:"zone_id,omitempty"`
+	Resolvers   []string `json:"resolvers,omitempty"`
 	Server      string   `json:"server,omitempty"`
 	Listen      []string `json:"listen,omitempty"`
 	Zones       []string `json:"zones,omitempty"`
@@ -265,8 +277,21 @@ func describe(cfg *config.Config) description {
 		}
 	}
 	for _, p := range cfg.Providers {
-		s := describedServer{Name: p.Name, Server: p.Config.Server, Zones: []string{p.Config.Zone}, Key: p.Config.Key.Name}
-		for _, at := range p.Config.Authorities {
+		s := describedServer{Name: p.Name, Zones: []string{string(p.Zone)}}
+		s.Type, s.Limits = p.Type, p.Capabilities().Words()
+		if u := p.Server(); u != nil {
+			s.Server, s.Key = u.Server, u.Key.Name
+		}
+		if c := p.Cloud(); c != nil {
+			s.Server = c.Endpoint // empty is the vendor's
+		}
+		if p.Pvtz != nil {
+			s.ZoneID = p.Pvtz.ZoneID
+		}
+		for _, at := range p.Resolvers {
+			s.Resolvers = append(s.Resolvers, at.String())
+		}
+		for _, at := range p.Authorities {
 			s.Authorities = append(s.Authorities, at.String())
 		}
 		d.Providers = append(d.Providers, s)

@@ -22,5 +22,11 @@ func (d delivered) Deliver(ctx context.Context, channels []string, doc reporting
 	for _, i := range doc.PNGs {
 		out.PNGs = append(out.PNGs, notify.Image(i))
 	}
-	return d.p.notices.n.Deliver(ctx, channels, out)
+	err := d.p.notices.n.Deliver(ctx, channels, out)
+	if errors.Is(err, notify.ErrInMemory) {
+		// It goes out all the same, and is kept beside: made again it would go twice.
+		d.p.log.Warn("a restart now would lose a report that is to be delivered", "report", doc.ID, "reason", err)
+		return nil
+	}
+	return err
 }

@@ -41,7 +41,8 @@ every authority, the disk of the ledger, rights of files. Nothing is changed.
 
 It runs before any controller does, and beside one, which it then asks too.
 Times of disk writes are taken with a scratch file in controller.data, which is
-removed; --read-only leaves that out.
+removed, and a probe of a Tablestore writes its row; --read-only leaves both out. A ledger is read from a copy in $TMPDIR,
+which is removed, too.
 
 Exit status: 0 all is well, 3 there are warnings, 1 there are failures. What
 could not be looked at is shown as skipped and changes nothing. docs/doctor.md
@@ -58,7 +59,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		Args: a.unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context(), f) },
 	}
-	cmd.Flags().BoolVar(&f.readOnly, "read-only", false, "write nothing at all, not even the scratch file")
+	cmd.Flags().BoolVar(&f.readOnly, "read-only", false, "leave out what writes: a scratch file in controller.data, the row of a Tablestore probe")
 	cmd.Flags().StringSliceVar(&f.only, "only", nil, "only the checks of this `ID`, or of this group, such as dns; may be repeated")
 	cmd.Flags().StringSliceVar(&f.resolvers, "resolver", nil, "`ADDRESS` of a resolver to ask, with or without port (default: those of /etc/resolv.conf)")
 	cmd.Flags().DurationVar(&f.within, "within", time.Minute, "end after this `DURATION`; what was not begun is skipped")

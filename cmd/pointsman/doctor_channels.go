@@ -95,6 +95,10 @@ func moreSecrets(cfg *config.Config) []doctor.FileFacts {
 	for _, p := range cfg.Controller.Principals {
 		add(p.TokenFile, "token of %s", p.Name)
 	}
+	for _, p := range cfg.Providers {
+		add(p.SettingsFile, "settings of provider %s", p.Name)
+		add(p.ReadSettingsFile, "settings of provider %s for a dry run", p.Name)
+	}
 	if cfg.Notify != nil {
 		for i, s := range cfg.Notify.Secrets {
 			name := cfg.Notify.Setup.Channels[i].Name

@@ -178,7 +178,10 @@ func (p *patient) checks() []doctor.Check {
 		}},
 	}
 	out = append(out, p.probeChecks()...)
+	out = append(out, p.moveChecks()...)
+	out = append(out, p.replicationChecks()...)
 	out = append(out, p.clockChecks()...)
+	out = append(out, p.providerChecks()...)
 	return append(out, p.zoneChecks()...)
 }
 
@@ -249,7 +252,17 @@ func secretFiles(cfg *config.Config) []doctor.FileFacts {
 		all = append(all, secret{v.KeyFile, fmt.Sprintf("key of vantage %s", v.Name), true})
 	}
 	for _, pr := range cfg.Providers {
-		all = append(all, secret{pr.SecretFile, fmt.Sprintf("secret of provider %s", pr.Name), false})
+		for _, file := range pr.SecretFiles() {
+			all = append(all, secret{file, fmt.Sprintf("secret of provider %s", pr.Name), false})
+		}
+	}
+	for _, i := range cfg.Instances {
+		for _, file := range i.KeyFiles() {
+			all = append(all, secret{file, fmt.Sprintf("access key of the probes of %s", i.Policy.Instance), false})
+		}
+		for _, file := range i.ReplicaKeyFiles() {
+			all = append(all, secret{file, fmt.Sprintf("access key of the replication of %s", i.Policy.Instance), false})
+		}
 	}
 	for _, k := range cfg.Keys {
 		all = append(all, secret{k.SecretFile, fmt.Sprintf("secret of key %s", k.Name), true})

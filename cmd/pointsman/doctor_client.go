@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,6 +114,12 @@ func (a *app) clientNames(ctx context.Context, args []string, asker doctor.Asker
 				known[c.Name] = c
 				order = append(order, c.Name)
 			}
+			// In delegated mode programs call an alias. What moves, and how long it
+			// is kept, is the managed name behind it; the alias says the same before
+			// and after.
+			for _, al := range i.Aliases {
+				known[string(al.Alias)] = known[string(al.To)]
+			}
 		}
 	}
 	if len(wanted) == 0 {
@@ -124,7 +131,9 @@ func (a *app) clientNames(ctx context.Context, args []string, asker doctor.Asker
 		if !ok {
 			c = doctor.ClientName{Name: n}
 		}
-		out = append(out, c)
+		if !slices.ContainsFunc(out, func(x doctor.ClientName) bool { return x.Name == c.Name }) {
+			out = append(out, c) // a name and its alias are one
+		}
 	}
 	return out, file, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pointsman/healthcheck"
 	"pointsman/internal/config"
 	"pointsman/internal/doctor"
 	"pointsman/internal/failover"
@@ -34,6 +35,8 @@ type clusterProof struct {
 	Expires  time.Time              `json:"expires,omitzero"`
 	How      string                 `json:"how,omitempty"`
 	Vantages []failover.VantageView `json:"vantages,omitempty"`
+
+	Tablestore *tableProof `json:"tablestore,omitempty"` // of clusters that are one
 }
 
 const proveMoveLong = `Show whether clients would be served by each cluster under their own name. From
@@ -42,11 +45,24 @@ scheme that clients bring, and its certificate and identity are looked at,
 exactly as probes do. The running controller is asked what each vantage saw
 and what the guard move-proof has on record. Nothing is written.
 
+A Tablestore cluster is asked for the table that exists only there, with the
+instance that clients name in their signed header. --as says with whose key: the
+probes' own, or that of clients (client_key_file). With a client key the cluster
+is also asked to write on a condition that never holds, which says whether it is
+open to clients, and where the regions differ by a V4 signature for the other
+one, which such clients would bring.
+
 With --from-here no controller is asked. Exit status: 0 proved, 3 with warnings,
 1 not proved.`
 
+// proveFlags are those of doctor prove-move.
+type proveFlags struct {
+	here bool
+	as   string
+}
+
 func (a *app) proveMoveCommand() *cobra.Command {
-	var here bool
+	var f proveFlags
 	cmd := &cobra.Command{
 		Use:               "prove-move INSTANCE",
 		Short:             "Show whether each cluster serves clients under their own name",
@@ -59,28 +75,34 @@ func (a *app) proveMoveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.proveMove(cmd.Context(), cfg, failover.InstanceName(args[0]), here)
+			return a.proveMove(cmd.Context(), cfg, failover.InstanceName(args[0]), f)
 		},
 	}
-	cmd.Flags().BoolVar(&here, "from-here", false, "ask no controller")
+	cmd.Flags().BoolVar(&f.here, "from-here", false, "ask no controller")
+	cmd.Flags().StringVar(&f.as, "as", string(healthcheck.AsService), "whose `KEY` asks a Tablestore: service or client")
+	_ = cmd.RegisterFlagCompletionFunc("as", cobra.FixedCompletions([]string{string(healthcheck.AsService), string(healthcheck.AsClient)}, cobra.ShellCompDirectiveNoFileComp))
 	a.outputFlag(cmd)
 	return cmd
 }
 
-func (a *app) proveMove(ctx context.Context, cfg *config.Config, name failover.InstanceName, here bool) error {
+func (a *app) proveMove(ctx context.Context, cfg *config.Config, name failover.InstanceName, f proveFlags) error {
 	inst, err := instanceNamed(cfg, string(name))
 	if err != nil {
 		return err
 	}
+	as, err := bearer(inst, f.as)
+	if err != nil {
+		return err
+	}
 	var view *failover.View
-	if !here {
+	if !f.here {
 		v, err := a.viewOf(ctx, cfg, name)
 		if err != nil {
 			fmt.Fprintf(a.stderr, "warning: no controller was asked: %s\n", clean(shortly(err)))
 		}
 		view = v
 	}
-	r := a.proofs(ctx, cfg, inst, view)
+	r := a.proofs(ctx, cfg, inst, view, as)
 	if err := a.print(r, func(w io.Writer) { a.proofTable(w, r) }); err != nil {
 		return err
 	}
@@ -101,17 +123,26 @@ func (a *app) viewOf(ctx context.Context, cfg *config.Config, name failover.Inst
 	return &v, nil
 }
 
-// proofs probes both clusters and joins it with what the controller knows; a
+// proofs looks at both clusters and joins it with what the controller knows; a
 // nil view is that of nobody.
-func (a *app) proofs(ctx context.Context, cfg *config.Config, inst config.Instance, view *failover.View) moveReport {
+func (a *app) proofs(ctx context.Context, cfg *config.Config, inst config.Instance, view *failover.View, as healthcheck.Bearer) moveReport {
 	r := moveReport{Instance: inst.Policy.Instance, Required: inst.Policy.MoveProof}
 	var found []doctor.Finding
-	for _, t := range inst.Targets {
-		p := probeFrom(ctx, cfg, t)
-		f := doctor.JudgeProbe(p)
-		found = append(found, f)
-		r.Client = p.Client
-		c := clusterProof{Cluster: t.Cluster, Address: t.Address, Here: p.Err == "" && p.Proved, HereWhy: f.Evidence, Guard: "unknown"}
+	tables := proveTables(ctx, cfg, inst, as)
+	for i, t := range inst.Targets {
+		c := clusterProof{Cluster: t.Cluster, Address: t.Address, Guard: "unknown"}
+		if tables != nil {
+			fs := doctor.JudgeMove(tables[i])
+			found = append(found, fs...)
+			c.Here, c.HereWhy, c.Tablestore = tables[i].Met == string(healthcheck.MetItself), fs[0].Evidence, tableProofOf(tables[i])
+			r.Client = tables[i].Client
+		} else {
+			p := probeFrom(ctx, cfg, t)
+			f := doctor.JudgeProbe(p)
+			found = append(found, f)
+			c.Here, c.HereWhy = p.Err == "" && p.Proved, f.Evidence
+			r.Client = p.Client
+		}
 		if view != nil {
 			c.record(view, inst.Policy.MoveProof, time.Now())
 		}

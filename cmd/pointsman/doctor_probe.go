@@ -25,8 +25,15 @@ func (p *patient) probeChecks() []doctor.Check {
 	var out []doctor.Check
 	for _, i := range p.cfg.Instances {
 		for _, t := range i.Targets {
+			about := fmt.Sprintf("%s/%s", t.Instance, t.Cluster)
+			if names, ok := t.OwnTables(); ok && p.readOnly {
+				out = append(out, doctor.Check{IDs: []string{"cluster.probe"}, About: about, Look: func(context.Context) []doctor.Finding {
+					return []doctor.Finding{doctor.Skip("cluster.probe", about, "it would write a row into %s: leave --read-only out; cluster.move writes none", names.Canary)}
+				}})
+				continue
+			}
 			out = append(out, doctor.Check{
-				IDs: []string{"cluster.probe"}, About: fmt.Sprintf("%s/%s", t.Instance, t.Cluster), Time: t.Timeout + 5*time.Second,
+				IDs: []string{"cluster.probe"}, About: about, Time: t.Timeout + 5*time.Second,
 				Look: func(ctx context.Context) []doctor.Finding {
 					return []doctor.Finding{doctor.JudgeProbe(probeFrom(ctx, p.cfg, t))}
 				},
@@ -43,7 +50,7 @@ func probeFrom(ctx context.Context, cfg *config.Config, t healthcheck.Target) do
 		Instance: string(t.Instance), Cluster: string(t.Cluster), Client: strings.TrimSuffix(t.Name, "."),
 		Address: t.Address, Kind: kindOf(t), Identity: t.Identity, At: time.Now(),
 	}
-	probe, err := healthcheck.NewProbe(t, healthcheck.ProbeConfig{Vantage: "doctor", Allow: cfg.Self.Allow})
+	probe, err := healthcheck.NewProbe(t, healthcheck.ProbeConfig{Vantage: "doctor", Allow: cfg.Self.Allow, ReadKey: config.ReadSecretFile})
 	if err != nil {
 		f.Err, f.Own = err.Error(), true
 		return f
@@ -63,7 +70,7 @@ func probeFrom(ctx context.Context, cfg *config.Config, t healthcheck.Target) do
 	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
 	f.Trust = untrusted || invalid
 	f.Wrong = errors.Is(err, healthcheck.ErrWrongCluster)
-	f.Own = errors.Is(err, healthcheck.ErrOwn)
+	f.Own, f.Fault = errors.Is(err, healthcheck.ErrOwn), healthcheck.FaultOf(err)
 	return f
 }
 
@@ -94,6 +101,12 @@ func (p *patient) clockChecks() []doctor.Check {
 		}
 	}
 	for _, pr := range p.cfg.Providers {
+		if pr.Cloud() != nil {
+			out = append(out, doctor.Check{IDs: []string{"clock.dns"}, About: pr.Name, Look: func(ctx context.Context) []doctor.Finding {
+				return []doctor.Finding{doctor.JudgeClock("clock.dns", cloudClock(ctx, pr))}
+			}})
+			continue
+		}
 		out = append(out, doctor.Check{IDs: []string{"clock.dns"}, About: pr.Name, Look: func(ctx context.Context) []doctor.Finding {
 			return []doctor.Finding{doctor.JudgeClock("clock.dns", dnsClock(ctx, pr))}
 		}})
@@ -101,24 +114,34 @@ func (p *patient) clockChecks() []doctor.Check {
 	return out
 }
 
-// webCheck is the first check of a target that speaks HTTP/1.
+// webCheck is the first check of a target that speaks HTTP/1. What a Tablestore
+// answers to GET / without a key tells its time, too.
 func webCheck(t healthcheck.Target) (healthcheck.Check, bool) {
 	for _, c := range append([]healthcheck.Check{t.Check}, t.Checks...) {
-		if c.Type == healthcheck.HTTP || c.Type == healthcheck.HTTPS {
+		switch {
+		case c.Type == healthcheck.HTTP, c.Type == healthcheck.HTTPS:
 			return c, true
+		case c.Type == healthcheck.Tablestore && c.Tablestore.Scheme == healthcheck.SchemeHTTP:
+			return healthcheck.Check{Type: healthcheck.HTTP, Port: c.Port, Host: c.Host}, true
+		case c.Type == healthcheck.Tablestore:
+			return healthcheck.Check{Type: healthcheck.HTTPS, Port: c.Port, Host: c.Host, ServerName: c.ServerName, CA: c.CA}, true
 		}
 	}
 	return healthcheck.Check{}, false
 }
 
+// otsClockLimit is how far the clock of who signs a request may be from that of
+// the service, by the vendor's page of error codes.
+const otsClockLimit = 15 * time.Minute
+
 // clusterClock reads the Date of an answer (RFC 9110 section 6.6.1), which has
-// whole seconds.
+// whole seconds, or the finer x-ots-date of a Tablestore.
 func clusterClock(ctx context.Context, cfg *config.Config, t healthcheck.Target) doctor.ClockFacts {
 	name := fmt.Sprintf("%s (%s)", t.Cluster, t.Address)
 	f := doctor.ClockFacts{With: name}
 	check, ok := webCheck(t)
 	if !ok {
-		f.Absent = "its check is not http or https, so it tells no time"
+		f.Absent = "its check is not http, https or tablestore, so it tells no time"
 		return f
 	}
 	req, client, err := dateRequest(ctx, cfg, t, check)
@@ -135,6 +158,11 @@ func clusterClock(ctx context.Context, cfg *config.Config, t healthcheck.Target)
 		return f
 	}
 	resp.Body.Close()
+	if theirs, err := time.Parse(time.RFC3339Nano, resp.Header.Get("X-Ots-Date")); err == nil {
+		f = doctor.Compared(name, "the x-ots-date of its answer", sent, got, theirs, time.Millisecond)
+		f.Limit, f.LimitOf = otsClockLimit, "Tablestore refuses requests beyond 15 min"
+		return f
+	}
 	theirs, err := http.ParseTime(resp.Header.Get("Date"))
 	if err != nil {
 		f.Absent = "its answer has no Date that can be read"
@@ -198,7 +226,7 @@ func cause(err error) error {
 // the answer bears its time, or, where the clocks are too far apart, the error
 // does (RFC 8945 sections 4.2 and 5.2.3).
 func dnsClock(ctx context.Context, pr config.Provider) doctor.ClockFacts {
-	f := doctor.ClockFacts{With: fmt.Sprintf("%s (%s)", pr.Name, pr.Config.Server)}
+	f := doctor.ClockFacts{With: fmt.Sprintf("%s (%s)", pr.Name, pr.Server().Server)}
 	secret, err := config.ReadSecretFile(pr.SecretFile)
 	if err != nil {
 		text, _ := splitHint(err)
@@ -210,13 +238,13 @@ func dnsClock(ctx context.Context, pr config.Provider) doctor.ClockFacts {
 
 // signedClock asks with the key.
 func signedClock(ctx context.Context, pr config.Provider, secret []byte, f doctor.ClockFacts) doctor.ClockFacts {
-	key := dns.CanonicalName(pr.Config.Key.Name)
-	m := new(dns.Msg).SetQuestion(dns.Fqdn(pr.Config.Zone), dns.TypeSOA)
+	key := dns.CanonicalName(pr.Server().Key.Name)
+	m := new(dns.Msg).SetQuestion(dns.Fqdn(pr.Server().Zone), dns.TypeSOA)
 	m.RecursionDesired = false
 	sent := time.Now()
-	m.SetTsig(key, dns.CanonicalName(pr.Config.Key.Algorithm), 300, sent.Unix())
+	m.SetTsig(key, dns.CanonicalName(pr.Server().Key.Algorithm), 300, sent.Unix())
 	c := dns.Client{Net: "tcp", Timeout: 5 * time.Second, TsigSecret: map[string]string{key: string(secret)}}
-	r, _, err := c.ExchangeContext(ctx, m, pr.Config.Server)
+	r, _, err := c.ExchangeContext(ctx, m, pr.Server().Server)
 	got := time.Now()
 	if r == nil || r.IsTsig() == nil {
 		if err == nil {

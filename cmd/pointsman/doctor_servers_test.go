@@ -57,6 +57,10 @@ var doctorZones = map[string]planted{
 	"stale":    {records: sound, serial: 1, atSecond: clusterHosts + "orders 30 IN CNAME b\n"},
 	"slow":     {records: clusterHosts + "orders 3600 IN CNAME a\n"},
 	"nothing":  {records: clusterHosts},
+	"front":    {records: clusterHosts + "orders 3600 IN CNAME orders.sound.com.\n"},
+	"frontold": {records: clusterHosts + "orders 3600 IN CNAME orders.sound.com.\n", atSecond: clusterHosts + "orders 3600 IN CNAME a\n"},
+	"frontext": {records: clusterHosts + "orders 3600 IN CNAME orders.sound.com.\n" + `cname-orders IN TXT "heritage=external-dns,external-dns/owner=prod"` + "\n"},
+	"frontbad": {records: clusterHosts},
 	"else":     {records: sound + "c IN A 127.0.1.3\n", atSecond: "", serial: 0},
 	"extdns":   {records: sound + `cname-orders IN TXT "heritage=external-dns,external-dns/owner=prod,external-dns/resource=ingress/shop/orders"` + "\n"},
 	"octo":     {records: sound + `_owner.cname.orders IN TXT "*octodns*"` + "\n"},
@@ -264,6 +268,54 @@ func TestSecondariesDoctorNamesEachPlantedFault(t *testing.T) {
 	// A name below another zone, which only the resolver knows.
 	if fs := w.look(t, "sound", "b.else.com."); doctor.Worst(fs) != doctor.OK {
 		t.Errorf("a target elsewhere:\n%s", findingLines(fs))
+	}
+}
+
+// TestSecondariesDoctorLooksAtAliases: in delegated mode the name that clients
+// call is a static CNAME in a zone that no failover touches.
+func TestSecondariesDoctorLooksAtAliases(t *testing.T) {
+	w := newDoctorWorld(t)
+	text := strings.NewReplacer("$SERVER", w.at(w.first)).Replace(`controller: {name: ctl-1}
+single_vantage: accept
+vantage: {name: ctl-1, domain: rack-1, controls: ["tcp://127.0.0.1:1"]}
+providers:
+  bind: {type: rfc2136, server: "$SERVER", zone: sound.com., key: {name: ctl., secret_file: tsig.key}}
+instances:
+  - name: orders
+    preset: stateless-http
+    names: [{name: orders.sound.com., provider: bind, aliases: [orders.front.com., orders.frontold.com., orders.frontext.com, Orders.FrontBad.com., orders.nowhere.test.]}]
+    clusters:
+      a: {target: a.sound.com., address: "127.0.1.1:80"}
+      b: {target: b.sound.com., address: "127.0.1.2:80"}
+    primary: a
+    check: {type: http, path: /healthz, identity: {header: X-Cluster}}
+`)
+	cfg, err := config.Parse("pointsman.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := cfg.Instances[0].Targets[0].Name; got != "orders.front.com." {
+		t.Errorf("probes speak as %s: clients say the alias", got)
+	}
+	p := &patient{cfg: cfg, asker: w.asker(), running: doctor.RunningFacts{Err: "nobody"}}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	fs := doctor.Run(ctx, p.zoneChecks(), doctor.Options{Only: []string{"dns.alias"}})
+	for about, want := range map[string]struct {
+		verdict       doctor.Verdict
+		evidence, fix string
+	}{
+		"orders.front.com.":    {doctor.OK, "leads to orders.sound.com. at all of 4 answers; a failover changes nothing in front.com.", ""},
+		"orders.frontold.com.": {doctor.Fail, "it shall lead to orders.sound.com., and shows a.frontold.com. at " + w.at(w.second), "orders.frontold.com. 3600 IN CNAME orders.sound.com."},
+		"orders.frontext.com.": {doctor.Warn, "external-dns of owner prod holds the name", "--exclude-domains=orders.frontext.com,"},
+		"orders.frontbad.com.": {doctor.Fail, "it shall lead to orders.sound.com., and shows NXDOMAIN", "in the zone of orders.frontbad.com. write once: orders.frontbad.com. 3600 IN CNAME orders.sound.com."},
+		"orders.nowhere.test.": {doctor.Skipped, "no authority answered: " + w.at(w.first) + " udp: REFUSED", ""},
+	} {
+		if !slices.ContainsFunc(fs, func(f doctor.Finding) bool {
+			return f.ID == "dns.alias" && f.About == about && f.Verdict == want.verdict && strings.Contains(f.Evidence, want.evidence) && strings.Contains(f.Fix, want.fix)
+		}) {
+			t.Errorf("%s: no %s with %q in:\n%s", about, want.verdict, want.evidence, findingLines(fs))
+		}
 	}
 }
 

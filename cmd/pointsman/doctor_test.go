@@ -74,7 +74,7 @@ func TestDoctorReadsTheDateOverTLSToo(t *testing.T) {
 		t.Errorf("the certificate of another: %+v", f)
 	}
 	tcp := healthcheck.Target{Cluster: "a", Address: "127.0.0.1:1", Check: healthcheck.Check{Type: healthcheck.TCP}}
-	if f := clusterClock(t.Context(), &config.Config{}, tcp); !strings.Contains(f.Absent, "not http or https") {
+	if f := clusterClock(t.Context(), &config.Config{}, tcp); !strings.Contains(f.Absent, "not http, https or tablestore") {
 		t.Errorf("%+v", f)
 	}
 	meta := healthcheck.Target{Cluster: "a", Address: "169.254.169.254:80", Check: healthcheck.Check{Type: healthcheck.HTTP}}
@@ -89,7 +89,7 @@ func TestBINDDoctorReadsTheClockOfASignature(t *testing.T) {
 	bind := startNamed(t, bindA, bindGrants)
 	file := filepath.Join(t.TempDir(), "tsig.key")
 	provider := func(key string) config.Provider {
-		return config.Provider{Name: "bind", SecretFile: file, Config: dnsctl.RFC2136Config{
+		return config.Provider{Name: "bind", SecretFile: file, Update: &dnsctl.RFC2136Config{
 			Server: bind.addr, Zone: "example.com.", Key: dnsctl.Key{Name: key, Algorithm: "hmac-sha256"},
 		}}
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,8 +35,9 @@ func (a *app) ejectCommand() *cobra.Command {
 them and to finish what it has in hand; then, and also when none answers, the
 ledger's file says what stands where: names, clusters, marks, an open operation
 and how a person ends it, and for each name the lines to look (dig) and to move
-it by hand: nsupdate scripts with their prerequisite, whole zone files for names
-of pointsman's own authority. Nothing that was printed holds a secret.
+it by hand: nsupdate scripts with their prerequisite, commands of the vendor's
+own program for names at a cloud, whole zone files for names of pointsman's own
+authority. Nothing that was printed holds a secret.
 
 It runs on the machine of the controller, which -c FILE describes.`,
 		Example: `  pointsman eject orders -c pointsman.yaml --out orders-by-hand --yes
@@ -70,6 +72,9 @@ func (a *app) eject(ctx context.Context, names []string, f ejectFlags) error {
 	if err := checkFolder(f.out); err != nil {
 		return err
 	}
+	if names, err = ejectable(cfg, names); err != nil {
+		return err
+	}
 	controller, left := "not asked (--offline)", []string(nil)
 	if !f.offline {
 		if controller, left, err = a.disarmAll(ctx, names, f); err != nil {
@@ -94,6 +99,29 @@ func (a *app) eject(ctx context.Context, names []string, f ejectFlags) error {
 		}
 	}
 	return a.print(e, func(w io.Writer) { e.show(w, f.out) })
+}
+
+// ejectable wants every instance to stand in the config before the first of
+// them is disarmed, and each once.
+func ejectable(cfg *config.Config, names []string) ([]string, error) {
+	var out []string
+	for _, name := range names {
+		if !slices.ContainsFunc(cfg.Instances, func(i config.Instance) bool { return string(i.Policy.Instance) == name }) {
+			var known []string
+			for _, i := range cfg.Instances {
+				known = append(known, string(i.Policy.Instance))
+			}
+			hint := "pointsman status --offline -c FILE lists those of the ledger"
+			if n := nearest(name, known); n != "" {
+				hint = fmt.Sprintf("did you mean %s?", n)
+			}
+			return nil, failed(hint, "the config has no instance %q; nothing was disarmed", name)
+		}
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out, nil
 }
 
 // disarmAll tells a running controller to let go, and waits until it has

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"pointsman/dnsctl"
 	"pointsman/internal/config"
 	"pointsman/internal/failover"
 )
@@ -33,7 +34,7 @@ func lookCommands(cfg *config.Config, n *ejectedName) []string {
 	var out []string
 	ask := func(host, port string) {
 		at := fmt.Sprintf("dig +norecurse +noall +answer +comments @%s -p %s", quoted(host), port)
-		out = append(out, fmt.Sprintf("%s %s CNAME", at, quoted(string(n.Name))), fmt.Sprintf("%s +tcp %s CNAME", at, quoted(string(n.Name))))
+		out = append(out, fmt.Sprintf("%s %s CNAME", at, quoted(string(n.owner))), fmt.Sprintf("%s +tcp %s CNAME", at, quoted(string(n.owner))))
 	}
 	mark := func(host, port string) {
 		out = append(out, fmt.Sprintf("dig +norecurse +noall +answer @%s -p %s +tcp %s TXT", quoted(host), port, quoted(string(n.MarkName))))
@@ -54,19 +55,31 @@ func lookCommands(cfg *config.Config, n *ejectedName) []string {
 				}
 			}
 		}
-	case n.provider != nil:
-		host, port, err := net.SplitHostPort(n.provider.Config.Server)
-		if err != nil {
-			host, port = n.provider.Config.Server, "53"
+	case n.provider != nil && n.provider.Server() != nil:
+		host, port := hostPort(n.provider.Server().Server)
+		mark(host, port)
+		if n.provider.RPZ != nil {
+			ask(host, port) // the record itself; what clients are told follows
+			break
 		}
 		ask(host, port)
-		mark(host, port)
-		at = n.provider.Config.Authorities
+		at = n.provider.Authorities
 		if len(at) == 0 {
-			z := quoted(string(n.Zone))
-			out = append(out, fmt.Sprintf("for ns in $(dig +short NS %s); do dig +norecurse +noall +answer @$ns %s CNAME; dig +norecurse +noall +answer +tcp @$ns %s CNAME; done", z, quoted(string(n.Name)), quoted(string(n.Name))))
+			out = append(out, askEach(n))
 		}
-		at = slices.DeleteFunc(slices.Clone(at), func(a netip.AddrPort) bool { return a.String() == n.provider.Config.Server })
+		at = slices.DeleteFunc(slices.Clone(at), func(a netip.AddrPort) bool { return a.String() == n.provider.Server().Server })
+	case n.provider != nil:
+		if at = n.provider.Authorities; len(at) == 0 && n.provider.Alidns != nil {
+			out = append(out, askEach(n))
+		}
+		if n.cloud.List != "" {
+			out = append(out, n.cloud.List)
+		}
+	}
+	if n.provider != nil {
+		for _, r := range n.provider.Resolvers {
+			out = append(out, fmt.Sprintf("dig +noall +answer +comments @%s -p %d %s CNAME   # as the clients of this resolver see it", r.Addr(), r.Port(), quoted(string(n.Name))))
+		}
 	}
 	for i, a := range at {
 		ask(a.Addr().String(), fmt.Sprint(a.Port()))
@@ -77,9 +90,23 @@ func lookCommands(cfg *config.Config, n *ejectedName) []string {
 	return append(out, fmt.Sprintf("dig +noall +answer %s   # as clients see it, through the resolver of this machine", quoted(string(n.Name))))
 }
 
+// askEach asks every server that the zone names.
+func askEach(n *ejectedName) string {
+	z, name := quoted(string(n.Zone)), quoted(string(n.Name))
+	return fmt.Sprintf("for ns in $(dig +short NS %s); do dig +norecurse +noall +answer @$ns %s CNAME; dig +norecurse +noall +answer +tcp @$ns %s CNAME; done", z, name, name)
+}
+
+func hostPort(server string) (host, port string) {
+	host, port, err := net.SplitHostPort(server)
+	if err != nil {
+		return server, "53"
+	}
+	return host, port
+}
+
 // moves makes the files that move the names of an instance to each cluster,
 // restore a TTL and remove the marks, and says in words how names of our own
-// authority are moved.
+// authority are moved, and those of providers that take no such files.
 func (e *ejection) moves(i *ejectedInstance) {
 	var providers []*config.Provider
 	for k := range i.Names {
@@ -88,31 +115,87 @@ func (e *ejection) moves(i *ejectedInstance) {
 		case n.Embedded:
 			file := "zones/" + strings.TrimSuffix(string(n.Zone), ".") + ".zone"
 			for _, c := range i.Clusters {
-				n.MoveTo[string(c.Name)] = editZone(file, n.Name, c.Targets[n.Name])
+				if to := c.Targets[n.Name]; to != "" {
+					n.MoveTo[string(c.Name)] = editZone(file, n.Name, to)
+				}
 			}
 		case n.provider == nil:
 			for _, c := range i.Clusters {
-				n.MoveTo[string(c.Name)] = fmt.Sprintf("provider %s is not in the config any more: give %s the value %s where it lives", n.Provider, n.Name, c.Targets[n.Name])
+				if to := c.Targets[n.Name]; to != "" {
+					n.MoveTo[string(c.Name)] = fmt.Sprintf("provider %s is not in the config any more: give %s the value %s where it lives", n.Provider, n.Name, to)
+				}
 			}
+		case n.provider.Server() == nil && n.provider.Cloud() == nil:
+			for _, c := range i.Clusters {
+				if to := c.Targets[n.Name]; to != "" {
+					n.MoveTo[string(c.Name)] = fmt.Sprintf("provider %s (%s) takes no script: give %s the value %s there, in the zone %s", n.Provider, n.provider.Type, n.Name, to, n.provider.Zone)
+				}
+			}
+		case n.provider.Server() == nil:
+			e.cloudMoves(i, n)
 		case !slices.Contains(providers, n.provider):
 			providers = append(providers, n.provider)
 		}
 	}
 	for _, p := range providers {
 		for _, c := range i.Clusters {
-			e.updateFile(i, p, "to-"+string(c.Name), fmt.Sprintf("Moves the names of %s to %s, if they still show the other cluster. Answer NXRRSET: they do not.", i.Instance, c.Name), func(n *ejectedName) []string {
+			e.updateFile(i, p, "to-"+string(c.Name), fmt.Sprintf("Moves the names of %s to %s, each that still shows the other cluster. Answer NXRRSET: that one does not, and stays as it is.", i.Instance, c.Name), func(n *ejectedName) []string {
 				to, other := c.Targets[n.Name], i.otherTarget(c.Name, n.Name)
+				if to == "" || other == "" {
+					return nil // it left the config, which said where it leads
+				}
 				return replaceRecord(n, other, to)
 			}, func(n *ejectedName, file string) { n.MoveTo[string(c.Name)] = updateCommand(p, file) })
 		}
 		if slices.ContainsFunc(i.Names, func(n ejectedName) bool { return n.provider == p && n.TTL != n.SteadyTTL }) {
-			e.updateFile(i, p, "ttl", fmt.Sprintf("Restores the steady TTL of the names of %s, if they show what the ledger says.", i.Instance), func(n *ejectedName) []string {
+			e.updateFile(i, p, "ttl", fmt.Sprintf("Restores the steady TTL of the names of %s, each that shows what the ledger says.", i.Instance), func(n *ejectedName) []string {
 				return replaceRecord(n, n.Value, n.Value)
 			}, func(*ejectedName, string) {})
 		}
 		e.updateFile(i, p, "unmark", fmt.Sprintf("Removes the marks that pointsman left beside the names of %s. They do no harm; a pointsman that comes back wants 'adopt' without them.", i.Instance), func(n *ejectedName) []string {
 			return []string{fmt.Sprintf("update delete %s IN TXT", n.MarkName)}
 		}, func(n *ejectedName, file string) { n.Unmark = updateCommand(p, file) })
+	}
+}
+
+// byCloud are the commands of a name at a cloud for one change.
+func byCloud(p *config.Provider, n failover.RecordName, m dnsctl.CloudMove) (dnsctl.CloudByHand, error) {
+	if p.Alidns != nil {
+		return p.Alidns.ByHand(n, m)
+	}
+	return p.Pvtz.ByHand(n, m)
+}
+
+// cloudMoves are the lines for a name at a cloud: its API has no condition, so
+// each looks first, and leaves lines that show something else.
+func (e *ejection) cloudMoves(i *ejectedInstance, n *ejectedName) {
+	say := func(m dnsctl.CloudMove) (dnsctl.CloudByHand, bool) {
+		by, err := byCloud(n.provider, n.Name, m)
+		if err != nil {
+			e.Left = append(e.Left, fmt.Sprintf("%s: no commands for provider %s: %v; change it in the vendor's console", n.Name, n.Provider, err))
+		}
+		return by, err == nil
+	}
+	for _, c := range i.Clusters {
+		to, other := c.Targets[n.Name], i.otherTarget(c.Name, n.Name)
+		if to == "" || other == "" {
+			continue // it left the config, which said where it leads
+		}
+		if by, ok := say(dnsctl.CloudMove{From: other, To: to, TTL: n.SteadyTTL}); ok {
+			n.MoveTo[string(c.Name)] = by.Move
+			n.Unmark = by.Unmark
+			if len(by.Pinned) > 0 {
+				if n.Pinned == nil {
+					n.Pinned = map[string][]string{}
+				}
+				n.Pinned[string(c.Name)] = by.Pinned
+			}
+		}
+	}
+	if n.TTL != n.SteadyTTL {
+		if by, ok := say(dnsctl.CloudMove{From: n.Value, To: n.Value, TTL: n.SteadyTTL}); ok {
+			n.Restore = by.Move
+		}
 	}
 }
 
@@ -130,29 +213,28 @@ func (i *ejectedInstance) otherTarget(c failover.ClusterName, n failover.RecordN
 // (RFC 2136 section 2.4.2).
 func replaceRecord(n *ejectedName, from, to failover.Target) []string {
 	return []string{
-		fmt.Sprintf("prereq yxrrset %s IN CNAME %s", n.Name, from),
-		fmt.Sprintf("update delete %s IN CNAME", n.Name),
-		fmt.Sprintf("update add %s %d IN CNAME %s", n.Name, n.SteadyTTL, to),
+		fmt.Sprintf("prereq yxrrset %s IN CNAME %s", n.owner, from),
+		fmt.Sprintf("update delete %s IN CNAME", n.owner),
+		fmt.Sprintf("update add %s %d IN CNAME %s", n.owner, n.SteadyTTL, to),
 	}
 }
 
-// updateFile writes the nsupdate script of one provider: one message, all names
-// or none.
+// updateFile writes the nsupdate script of one provider: a message for each
+// name. One for all would be refused as a whole where the program died between
+// two of them, which is when the file is needed.
 func (e *ejection) updateFile(i *ejectedInstance, p *config.Provider, what, about string, lines func(*ejectedName) []string, tell func(*ejectedName, string)) {
-	host, port, err := net.SplitHostPort(p.Config.Server)
-	if err != nil {
-		host, port = p.Config.Server, "53"
-	}
+	host, port := hostPort(p.Server().Server)
 	file := fmt.Sprintf("%s-%s-%s.nsupdate", i.Instance, p.Name, what)
 	var b strings.Builder
-	fmt.Fprintf(&b, "; %s\n; Run: %s\nserver %s %s\nzone %s\n", about, updateCommand(p, file), host, port, p.Config.Zone)
+	fmt.Fprintf(&b, "; %s\n; Run: %s\nserver %s %s\nzone %s\n", about, updateCommand(p, file), host, port, p.Server().Zone)
 	for k := range i.Names {
 		if n := &i.Names[k]; n.provider == p {
-			fmt.Fprintln(&b, strings.Join(lines(n), "\n"))
-			tell(n, file)
+			if ls := lines(n); len(ls) > 0 {
+				fmt.Fprintf(&b, "%s\nsend\nanswer\n", strings.Join(ls, "\n"))
+				tell(n, file)
+			}
 		}
 	}
-	b.WriteString("send\nanswer\n")
 	e.file(file, b.String())
 }
 
@@ -165,13 +247,13 @@ func keyFile(p *config.Provider) string { return p.Name + ".key.conf" }
 // makeKey writes the key as BIND's tools want it out of the secret's own file:
 // the secret is on no command line and in no answer of ours.
 func makeKey(p *config.Provider) string {
-	algorithm := orElse(string(p.Config.Key.Algorithm), "hmac-sha256")
+	algorithm := orElse(string(p.Server().Key.Algorithm), "hmac-sha256")
 	file, err := filepath.Abs(p.SecretFile)
 	if err != nil {
 		file = p.SecretFile
 	}
 	return fmt.Sprintf(`(umask 077; s=$(cat %s) && printf 'key "%s" {\n\talgorithm %s;\n\tsecret "%%s";\n};\n' "$s" > %s)`,
-		quoted(file), p.Config.Key.Name, strings.TrimSuffix(algorithm, "."), quoted(keyFile(p)))
+		quoted(file), p.Server().Key.Name, strings.TrimSuffix(algorithm, "."), quoted(keyFile(p)))
 }
 
 // editZone moves a name in a zone file: its line, then the serial.

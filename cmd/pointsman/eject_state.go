@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"pointsman/dnsctl"
 	"pointsman/dnsctl/authority"
 	"pointsman/internal/config"
 	"pointsman/internal/failover"
@@ -52,9 +53,31 @@ type ejectedName struct {
 	MarkName  failover.RecordName `json:"mark_name"`
 	Look      []string            `json:"look"` // commands
 	MoveTo    map[string]string   `json:"move_to"`
-	Unmark    string              `json:"unmark,omitempty"` // file
+	Pinned    map[string][]string `json:"move_pinned_to,omitempty"` // at a cloud, by the IDs that the config pins, without looking
+	Restore   string              `json:"restore_ttl,omitempty"`    // at a cloud
+	Unmark    string              `json:"unmark,omitempty"`         // command
 
-	provider *config.Provider // nil: our own authority
+	provider *config.Provider    // nil: our own authority
+	owner    failover.RecordName // where its CNAME stands: the name, or in a policy zone
+	cloud    dnsctl.CloudByHand  // where it is at a cloud: to look
+}
+
+// place finds where the records of the name stand at its provider.
+func (n *ejectedName) place() {
+	switch p := n.provider; {
+	case p.RPZ != nil:
+		if owner, mark, err := p.RPZ.Places(n.Name); err == nil {
+			n.owner, n.MarkName = owner, mark
+		}
+	case p.Cloud() != nil:
+		n.MarkName = n.Name                                                              // the mark is the remark of its records
+		n.cloud, _ = byCloud(p, n.Name, dnsctl.CloudMove{To: n.Value, TTL: n.SteadyTTL}) // without them the moves say why
+	}
+}
+
+// gone says that the config does not know any more where the name may lead.
+func (n *ejectedName) gone(cs []ejectedCluster) bool {
+	return slices.ContainsFunc(cs, func(c ejectedCluster) bool { return c.Targets[n.Name] == "" })
 }
 
 type ejectedZone struct {
@@ -76,10 +99,7 @@ func eject(cfg *config.Config, p ledger.Peeked, names []string, now time.Time) (
 	e := &ejection{MadeAt: now, Ledger: p.Path, Written: p.Written}
 	zones := map[failover.RecordName]bool{}
 	for _, name := range names {
-		at := slices.IndexFunc(cfg.Instances, func(i config.Instance) bool { return string(i.Policy.Instance) == name })
-		if at < 0 {
-			return nil, failed("pointsman status --offline -c FILE lists those of the ledger", "the config has no instance %q", name)
-		}
+		at := slices.IndexFunc(cfg.Instances, func(i config.Instance) bool { return string(i.Policy.Instance) == name }) // ejectable saw it
 		r := slices.IndexFunc(p.Records, func(r failover.Record) bool { return string(r.Instance) == name })
 		if r < 0 {
 			return nil, failed("nothing was ever done for it: what stands at its names is not pointsman's", "the ledger has no record of %q", name)
@@ -115,9 +135,10 @@ func (e *ejection) instance(cfg *config.Config, pol *failover.Policy, r *failove
 		i.Clusters = append(i.Clusters, ec)
 	}
 	for _, n := range r.Names {
-		en := ejectedName{NameRecord: n, SteadyTTL: pol.TTL, MarkName: markName(n.Name), MoveTo: map[string]string{}}
+		en := ejectedName{NameRecord: n, SteadyTTL: pol.TTL, MarkName: markName(n.Name), MoveTo: map[string]string{}, owner: n.Name}
 		if k := slices.IndexFunc(cfg.Providers, func(p config.Provider) bool { return p.Name == n.Provider }); k >= 0 && !n.Embedded {
 			en.provider = &cfg.Providers[k]
+			en.place()
 		}
 		en.Look = lookCommands(cfg, &en)
 		i.Names = append(i.Names, en)
@@ -126,6 +147,16 @@ func (e *ejection) instance(cfg *config.Config, pol *failover.Policy, r *failove
 		}
 		if w := n.Want; w != nil {
 			e.Left = append(e.Left, fmt.Sprintf("a write of %s to CNAME %s with TTL %d (%s) is not proved: look which of the two stands", n.Name, w.Value, w.TTL, w.Why))
+		}
+	}
+	for _, n := range pol.Names {
+		if !slices.ContainsFunc(r.Names, func(have failover.NameRecord) bool { return have.Name == n.Name }) {
+			e.Left = append(e.Left, fmt.Sprintf("%s of the config is not in the ledger: nothing is known of it, look what it shows", n.Name))
+		}
+	}
+	for k := range i.Names {
+		if n := &i.Names[k]; n.gone(i.Clusters) {
+			e.Left = append(e.Left, fmt.Sprintf("%s of the ledger is not in the config: it shows %s, and where else it may lead is not known", n.Name, n.Value))
 		}
 	}
 	e.moves(&i)

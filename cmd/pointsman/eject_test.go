@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/miekg/dns"
 
+	"pointsman/dnsctl"
+	"pointsman/internal/config"
 	"pointsman/internal/failover"
 )
 
@@ -59,6 +62,11 @@ func TestEjectLetsAPersonMoveTheNameInBIND(t *testing.T) {
 	w.verb(t, exitOK, "arm", "orders", "--mode", "auto", "--yes")
 	w.until(t, "the mark", marked("a"))
 
+	// One that is not there: of the others none is let go.
+	wantIn(t, w.verb(t, exitError, "eject", "orders", "ordres", "-c", "pointsman.yaml", "--yes"), `the config has no instance "ordres"; nothing was disarmed`)
+	if said := w.verb(t, exitOK, "audit", "orders"); strings.Contains(said, "disarmed") {
+		t.Errorf("it was disarmed:\n%s", said)
+	}
 	said, readme := ejected(t, w, "--out", "hand")
 	wantIn(t, said, "was told to disarm them; it still runs", "orders: a serves, b stands by; mode shadow", "written to hand:", "orders-bind-to-b.nsupdate")
 	wantIn(t, w.verb(t, exitOK, "audit", "orders"), "alice@", "disarmed: eject")
@@ -110,6 +118,9 @@ func TestEjectLetsAPersonMoveTheNameInBIND(t *testing.T) {
 	wantIn(t, said, "Controller: none answers at s/s")
 	wantIn(t, w.verb(t, exitOK, "eject", "orders", "-c", "pointsman.yaml", "--offline", "-o", "json"), `"steady_ttl": 6`, `"name": "orders-bind-to-b.nsupdate"`, `"record": {`)
 	wantIn(t, w.verb(t, exitError, "eject", "nosuch", "-c", "pointsman.yaml", "--offline"), `the config has no instance "nosuch"`)
+	if said := w.verb(t, exitOK, "eject", "orders", "orders", "-c", "pointsman.yaml", "--offline"); strings.Count(said, "== orders:") != 1 {
+		t.Errorf("named twice it is not once:\n%s", said)
+	}
 	wantIn(t, w.verb(t, exitError, "eject", "orders"), "told of none")
 }
 
@@ -183,6 +194,9 @@ func TestEjectedZoneIsServedByOthers(t *testing.T) {
 
 	// Moved by hand, as it is printed, and told to the server by a restart.
 	before, _ := soa(servers[1].addr)
+	if was, ok := soa(own); !ok || int32(before-was) <= 0 {
+		t.Errorf("the file has the serial %d, secondaries have %d: they would not take it", before, was)
+	}
 	if out, ok := typed(t, hand, below(t, readme, "to a (")); !ok {
 		t.Fatalf("edit: %s", out)
 	}
@@ -293,6 +307,113 @@ func TestEveryStepCanBeEndedByHand(t *testing.T) {
 			if strings.Contains(text, "to undo it") == past || strings.Contains(text, "to finish it") == past || strings.Contains(text, "the names point at b") != past {
 				t.Errorf("%s %s:\n%s", kind, d.Step, text)
 			}
+		}
+	}
+}
+
+// TestHalfAMoveIsEndedByHand: two names of one provider, of which one has moved
+// and the other not when the program died. The line that is printed moves the
+// other all the same, and home both go.
+func TestHalfAMoveIsEndedByHand(t *testing.T) {
+	bind := startNamed(t, "orders-a", bindGrants+" grant ctl. name billing.example.com. CNAME;")
+	tool(t, "server 127.0.0.1 "+port(bind.addr)+"\nzone example.com\nkey hmac-sha256:hand. "+handSecret+"\nupdate add billing.example.com 30 CNAME "+bindB+"\nsend\n", "nsupdate")
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{"tsig.key": ctlSecret + "\n"})
+	cfg := &config.Config{Providers: []config.Provider{{
+		Name: "bind", SecretFile: filepath.Join(dir, "tsig.key"), Zone: "example.com.",
+		Update: &dnsctl.RFC2136Config{Server: bind.addr, Zone: "example.com.", Key: dnsctl.Key{Name: "ctl."}},
+	}}}
+	pol := &failover.Policy{Instance: "orders", TTL: 30, Clusters: [2]failover.ClusterName{"a", "b"}}
+	r := &failover.Record{Instance: "orders", Active: "a"}
+	for _, n := range []failover.RecordName{"billing.example.com.", bindName} {
+		pol.Names = append(pol.Names, failover.NamePolicy{Name: n, Provider: "bind", Zone: "example.com.", Targets: map[failover.ClusterName]failover.Target{"a": bindA, "b": bindB}})
+		r.Names = append(r.Names, failover.NameRecord{Name: n, Provider: "bind", Zone: "example.com.", Value: bindA, TTL: 30})
+	}
+	e := &ejection{}
+	e.Instances = []ejectedInstance{e.instance(cfg, pol, r)}
+	if err := e.finish(); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.write(dir); err != nil {
+		t.Fatal(err)
+	}
+	readme := e.text()
+	if said, ok := typed(t, dir, below(t, readme, "the key ctl.")); !ok {
+		t.Fatalf("the key: %s", said)
+	}
+	for _, step := range []struct{ to, want string }{{"b", bindB}, {"a", bindA}} {
+		said, _ := typed(t, dir, below(t, readme, "to "+step.to+" ("))
+		if strings.Contains(said, "NXRRSET") != (step.to == "b") {
+			t.Errorf("to %s: %s", step.to, said)
+		}
+		for _, n := range []string{bindName, "billing.example.com."} {
+			if got := bind.dig(t, n, "CNAME"); got != step.want {
+				t.Errorf("to %s: %s shows %s\n%s", step.to, n, got, said)
+			}
+		}
+	}
+}
+
+// TestANameThatLeftTheConfigIsLedNowhere: the file was edited after the ledger
+// was written; no line that is printed would make a record without a value.
+func TestANameThatLeftTheConfigIsLedNowhere(t *testing.T) {
+	cfg := &config.Config{Providers: []config.Provider{{Name: "bind", Zone: "example.com.", Update: &dnsctl.RFC2136Config{Server: "192.0.2.53:53", Zone: "example.com."}}}}
+	targets := map[failover.ClusterName]failover.Target{"a": "a.example.com.", "b": "b.example.com."}
+	pol := &failover.Policy{Instance: "orders", TTL: 30, Clusters: [2]failover.ClusterName{"a", "b"}, Names: []failover.NamePolicy{
+		{Name: "stays.example.com.", Provider: "bind", Zone: "example.com.", Targets: targets},
+		{Name: "new.example.com.", Provider: "bind", Zone: "example.com.", Targets: targets},
+	}}
+	r := &failover.Record{Instance: "orders", Active: "a"}
+	for _, n := range []failover.NameRecord{{Name: "stays.example.com.", Provider: "bind"}, {Name: "gone.example.com.", Provider: "bind"}, {Name: "own.example.com.", Embedded: true, Zone: "example.com."}, {Name: "other.example.com.", Provider: "nosuch"}} {
+		n.Value, n.TTL = "a.example.com.", 5
+		r.Names = append(r.Names, n)
+	}
+	e := &ejection{}
+	e.Instances = []ejectedInstance{e.instance(cfg, pol, r)}
+	for _, f := range e.Files {
+		if regexp.MustCompile(`(?m)^(update add|prereq).* CNAME\s*$`).MatchString(f.Text) || strings.Contains(f.Name, "-to-") && strings.Contains(f.Text, "gone.example.com.") {
+			t.Errorf("%s:\n%s", f.Name, f.Text)
+		}
+	}
+	text := e.text()
+	for _, want := range []string{
+		"LEFT OVER: gone.example.com. of the ledger is not in the config: it shows a.example.com.", "LEFT OVER: own.example.com. of the ledger is not in the config",
+		"LEFT OVER: new.example.com. of the config is not in the ledger", "to b: the config does not say where that is for this name", "nsupdate -v -k bind.key.conf orders-bind-to-b.nsupdate",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "the value  where") || strings.Contains(text, "stays.example.com. of the") {
+		t.Errorf("%s", text)
+	}
+}
+
+// TestEjectWithProvidersThatTakeNoScript: names behind the API of a module are
+// moved in words, and looked for where they are shown.
+func TestEjectWithProvidersThatTakeNoScript(t *testing.T) {
+	at := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.54:53")}
+	for _, pr := range []config.Provider{
+		{Type: config.TypeLibDNS, LibDNS: &dnsctl.LibDNSConfig{}, Authorities: at},
+	} {
+		pr.Name, pr.Zone = "far", "example.com."
+		pol := &failover.Policy{Instance: "orders", TTL: 30, Clusters: [2]failover.ClusterName{"a", "b"}, Names: []failover.NamePolicy{
+			{Name: "orders.example.com.", Provider: "far", Zone: "example.com.", Targets: map[failover.ClusterName]failover.Target{"a": "a.example.com.", "b": "b.example.com."}},
+		}}
+		r := &failover.Record{Instance: "orders", Active: "a", Names: []failover.NameRecord{{Name: "orders.example.com.", Provider: "far", Value: "a.example.com.", TTL: 30}}}
+		e := &ejection{}
+		e.Instances = []ejectedInstance{e.instance(&config.Config{Providers: []config.Provider{pr}}, pol, r)}
+		text := e.text()
+		for _, want := range []string{
+			"provider far (" + pr.Type + ") takes no script: give orders.example.com. the value b.example.com. there, in the zone example.com.",
+			"@192.0.2.54 -p 53 orders.example.com. CNAME",
+		} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: no %q in\n%s", pr.Type, want, text)
+			}
+		}
+		if slices.ContainsFunc(e.Files, func(f ejectedFile) bool { return strings.HasSuffix(f.Name, ".nsupdate") }) {
+			t.Errorf("%s: a script for a provider that takes none", pr.Type)
 		}
 	}
 }

@@ -51,21 +51,44 @@ func (i *ejectedInstance) text(line func(string, ...any)) {
 		n := &i.Names[k]
 		line("")
 		line("%s %d IN CNAME %s", n.Name, n.TTL, n.Value)
-		if m := n.Mark; m != (failover.Mark{}) {
+		switch m := n.Mark; {
+		case m == (failover.Mark{}):
+		case n.provider != nil && n.provider.Cloud() != nil:
+			line("  mark, in the remark of its records: %q", m.String())
+		default:
 			line("  mark %s TXT %q", n.MarkName, m.String())
 		}
 		line("  look:")
 		for _, l := range n.Look {
 			line("    %s", l)
 		}
-		if p := n.provider; p != nil && !told[p] {
+		if p := n.provider; p != nil && p.Cloud() != nil && !told[p] {
 			told[p] = true
-			line("  the key %s as BIND's nsupdate wants it, once:", p.Config.Key.Name)
+			line("  the vendor's program aliyun needs a key of your own that may list and update these records: aliyun configure")
+			line("  %s: look before you move, and again after it", p.Capabilities().Words())
+		}
+		if p := n.provider; p != nil && p.Server() != nil && !told[p] {
+			told[p] = true
+			line("  the key %s as BIND's nsupdate wants it, once:", p.Server().Key.Name)
 			line("    %s", makeKey(p))
 		}
 		for _, c := range i.Clusters {
+			if n.MoveTo[string(c.Name)] == "" {
+				line("  to %s: the config does not say where that is for this name", c.Name)
+				continue
+			}
 			line("  to %s (%s):", c.Name, c.Targets[n.Name])
 			line("    %s", n.MoveTo[string(c.Name)])
+			if pinned := n.Pinned[string(c.Name)]; len(pinned) > 0 {
+				line("  or, line by line and whatever it shows, by the IDs that the config pins:")
+				for _, l := range pinned {
+					line("    %s", l)
+				}
+			}
+		}
+		if n.Restore != "" {
+			line("  its steady TTL:")
+			line("    %s", n.Restore)
 		}
 		if n.Unmark != "" {
 			line("  without the mark:")

@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"pointsman/dnsctl"
@@ -26,6 +28,7 @@ type fitting struct {
 	people    []api.Principal
 	authority *authority.Config // nil without one
 	setup     controller.Setup
+	names     map[string]dnsctl.Provider // those outside, kept for the next
 	probe     healthcheck.Config
 	receive   healthcheck.ReceiverConfig
 	notify    notify.Setup
@@ -39,7 +42,7 @@ type fitting struct {
 func (p *process) fit(cfg *config.Config, s *secrets, zones *authority.Config) (*fitting, []error) {
 	f := &fitting{
 		cfg: cfg, at: time.Now(), token: s.token, people: s.people, want: make(map[failover.InstanceName]string, len(cfg.Instances)),
-		probe: healthcheck.Config{Vantage: cfg.Self.Name, Controls: cfg.Self.Controls, Allow: cfg.Self.Allow, WatchTargets: cfg.Self.WatchTargets},
+		probe: healthcheck.Config{Vantage: cfg.Self.Name, Controls: cfg.Self.Controls, Allow: cfg.Self.Allow, WatchTargets: cfg.Self.WatchTargets, ReadKey: config.ReadSecretFile},
 		receive: healthcheck.ReceiverConfig{
 			Vantages: s.vantages, Instances: make(map[failover.InstanceName]time.Duration, len(cfg.Instances)),
 		},
@@ -58,7 +61,9 @@ func (p *process) fit(cfg *config.Config, s *secrets, zones *authority.Config) (
 	if p.authority != nil {
 		look.own = servedBy(p.authority.Addrs(), zones)
 	}
+	look.seen = &p.surveys
 	f.setup.Names, f.setup.Verifier = names, look
+	f.names = external(names)
 	f.hooks = hooksOf(cfg, s)
 	return f, faults
 }
@@ -91,24 +96,93 @@ func providers(pc processConfig, cfg *config.Config, s *secrets) (map[string]con
 	look := verifier{providers: make(map[string]authorities)}
 	var faults []error
 	for _, pr := range cfg.Providers {
-		c := pr.Config
-		c.ReadOnly = pc.Shadow
-		if secret, ok := s.providers[pr.Name]; ok {
-			c.Key.Secret = secret
-		} else {
-			c.ReadOnly = true
-		}
-		provider, err := dnsctl.NewRFC2136(c)
+		provider, err := providerOf(pr, pc, s)
 		if err != nil {
 			err = fmt.Errorf("provider %s: %w", pr.Name, err)
 			faults = append(faults, err)
 			names[pr.Name] = unusable{err}
 			continue
 		}
-		names[pr.Name] = provided{provider}
-		look.providers[pr.Name] = authoritiesOf(c)
+		names[pr.Name] = provided{provider, pr.SecretFile}
+		look.providers[pr.Name] = authoritiesOf(pr.Authorities)
+		if len(pr.Resolvers) > 0 {
+			look.providers[pr.Name] = resolvers(pr.Resolvers)
+		}
 	}
 	return names, look, faults
+}
+
+// providerOf makes a provider of its config. Without its secret it only reads.
+func providerOf(pr config.Provider, pc processConfig, s *secrets) (dnsctl.Provider, error) {
+	switch {
+	case pr.Alidns != nil:
+		c := *pr.Alidns
+		c.ReadOnly = pc.Shadow
+		return dnsctl.NewAlidns(c)
+	case pr.Pvtz != nil:
+		c := *pr.Pvtz
+		c.ReadOnly = pc.Shadow
+		return dnsctl.NewPvtz(c)
+	case pr.LibDNS != nil:
+		c := *pr.LibDNS
+		c.ReadOnly = pc.Shadow
+		if c.ReadOnly {
+			c.ReadSettings = s.providers[pr.Name]
+		} else {
+			c.Settings = s.providers[pr.Name]
+		}
+		return dnsctl.NewLibDNS(c)
+	case pr.RPZ != nil:
+		c := *pr.RPZ
+		secret, ok := s.providers[pr.Name]
+		c.Key.Secret, c.ReadOnly = secret, pc.Shadow || !ok
+		return dnsctl.NewRPZ(c)
+	default:
+		c := *pr.Update
+		secret, ok := s.providers[pr.Name]
+		c.Key.Secret, c.ReadOnly = secret, pc.Shadow || !ok
+		return dnsctl.NewRFC2136(c)
+	}
+}
+
+// inherit gives providers what those before them have learnt: first the one of
+// the same name, else any that says that it belongs, as it may have been renamed.
+func (f *fitting) inherit(before *fitting) {
+	for name, n := range f.setup.Names {
+		next, _ := n.(provided)
+		heir, able := next.provider.(interface{ Inherit(dnsctl.Provider) bool })
+		if !able {
+			continue
+		}
+		if was, ok := before.names[name]; ok && heir.Inherit(was) {
+			continue
+		}
+		for _, other := range slices.Sorted(maps.Keys(before.names)) {
+			if heir.Inherit(before.names[other]) {
+				break
+			}
+		}
+	}
+}
+
+// external are the providers that are not unusable.
+func external(names map[string]controller.Names) map[string]dnsctl.Provider {
+	out := make(map[string]dnsctl.Provider, len(names))
+	for name, n := range names {
+		if p, ok := n.(provided); ok {
+			out[name] = p.provider
+		}
+	}
+	return out
+}
+
+// closeAll lets go of the connections that providers keep.
+func closeAll(ps map[string]dnsctl.Provider) {
+	for _, p := range ps {
+		if c, ok := p.(interface{ Close() }); ok {
+			c.Close()
+		}
+	}
 }
 
 // tryOut asks every room whether it would take f, by the same code as when it
@@ -140,7 +214,7 @@ func (p *process) tryOut(f *fitting) error {
 		return inHand(err)
 	}
 	next.Drop()
-	return nil
+	return p.replicas.inHand(f.cfg)
 }
 
 // inHand says what helps against a refusal of the controller.

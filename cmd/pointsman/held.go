@@ -12,6 +12,12 @@ func (r reading) held(s healthcheck.Stats) {
 	for _, why := range healthcheck.Losses {
 		r.count("held_lost_total", s.Held.Lost[why], string(why))
 	}
+	r.count("canary_capacity_units_total", uint64(s.Units.Read), "read")
+	r.count("canary_capacity_units_total", uint64(s.Units.Write), "write")
+	r.gauge("front_resting", float64(s.Front.Resting))
+	r.count("front_looks_total", s.Front.Well, "well")
+	r.count("front_looks_total", s.Front.Missed, "missed")
+	r.count("front_looks_total", s.Front.Own, "own-fault")
 	for _, end := range healthcheck.NudgeEnds {
 		r.count("nudges_total", s.Nudges[end], string(end))
 	}
@@ -22,5 +28,6 @@ func (p *process) unwatched() string {
 	if p.prober == nil {
 		return ""
 	}
-	return p.prober.Stats().Held.Off
+	s := p.prober.Stats()
+	return orElse(s.Held.Off, s.Front.Off)
 }

@@ -24,7 +24,7 @@ type listFlags struct {
 }
 
 func (l *listFlags) register(a *app, cmd *cobra.Command) {
-	cmd.Flags().StringVar(&l.since, "since", "", "only what is younger: a `DURATION` such as 2h, or an RFC 3339 time with zone")
+	cmd.Flags().StringVar(&l.since, "since", "", "only what is younger: a `DURATION` such as 30d or 2h, or an RFC 3339 time with zone")
 	cmd.Flags().IntVar(&l.limit, "limit", api.DefaultPage, "at most this many lines, the newest")
 	cmd.Flags().StringVar(&l.below, "below", "", "only what came before the line of this `PLACE`, as a full page names it")
 	a.outputFlag(cmd)
@@ -53,19 +53,9 @@ func (l *listFlags) query(args []string) (api.Query, error) {
 	if l.limit < 1 || l.limit > api.MaxPage {
 		return q, failed(fmt.Sprintf("give 1 to %d", api.MaxPage), "--limit %d is out of range", l.limit)
 	}
-	if l.since == "" {
-		return q, nil
-	}
-	if d, err := time.ParseDuration(l.since); err == nil && d > 0 {
-		q.Since = time.Now().Add(-d)
-		return q, nil
-	}
-	t, err := time.Parse(time.RFC3339, l.since)
-	if err != nil {
-		return q, failed("write it as 2h, or as 2026-01-31T02:00:00+08:00", "--since: %q is neither a duration nor a time with zone", l.since)
-	}
-	q.Since = t
-	return q, nil
+	var err error
+	q.Since, err = sinceTime(l.since, time.Now())
+	return q, err
 }
 
 func (a *app) historyCommand() *cobra.Command {

@@ -29,7 +29,15 @@ Topologies, by what stands behind the name:
   same-name        two Tablestore clusters that serve one instance name, as the
                    owner of a private cloud builds them
   global-table     the same instance name in two regions, replicated by the vendor
-  different-names  two Tablestore instances: refused, a CNAME cannot switch them`,
+  different-names  two Tablestore instances: refused, a CNAME cannot switch them
+
+Providers, by who holds the name that moves:
+  embedded   this program's own authority, for a zone that is delegated to it
+  delegated  the same, and a CNAME elsewhere that never changes leads to it
+  bind       a zone of BIND, Knot or PowerDNS, by dynamic update
+  rpz        a policy zone of the clients' own BIND resolvers
+  alidns     a public zone at Alibaba Cloud DNS
+  pvtz       a private zone at Alibaba Cloud PrivateZone`,
 		Example: "  pointsman init --preset stateless-http --topology http --output pointsman.yaml\n" +
 			"  pointsman init --preset tablestore-standby --topology same-name --provider bind --name orders.svc.example.com -o json",
 		Args: a.unknownCommand,
@@ -64,10 +72,6 @@ Topologies, by what stands behind the name:
 		}
 		if w.Topology, err = oneOfWords("topology", topology, config.Topologies); err != nil {
 			return err
-		}
-		if w.Provider == "alidns" || w.Provider == "pvtz" {
-			return failed("delegate a child zone to --provider embedded, or hold the name in a BIND (a zone or an RPZ zone) with --provider bind",
-				"this version cannot move a name in %s", vendorService(w.Provider))
 		}
 		if w.Provider, err = oneOfWords("provider", w.Provider, config.StarterProviders); err != nil {
 			return err

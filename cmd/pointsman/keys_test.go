@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"pointsman/dnsctl"
 	"pointsman/internal/api"
 	"pointsman/internal/config"
 	"pointsman/internal/failover"
@@ -28,8 +29,9 @@ func TestJSONHasTheKeysThatScriptsKnow(t *testing.T) {
 		"order": moveResult{}, "init": initialized{}, "rights": grants{}, "config_explain": []config.Explained{}, "history": []api.Sample{}, "switches": []switchLine{}, "probes": []api.ProbeLine{}, "version": api.Version{},
 		"notify_list": []api.ChannelLine{}, "notify_test": []api.ChannelTest{},
 		"reports": []api.ReportLine{}, "report": api.ReportText{}, "report-file": reporting.Report{},
+		"replication": api.ReplicationStatus{}, "replication_tables": []api.ReplicationTable{}, "replication_lost": lostView{}, "replication_letters": lettersView{}, "replication_order": api.ReplicationReply{},
 		"eject": ejection{}, "hook_test": api.HookTestReply{},
-		"score": scoreView{}, "replay": replayView{}, "episodes": []failover.Judged{},
+		"names": []api.NameMatrix{}, "propagation": dnsctl.Propagation{}, "score": scoreView{}, "replay": replayView{}, "episodes": []failover.Judged{},
 	} {
 		keys := make(map[string]bool)
 		jsonKeys(reflect.TypeOf(v), "", keys)

@@ -74,9 +74,10 @@ var (
 	allModes = []string{failover.ModeShadow.String(), failover.ModePropose.String(), failover.ModeAuto.String()}
 )
 
-// allPages are the kinds of calls for people.
+// allPages are the kinds of calls for people of the core and the controller;
+// replicationPages come beside them.
 var allPages = []string{
-	"both-down", "config", "drift", "fault", "held", "hook", "ledger", "move", "operation", "pause-stands", "proposal", "proposal-expired", "publication", "refused",
+	"auth-fault", "blind", "both-down", "config", "drift", "fault", "held", "hook", "ledger", "move", "operation", "pause-stands", "proposal", "proposal-expired", "publication", "refused",
 	string(failover.Settled), "slow-reads", "ttl", "unwind", string(failover.Unwound), "write-path", "yield", string(failover.Yielded),
 }
 
@@ -85,6 +86,12 @@ var allPages = []string{
 func (m *metrics) expect(cfg *config.Config) {
 	for _, i := range cfg.Instances {
 		for _, kind := range allPages {
+			m.pages.WithLabelValues(labelOf(cfg, i.Policy.Instance), kind)
+		}
+		if i.Replication == nil {
+			continue
+		}
+		for _, kind := range replicationPages {
 			m.pages.WithLabelValues(labelOf(cfg, i.Policy.Instance), kind)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // news of these kinds want nobody: what they tell of is over, or can wait.
-var calmKinds = []string{"hook", "pause-stands", "ttl", string(failover.Settled), string(failover.Unwound), string(failover.Yielded)}
+var calmKinds = []string{pageLost, "hook", "pause-stands", "ttl", string(failover.Settled), string(failover.Unwound), string(failover.Yielded)}
 
 // pageMessage makes a message of a call for people and of how the instance
 // stands.
@@ -53,6 +53,14 @@ func well(v *failover.View) bool {
 	}
 	for _, c := range v.Clusters {
 		if c.Name == v.Active && c.Verdict != failover.Up {
+			return false
+		}
+	}
+	if !v.AuthFault.IsZero() {
+		return false
+	}
+	for _, c := range v.Clusters {
+		if c.Fault != failover.FaultNone {
 			return false
 		}
 	}
@@ -118,6 +126,8 @@ func sinceOf(v *failover.View, kind string) time.Time {
 		return v.Op.Since
 	}
 	switch kind {
+	case "auth-fault":
+		return v.AuthFault
 	case "both-down", "proposal", "refused":
 		for _, c := range v.Clusters {
 			if c.Name == v.Active {
@@ -157,6 +167,16 @@ func deadline(v *failover.View) time.Time {
 func commandsFor(v *failover.View, kind string) []string {
 	i := string(v.Instance)
 	explain := "pointsman explain " + i
+	switch kind {
+	case pageGap, pageResync:
+		return []string{"pointsman replication status " + i, "pointsman replication resync " + i + " --reason TEXT"}
+	case pageRefused:
+		return []string{"pointsman replication status " + i, "pointsman replication dead-letters " + i}
+	case pageExposed, pageBare:
+		return []string{"pointsman replication status " + i, "pointsman replication tables " + i}
+	case pageLost:
+		return []string{"pointsman replication status " + i, "pointsman replication lost " + i}
+	}
 	switch {
 	case kind == "drift":
 		return []string{"pointsman adopt " + i, "pointsman restore " + i}

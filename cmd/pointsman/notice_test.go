@@ -30,7 +30,7 @@ func atNoon() failover.View {
 // names are commands of this program.
 func TestEveryCallForPeopleHasItsWords(t *testing.T) {
 	tree := programTree()
-	for _, kind := range allPages {
+	for _, kind := range slices.Concat(allPages, replicationPages) {
 		if !slices.Contains(notify.Kinds(), kind) {
 			t.Errorf("no words for %s", kind)
 		}

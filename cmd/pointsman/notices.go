@@ -81,7 +81,7 @@ func (x *notices) look(now time.Time) {
 	still := make(map[failover.InstanceName]time.Time, len(open))
 	for _, i := range open {
 		v, ok := x.p.view(i)
-		if ok && !well(&v) {
+		if ok && (!well(&v) || x.p.replicas.troubled(i)) {
 			continue
 		}
 		since, known := x.calm[i]

@@ -79,7 +79,7 @@ func (a *app) plan(ctx context.Context, name string, r api.CommandRequest, file 
 		return nearInstance(err, name)
 	}
 	if p.Refused && len(p.Guards) == 0 {
-		return unplanned(ctx, c, p)
+		return a.unplanned(ctx, c, p)
 	}
 	if err := a.print(p, func(w io.Writer) { a.planTable(w, p) }); err != nil {
 		return err
@@ -102,7 +102,7 @@ func (a *app) plan(ctx context.Context, name string, r api.CommandRequest, file 
 
 // unplanned says why there is nothing to plan: the cluster does not exist, or
 // there is no record yet.
-func unplanned(ctx context.Context, c *api.Client, p failover.Plan) error {
+func (a *app) unplanned(ctx context.Context, c *api.Client, p failover.Plan) error {
 	v, err := c.View(ctx, p.Instance)
 	if err != nil {
 		return err
@@ -113,6 +113,13 @@ func unplanned(ctx context.Context, c *api.Client, p failover.Plan) error {
 	}
 	if !slices.Contains(known, string(p.To)) && p.To != "" {
 		return failed(didYouMean(known, 0), "%s has no cluster %q", p.Instance, string(p.To))
+	}
+	if a.output.String() != string(outputTable) { // scripts get the plan of nothing, as of any other refusal
+		p.Guards = []failover.Verdict{{Guard: failover.GuardAdopting, Binds: true, Why: orElse(v.Waiting, "there is no record of this instance yet"), Hint: "pointsman status " + string(p.Instance)}}
+		if err := a.print(p, nil); err != nil {
+			return err
+		}
+		return errStatus(exitRefused)
 	}
 	return &failure{exitRefused, fmt.Errorf("refused by %s: %s", failover.GuardAdopting, orElse(v.Waiting, "there is no record of this instance yet")), "see 'pointsman status " + string(p.Instance) + "'"}
 }
@@ -214,6 +221,7 @@ func (a *app) planTable(w io.Writer, p failover.Plan) {
 	if len(p.Diff) == 0 {
 		fmt.Fprintln(w, "  no change")
 	}
+	writeList(w, "provider", limitsOf(p.Diff)...)
 	fmt.Fprintln(w)
 	writeTable(w, []string{"STEP", "DOES", "DONE WHEN", "BUDGET", "OTHERWISE"}, stepRows(p.Steps))
 	hooksTable(w, p.Hooks)
@@ -236,6 +244,17 @@ func (a *app) planTable(w io.Writer, p failover.Plan) {
 	default:
 		fmt.Fprintln(w, "nothing to change")
 	}
+}
+
+// limitsOf are what the providers of the changes do not promise, once for each.
+func limitsOf(diff []failover.NameDiff) []string {
+	var out []string
+	for _, d := range diff {
+		if l := d.Provider + ": " + d.Limits; d.Limits != "" && !slices.Contains(out, l) {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 func stepRows(steps []failover.PlanStep) [][]string {

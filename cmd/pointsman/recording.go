@@ -10,6 +10,7 @@ import (
 	"pointsman/internal/controller"
 	"pointsman/internal/failover"
 	"pointsman/internal/ledger"
+	reporting "pointsman/internal/report"
 )
 
 // Kinds of lines of the history that say what would have been done, and when
@@ -28,6 +29,8 @@ type recording struct {
 	p      *process
 	life   failover.Recording
 	silent map[failover.VantageName]failover.Silence // that last
+
+	trouble string // of the history, as last logged
 }
 
 func newRecording(p *process) *recording {
@@ -57,6 +60,10 @@ func (r *recording) beat(now time.Time) {
 		return
 	}
 	st := r.p.past.Stats()
+	if why := fmt.Sprint(st.Trouble); st.Trouble != nil && why != r.trouble {
+		r.trouble = why
+		r.p.log.Warn("the history is in trouble; decisions are not", "reason", why, "lines_dropped", st.Dropped)
+	}
 	r.life.Until, r.life.Dropped, r.life.Reach = now, st.Dropped, st.Reach
 	if r.p.ctl != nil {
 		r.life.Dropped += r.p.ctl.Stats().HistoryDropped
@@ -65,6 +72,9 @@ func (r *recording) beat(now time.Time) {
 	// Filed under now: a life that outlasts the history is told anew when its
 	// first line has gone.
 	r.p.keep(fmt.Sprintf("recording/%d", r.life.From.UnixMilli()), now, "", recordingKind, r.life)
+	for _, h := range r.p.clocks.untold(now) {
+		r.p.keep(fmt.Sprintf("clock/%s/%d/%d", h.Vantage, h.Hour.Unix(), r.life.From.UnixMilli()), h.Latest.At, "", reporting.KindClock, h)
+	}
 }
 
 // listen notes which vantages are silent, and which speak again.
@@ -128,13 +138,19 @@ func (p *process) keepEpisode(_ context.Context, e failover.Episode) {
 	p.keep("episode/"+e.ID, e.Began, e.Instance, episodeKind, e)
 }
 
+// policyEvery is after which time a policy is told again: its line may have been
+// pruned by age, or lost with a damaged file, and votes would be left without it.
+const policyEvery = time.Hour
+
 // keepTape keeps recorded votes, and the policy that ran once for each.
 func (p *process) keepTape(_ context.Context, t failover.Tape, ran *failover.Policy) {
 	if p.past == nil {
 		return
 	}
 	key := fmt.Sprintf("policy/%s/%s", t.Instance, t.Policy)
-	if _, known := p.policies.LoadOrStore(key, true); !known {
+	now := time.Now()
+	if at, known := p.policies.Load(key); !known || now.Sub(at.(time.Time)) >= policyEvery {
+		p.policies.Store(key, now)
 		p.keep(key, t.From, t.Instance, policyKind, ran)
 	}
 	s := sampleOf(t.Instance, ledger.KindVotes, t)
@@ -145,9 +161,9 @@ func (p *process) keepTape(_ context.Context, t failover.Tape, ran *failover.Pol
 }
 
 // unfinished reads which episodes the life before left open. One of each
-// instance goes on; older ones, of which nobody will see the end, are closed as
-// they are.
-func (p *process) unfinished(ctx context.Context) map[failover.InstanceName]controller.Unfinished {
+// instance that is still there goes on; the others, of which nobody will see the
+// end, are closed as they are.
+func (p *process) unfinished(ctx context.Context, there []failover.InstanceName) map[failover.InstanceName]controller.Unfinished {
 	if p.past == nil {
 		return nil
 	}
@@ -163,10 +179,14 @@ func (p *process) unfinished(ctx context.Context) map[failover.InstanceName]cont
 		if json.Unmarshal(s.Data, &e) != nil || e.ID == "" || e.Watched {
 			continue
 		}
+		why := ""
 		if _, newer := out[e.Instance]; newer {
-			e.Watched = true
-			e.Gaps = append(e.Gaps, failover.Gap{From: e.SeenTo, Why: "the controller did not run, and another episode began"})
-			p.keepEpisode(ctx, e)
+			why = "the controller did not run, and another episode began"
+		} else if !slices.Contains(there, e.Instance) {
+			why = "the instance is not in the config any more"
+		}
+		if why != "" {
+			p.keepEpisode(ctx, e.Abandoned(why))
 			continue
 		}
 		out[e.Instance] = controller.Unfinished{Episode: e, Seen: seen}
@@ -180,9 +200,15 @@ func (p *process) lastSeen(ctx context.Context) (at time.Time) {
 	if err != nil {
 		return at
 	}
+	var rs []failover.Recording
 	for _, s := range lives {
 		var r failover.Recording
-		if json.Unmarshal(s.Data, &r) == nil && r.Until.After(at) {
+		if json.Unmarshal(s.Data, &r) == nil {
+			rs = append(rs, r)
+		}
+	}
+	for _, r := range failover.Credible(rs, time.Now()) {
+		if r.Until.After(at) {
 			at = r.Until
 		}
 	}

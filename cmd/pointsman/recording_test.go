@@ -1,12 +1,21 @@
 package main
 
 import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"pointsman/internal/api"
 	"pointsman/internal/failover"
@@ -70,13 +79,24 @@ func TestOneOpenEpisodeGoesOn(t *testing.T) {
 		e := failover.Episode{ID: id, Instance: "orders", Active: "a", Began: began.Add(time.Duration(i) * time.Minute), SeenTo: began, Watched: id == "over"}
 		w.keepEpisode(t.Context(), e)
 	}
-	got := w.unfinished(t.Context())
-	if u := got["orders"]; len(got) != 1 || u.Episode.ID != "new" || u.Seen.Before(began.Add(30*time.Minute)) {
+	gone := failover.Episode{ID: "gone", Instance: "gone", Active: "a", Began: began, WouldAt: began, DownNow: began, Grace: time.Second, SeenTo: began.Add(time.Minute)}
+	w.keepEpisode(t.Context(), gone)
+	w.keep("recording/0", began, "", recordingKind, failover.Recording{From: began, Until: time.Now().Add(1e6 * time.Hour)}) // damaged
+	got := w.unfinished(t.Context(), []failover.InstanceName{"orders", "other"})
+	if u := got["orders"]; len(got) != 1 || u.Episode.ID != "new" || u.Seen.Before(began.Add(30*time.Minute)) || u.Seen.After(time.Now().Add(time.Hour)) {
 		t.Errorf("%+v", got)
 	}
 	es := kept[failover.Episode](w, episodeKind)
-	if len(es) != 3 || !es[0].Watched || len(es[0].Gaps) != 1 || es[1].Watched {
+	if len(es) != 4 || !es[0].Watched || len(es[0].Gaps) != 1 || es[1].Watched {
 		t.Errorf("%+v", es)
+	}
+	for _, i := range []int{0, 3} { // what is closed lasts no longer
+		if e := es[i]; e.End != failover.EndUnseen || !e.EndedAt.Equal(e.SeenTo) || !e.DownNow.IsZero() || !e.Watched {
+			t.Errorf("%+v", e)
+		}
+	}
+	if j := failover.Judge(es[3], time.Now()); j.Gained != time.Minute {
+		t.Errorf("of an instance that is not in the config any more: %s, %s gained", j.Judgement, j.Gained)
 	}
 	snap, _ := w.ctl.Snapshot("orders")
 	p := *snap.Policy
@@ -86,6 +106,13 @@ func TestOneOpenEpisodeGoesOn(t *testing.T) {
 	}
 	if n := len(kept[failover.Policy](w, policyKind)) - before; n != 1 {
 		t.Errorf("the policy is kept %d times", n)
+	}
+	w.policies.Range(func(k, _ any) bool { w.policies.Store(k, time.Now().Add(-policyEvery)); return true })
+	told := p
+	told.RideOut = time.Hour
+	w.keepTape(t.Context(), failover.Tape{Version: 1, Instance: "else", Policy: "x", From: began}, &told)
+	if ps := kept[failover.Policy](w, policyKind); len(ps) != before+1 || ps[len(ps)-1].RideOut != time.Hour {
+		t.Errorf("after a while it is not told again: %d", len(ps)-before)
 	}
 	w.policies.Clear() // as the next life begins
 	w.keepTape(t.Context(), failover.Tape{Version: 1, Instance: "else", Policy: "x", From: began}, &p)
@@ -135,8 +162,14 @@ func TestBadBundlesAreNamed(t *testing.T) {
 	dir := t.TempDir()
 	for name, c := range map[string][2]string{
 		"text":            {"hello", "its history cannot be read: invalid character"},
-		"empty":           {"", "its history cannot be read: unexpected end"},
-		"an object":       {`{"a":1}`, "its history cannot be read: json: cannot unmarshal object"},
+		"empty":           {"", "its history cannot be read: it is empty"},
+		"an object":       {`{"a":1}`, "its history cannot be read: it is no list of lines"},
+		"cut short":       {`[{"id":7,"at":"2026-01-31T02:00:00Z"},{"id":8,"a`, "its history cannot be read: line 2: unexpected EOF"},
+		"two lists":       {"[] []", "its history cannot be read: something stands behind its end"},
+		"an absurd time":  {`[{"at":"99999-01-31T02:00:00Z"}]`, "its history cannot be read: line 1: "},
+		"deep":            {"[" + strings.Repeat("[", 1<<20), "its history cannot be read: line 1: "},
+		"a bomb of lines": {"[{}" + strings.Repeat(",{}", mostBundledLines) + "]", "its history cannot be read: more than 200000 lines"},
+		"a bomb in one":   {`[{"data":"` + strings.Repeat("x", mostBundledLine) + `"}]`, "its history cannot be read: line 1 holds more than 4 MB"},
 		"a broken gzip":   {"\x1f\x8bxxxxxxxxxxxxxxxxxxx", "gzip: invalid header"},
 		"a broken zip":    {"PK\x03\x04xxxx", "zip: not a valid zip file"},
 		"half an archive": {"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03", "unexpected EOF"},
@@ -149,10 +182,92 @@ func TestBadBundlesAreNamed(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	file := filepath.Join(dir, "archive")
+	for name, c := range map[string]struct {
+		members []packed
+		says    string // empty: it is read
+	}{
+		"out of the folder":    {[]packed{{"../../etc/history.json", '0', "[]"}}, ""}, // only read, and written nowhere
+		"a link":               {[]packed{{"history.json", '2', ""}}, "there is no history.json in it"},
+		"a link, then a file":  {[]packed{{"x/history.json", '2', ""}, {"y/history.json", '0', "[]"}}, ""},
+		"a folder":             {[]packed{{"history.json/", '5', ""}}, "there is no history.json in it"},
+		"a file in the folder": {[]packed{{"history.json/x", '0', "[]"}}, "there is no history.json in it"},
+		"a bomb":               {[]packed{{"history.json", '0', strings.Repeat(" ", mostBundled+1)}}, "it holds more than 256 MB"},
+		"not in it":            {[]packed{{"x.json", '0', "[]"}}, "there is no history.json in it"},
+	} {
+		for kind, write := range map[string]func(*testing.T, string, []packed){"tar": writeTar, "zip": writeZip} {
+			write(t, file, c.members)
+			if _, err := readBundle(file); (c.says == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%s, %s: %v", kind, name, err)
+			}
+		}
+	}
+	fifo := filepath.Join(dir, "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readBundle(fifo); err == nil || !strings.Contains(err.Error(), "is no file") {
+		t.Errorf("a pipe: %v", err)
+	}
 	if _, err := readBundle(dir); err == nil || !strings.Contains(err.Error(), "is no file") {
 		t.Errorf("a folder: %v", err)
 	}
 	if _, err := readBundle(filepath.Join(dir, "none")); err == nil {
 		t.Error("nothing was read")
+	}
+}
+
+// packed is one member of an archive, of a kind of tar.
+type packed struct {
+	name string
+	kind byte
+	text string
+}
+
+func writeTar(t *testing.T, file string, ms []packed) {
+	t.Helper()
+	var b bytes.Buffer
+	g := gzip.NewWriter(&b)
+	w := tar.NewWriter(g)
+	for _, m := range ms {
+		h := &tar.Header{Name: m.name, Typeflag: m.kind, Mode: 0o600, Size: int64(len(m.text))}
+		if m.kind == tar.TypeSymlink {
+			h.Linkname = "/etc/passwd"
+		}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, m.text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), g.Close(), os.WriteFile(file, b.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func writeZip(t *testing.T, file string, ms []packed) {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for _, m := range ms {
+		h := &zip.FileHeader{Name: m.name, Method: zip.Deflate}
+		switch m.kind {
+		case tar.TypeSymlink:
+			h.SetMode(fs.ModeSymlink | 0o777)
+			m.text = "/etc/passwd"
+		case tar.TypeDir:
+			h.SetMode(fs.ModeDir | 0o700)
+		}
+		f, err := w.CreateHeader(h)
+		if err == nil {
+			_, err = io.WriteString(f, m.text)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), os.WriteFile(file, b.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
 	}
 }

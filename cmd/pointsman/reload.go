@@ -157,8 +157,11 @@ func (p *process) swap(ctx context.Context, now, next *fitting) error {
 		return err
 	}
 	_ = p.pass("reload/authority") // nothing can refuse here any more
+	next.inherit(now)
 	setup.Take()
 	p.now.Store(next)
+	closeAll(now.names)
+	p.replicas.set(next.cfg)
 	if p.hooks != nil {
 		if err := p.hooks.Set(next.hooks); err != nil {
 			_ = p.degrade("hooks", err)

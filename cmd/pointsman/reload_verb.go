@@ -115,6 +115,7 @@ func (a *app) configRunning() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			st.Clocks = nil // what the API knows beside; status shows it
 			return a.print(st, func(w io.Writer) {
 				fmt.Fprintf(w, "%s\n  SHA-256 %s\n  loaded %s\n", clean(st.File), st.Hash, stamp(st.LoadedAt))
 				if st.Refused != nil {

@@ -43,7 +43,7 @@ recorded vote can answer; where it differs that is said, and what ran is used.`,
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.policy, "policy", "", "`FILE`, a whole configuration with the changed policy")
-	a.sinceFlag(cmd, &f.since)
+	fl.StringVar(&f.since, "since", "30d", "only votes that began later: a `DURATION` such as 30d or 2h, or an RFC 3339 time with zone; of a bundle or a copy all, unless it is given")
 	fl.StringVar(&f.bundle, "from-bundle", "", "read the votes from a bundle `FILE`, or from what 'pointsman history -o json' printed")
 	fl.StringVar(&f.history, "from-history", "", "read the votes from the history.db in `DIR`, or from a copy of it; no controller is asked")
 	_ = cmd.MarkFlagFilename("policy", "yaml", "yml")
@@ -53,6 +53,9 @@ recorded vote can answer; where it differs that is said, and what ran is used.`,
 		name := ""
 		if len(args) > 0 {
 			name = args[0]
+		}
+		if (f.bundle != "" || f.history != "") && !cmd.Flags().Changed("since") {
+			f.since = "" // a copy may be of any age, and gives the same answer whenever it is asked
 		}
 		return a.replay(cmd.Context(), &f, failover.InstanceName(name))
 	}
@@ -102,11 +105,11 @@ func (a *app) replay(ctx context.Context, f *replayFlags, name failover.Instance
 		if len(in.Tapes) == 0 && name == "" {
 			continue
 		}
-		in.Lives = lives
+		in.Since, in.Lives = since, failover.Credible(lives, time.Now())
 		c, err := simulate.Compare(in, asked[i])
 		if err != nil {
 			hint := "docs/shadow.md tells what a replay needs"
-			if errors.Is(err, simulate.ErrTooLong) || errors.Is(err, simulate.ErrTooMuch) || errors.Is(err, failover.ErrTape) {
+			if errors.Is(err, simulate.ErrTooLong) || errors.Is(err, simulate.ErrTooMuch) || errors.Is(err, simulate.ErrBackwards) || errors.Is(err, failover.ErrTape) {
 				hint = "leave older votes out: --since"
 			}
 			return failed(hint, "replay %s: %w", asked[i].Instance, err)

@@ -11,7 +11,11 @@ import (
 
 func (a *app) replayText(w io.Writer, v *replayView, since time.Time) {
 	if len(v.Instances) == 0 {
-		fmt.Fprintf(w, "no votes are recorded since %s: nothing stirred, or nobody looked (pointsman shadow score says which)\n", stamp(since))
+		from := ""
+		if !since.IsZero() {
+			from = " since " + stamp(since)
+		}
+		fmt.Fprintf(w, "no votes are recorded%s: nothing stirred, or nobody looked (pointsman shadow score says which)\n", from)
 		return
 	}
 	for i := range v.Instances {

@@ -76,28 +76,34 @@ func pick(ss []ledger.Sample) func(context.Context, ledger.HistoryFilter) ([]led
 }
 
 const (
-	// bundledHistory is the name of the history in a bundle.
+	// bundledVotes is the name of what a replay needs in a bundle; bundledHistory
+	// is that of the history, the only one in an older bundle.
+	bundledVotes   = "votes.json"
 	bundledHistory = "history.json"
 	// mostBundled bounds what of a bundle is read into memory.
 	mostBundled = 256 << 20
+	// mostBundledLines is twice what a history keeps.
+	mostBundledLines = 200_000
+	// mostBundledLine is far above the largest line, a tape of some 15 KB.
+	mostBundledLine = 4 << 20
 )
 
 var errTooLarge = fmt.Errorf("it holds more than %d MB", mostBundled>>20)
 
 // readBundle reads the history in an archive, or a file that is one.
 func readBundle(file string) ([]ledger.Sample, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	st, err := f.Stat()
+	st, err := os.Stat(file) // before it is opened: a pipe would wait for a writer
 	if err != nil {
 		return nil, err
 	}
 	if !st.Mode().IsRegular() {
 		return nil, errors.New("it is no file")
 	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
 	head := make([]byte, 4)
 	n, _ := io.ReadFull(f, head) // a shorter file is none of these
 	head = head[:n]
@@ -116,9 +122,45 @@ func readBundle(file string) ([]ledger.Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	var ss []ledger.Sample
-	if err := json.Unmarshal(data, &ss); err != nil {
+	ss, err := readLines(data)
+	if err != nil {
 		return nil, fmt.Errorf("its history cannot be read: %w", err)
+	}
+	return ss, nil
+}
+
+// readLines reads a list of samples. A short text can stand for a list that fills
+// any memory, so lines are counted while they are read.
+func readLines(data []byte) ([]ledger.Sample, error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	begin, err := d.Token()
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, errors.New("it is empty")
+	case err != nil:
+		return nil, err
+	case begin != json.Delim('['):
+		return nil, errors.New("it is no list of lines")
+	}
+	var ss []ledger.Sample
+	for d.More() {
+		if len(ss) == mostBundledLines {
+			return nil, fmt.Errorf("more than %d lines", mostBundledLines)
+		}
+		var s ledger.Sample
+		if err := d.Decode(&s); err != nil {
+			return nil, fmt.Errorf("line %d: %w", len(ss)+1, err)
+		}
+		if len(s.Data) > mostBundledLine {
+			return nil, fmt.Errorf("line %d holds more than %d MB", len(ss)+1, mostBundledLine>>20)
+		}
+		ss = append(ss, s)
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, fmt.Errorf("line %d: %w", len(ss)+1, err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something stands behind its end")
 	}
 	return ss, nil
 }
@@ -136,14 +178,16 @@ func fromZip(f io.ReaderAt, size int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range z.File {
-		if path.Base(e.Name) == bundledHistory {
-			r, err := e.Open()
-			if err != nil {
-				return nil, err
+	for _, name := range []string{bundledVotes, bundledHistory} {
+		for _, e := range z.File {
+			if path.Base(e.Name) == name && e.Mode().IsRegular() {
+				r, err := e.Open()
+				if err != nil {
+					return nil, err
+				}
+				defer r.Close()
+				return readAtMost(r)
 			}
-			defer r.Close()
-			return readAtMost(r)
 		}
 	}
 	return nil, fmt.Errorf("there is no %s in it", bundledHistory)
@@ -155,16 +199,27 @@ func fromTar(f io.Reader) ([]byte, error) {
 		return nil, err
 	}
 	t := tar.NewReader(io.LimitReader(g, 4*mostBundled))
+	var history []byte
 	for {
 		h, err := t.Next()
 		switch {
+		case errors.Is(err, io.EOF) && history != nil:
+			return history, nil
 		case errors.Is(err, io.EOF):
 			return nil, fmt.Errorf("there is no %s in it", bundledHistory)
 		case err != nil:
 			return nil, err
 		}
-		if path.Base(h.Name) == bundledHistory {
+		if !h.FileInfo().Mode().IsRegular() {
+			continue
+		}
+		switch path.Base(h.Name) {
+		case bundledVotes:
 			return readAtMost(t)
+		case bundledHistory:
+			if history, err = readAtMost(t); err != nil {
+				return nil, err
+			}
 		}
 	}
 }

@@ -51,7 +51,7 @@ func (r reported) Facts(i failover.InstanceName) (reporting.Facts, bool) {
 	now := time.Now()
 	f := reporting.Facts{
 		View: r.p.look(&s), TTL: s.Policy.TTL, Proved: s.Policy.MoveProof != failover.MoveProofWaived,
-		Bound: s.Policy.WorstCase(failover.Failover),
+		Bound: s.Policy.WorstCase(failover.Failover), Rows: r.p.replicas.words(i, now),
 	}
 	if quiet := now.Sub(s.At); quiet > stuck(s.Policy.Round) {
 		f.View.At, f.Old = s.At, stuck(s.Policy.Round)

@@ -51,17 +51,19 @@ the other commands ask or order a controller that runs. They find it by
 		}
 	}
 	add("look", a.statusCommand(), a.explainCommand(), a.planCommand(), a.historyCommand(), a.auditCommand())
+	add("look", a.namesCommand(), a.replicationCommand())
 	add("look", a.notifyCommand())
 	add("look", a.doctorCommand())
 	add("look", a.bundleCommand())
 	add("look", a.shadowCommand())
 	add("look", a.replayCommand())
 	add("move", a.switchoverCommand(), a.failoverCommand(), a.applyCommand(), a.abortCommand(), a.adoptCommand(), a.restoreCommand())
-	add("move", a.approveCommand(), a.denyCommand())
+	add("move", a.approveCommand(), a.denyCommand(), a.refillCommand())
 	add("look", a.reportCommand())
 	add("hold", a.pauseCommand(), a.resumeCommand(), a.ackCommand(), a.armCommand(), a.disarmCommand())
 	add("serve", a.runCommand(), a.vantageCommand(), a.reloadCommand(), a.configCommand(), a.initCommand())
 	add("serve", a.hookCommand(), a.ejectCommand())
+	add("serve", a.tablestoreCommand())
 	root.AddCommand(a.versionCommand(), a.manCommand())
 	return root
 }

@@ -43,6 +43,10 @@ var described = []struct {
 	{"pointsman_active", "1 for the cluster that the record says the name points at.", []string{"instance", "cluster"}},
 	{"pointsman_verdict", "1 for what the quorum says of the cluster.", []string{"instance", "cluster", "verdict"}},
 	{"pointsman_vote", "What the vantage says of the cluster: 1 up, 0 unknown, -1 down.", []string{"instance", "cluster", "vantage"}},
+	{"pointsman_auth_fault", "1 while keys are refused at both clusters and neither has been up for ride_out since: the provider's access-key service, or a key that is used at both.", []string{"instance"}},
+	{"pointsman_blind", "1 for the class of fault for which a quorum of domains cannot look at the cluster; absent otherwise.", []string{"instance", "cluster", "fault"}},
+	{"pointsman_canary_ok", "1 when the vantage's newest write to the cluster was read back, 0 when not; absent without such checks.", []string{"instance", "cluster", "vantage"}},
+	{"pointsman_client_write", "What became of the vantage's newest write with the clients' rights: 1 accepted, -1 refused by the cluster's policy, 0 neither; absent without such checks.", []string{"instance", "cluster", "vantage"}},
 	{"pointsman_certificate_days", "Days until the certificate ends that the newest success of the vantage showed; below 0 when it has ended. Missing without TLS.", []string{"instance", "cluster", "vantage"}},
 	{"pointsman_report_age_seconds", "Age of the newest report of the vantage; absent before the first.", []string{"instance", "vantage"}},
 	{"pointsman_mode", "1 for the mode that the instance is in.", []string{"instance", "mode"}},
@@ -52,6 +56,24 @@ var described = []struct {
 	{"pointsman_operation_held", "1 while the operation waits for a proof, an override or abort.", []string{"instance"}},
 	{"pointsman_stop", "1 while the stop stands.", []string{"instance", "kind"}},
 	{"pointsman_stop_until_timestamp_seconds", "When the stop ends by itself; absent when it does not stand or waits for a person.", []string{"instance", "kind"}},
+	{"pointsman_exposure_known", "1 while it is known what a switch of the instance would lose; absent where nothing is replicated.", []string{"instance"}},
+	{"pointsman_exposure_seconds", "A switch now would lose at most the writes of so long; absent while that is not known.", []string{"instance"}},
+	{"pointsman_exposure_rows", "About so many rows would be lost by a switch now; absent while that is not known.", []string{"instance"}},
+	{"pointsman_table_exposure_seconds", "The same as pointsman_exposure_seconds, of one table.", []string{"instance", "table"}},
+	{"pointsman_standby_protected", "1 while the standby follows and could take over; absent where nothing is replicated.", []string{"instance"}},
+	{"pointsman_replication_running", "1 while this process may carry rows of the instance.", []string{"instance"}},
+	{"pointsman_replication_paused", "1 while a person has paused it.", []string{"instance"}},
+	{"pointsman_replication_gap", "1 while part of a stream was not read and is gone: what a switch would lose is unknown until the table is copied anew.", []string{"instance"}},
+	{"pointsman_replication_refused_rows", "Rows that the target refuses and that nobody has dealt with.", []string{"instance"}},
+	{"pointsman_replication_lost_rows", "Writes that the last operation left behind on the old side, as far as they were counted; absent when it left none.", []string{"instance"}},
+	{"pointsman_replication_units_total", "Capacity units that the clusters say they took for replication.", []string{"instance", "side", "kind"}},
+	{"pointsman_replication_tables", "Tables that are replicated. At most 128 of them have time series of their own.", []string{"instance"}},
+	{"pointsman_replication_phase", "1 for the phase that the table is in.", []string{"instance", "table", "phase"}},
+	{"pointsman_replication_applied_rows_total", "Rows of the stream that the target has acknowledged.", []string{"instance", "table"}},
+	{"pointsman_replication_copied_rows", "Rows of the full copy that are at the target; absent without a copy.", []string{"instance", "table"}},
+	{"pointsman_replication_copied_bytes", "Bytes of the full copy that are at the target; absent without a copy.", []string{"instance", "table"}},
+	{"pointsman_replication_copy_rows", "Rows that the full copy will have, an estimate; absent while there is none.", []string{"instance", "table"}},
+	{"pointsman_replication_copy_left_seconds", "How long the full copy will take from now, an estimate; absent while there is none.", []string{"instance", "table"}},
 	{"pointsman_guard_refusing", "1 while the guard refuses a failover that a rule wants; absent otherwise.", []string{"instance", "guard"}},
 	{"pointsman_probes_total", "Finished probes of the own vantage, controls included.", []string{"outcome"}},
 	{"pointsman_probes_late_total", "Probes that came too late to count.", nil},
@@ -59,10 +81,19 @@ var described = []struct {
 	{"pointsman_held_resting", "Clusters whose held-open connection rests, because it is of no use there.", nil},
 	{"pointsman_held_lost_total", "Held-open connections that gave rise to a nudge.", []string{"reason"}},
 	{"pointsman_held_set_aside_total", "Misses that did not count, since they came only while a connection was held.", nil},
+	{"pointsman_front_looks_total", "Cheap looks of our own vantage at the front ends of Tablestore clusters, by what they met. They never vote.", []string{"outcome"}},
+	{"pointsman_canary_capacity_units_total", "Capacity units that Tablestores say they took for the probes of our own vantage.", []string{"kind"}},
+	{"pointsman_front_resting", "Clusters whose cheap looks rest, because probes said otherwise again and again.", nil},
 	{"pointsman_nudges_total", "Nudges, which start probes at once and never vote, by what became of them; passed is a near miss.", []string{"end"}},
 	{"pointsman_reports_total", "Reports of vantages elsewhere that were delivered.", nil},
 	{"pointsman_reports_refused_total", "Reports of vantages elsewhere that were refused.", []string{"reason"}},
+	{"pointsman_vantage_clock_offset_seconds", "How far the clock of the vantage elsewhere is ahead of ours, below 0: behind; nothing is decided by it. Absent while it is not known.", []string{"vantage"}},
+	{"pointsman_vantage_clock_within_seconds", "The clock of the vantage elsewhere is at most so far from its offset. Absent while that is not known.", []string{"vantage"}},
 	{"pointsman_vantage_config_refused", "1 while the vantage elsewhere says that the newest file of its configuration is refused; absent before its first report.", []string{"vantage"}},
+	{"pointsman_health_report_runs_total", "Health reports by name: made (kept, and handed over where that is wanted) or failed.", []string{"report", "outcome"}},
+	{"pointsman_health_report_last_made_timestamp_seconds", "When the health report was last made by this process; absent before.", []string{"report"}},
+	{"pointsman_hook_runs_total", "Runs of hooks, by when and by what they said.", []string{"when", "verdict"}},
+	{"pointsman_hook_seconds_total", "How long hooks took, in sum.", []string{"when"}},
 	{"pointsman_commits_total", "Records committed to the ledger.", nil},
 	{"pointsman_commit_conflicts_total", "Commits that found another revision.", nil},
 	{"pointsman_audit_entries", "Entries in the audit.", nil},
@@ -136,8 +167,8 @@ func (r reading) count(name string, value uint64, labels ...string) {
 	r.out <- prometheus.MustNewConstMetric(r.descs["pointsman_"+name], prometheus.CounterValue, float64(value), labels...)
 }
 
-func (r reading) seconds(name string, sum time.Duration) {
-	r.out <- prometheus.MustNewConstMetric(r.descs["pointsman_"+name], prometheus.CounterValue, sum.Seconds())
+func (r reading) seconds(name string, sum time.Duration, labels ...string) {
+	r.out <- prometheus.MustNewConstMetric(r.descs["pointsman_"+name], prometheus.CounterValue, sum.Seconds(), labels...)
 }
 
 func one(yes bool) float64 {
@@ -174,6 +205,7 @@ func (r reading) instances(p *process) {
 			shown++
 			r.instance(p.look(&s))
 			r.holds(&s)
+			r.replication(p.replicas, i)
 		}
 	}
 	for _, x := range []failover.Phase{failover.PhaseAdopting, failover.PhaseIdle, failover.PhaseOp} {
@@ -209,6 +241,7 @@ func (r reading) instance(v failover.View) {
 	for _, k := range []failover.OpKind{failover.Failover, failover.Switchover} {
 		r.gauge("operation_in_flight", one(v.Op != nil && v.Op.Kind == k), name, string(k))
 	}
+	r.gauge("auth_fault", one(!v.AuthFault.IsZero()), name)
 	r.gauge("operation_held", one(v.Op != nil && v.Op.Held != nil), name)
 	standing := make(map[failover.StopKind]bool)
 	for _, s := range v.Stops {
@@ -229,8 +262,17 @@ func (r reading) instance(v failover.View) {
 		for _, w := range allVotes {
 			r.gauge("verdict", one(c.Verdict == w), name, string(c.Name), w.String())
 		}
+		if c.Fault != failover.FaultNone {
+			r.gauge("blind", 1, name, string(c.Name), string(c.Fault))
+		}
 		for _, x := range c.Votes {
 			r.gauge("vote", signOf(x.Vote), name, string(c.Name), string(x.Vantage))
+			if x.Canary != failover.CanaryNone {
+				r.gauge("canary_ok", one(x.Canary == failover.CanaryOK), name, string(c.Name), string(x.Vantage))
+			}
+			if x.Client != failover.ClientNone {
+				r.gauge("client_write", one(x.Client == failover.ClientAccepted)-one(x.Client == failover.ClientRefused), name, string(c.Name), string(x.Vantage))
+			}
 			if !x.CertificateEnds.IsZero() {
 				r.gauge("certificate_days", time.Until(x.CertificateEnds).Hours()/24, name, string(c.Name), string(x.Vantage))
 			}
@@ -281,11 +323,37 @@ func (r reading) rooms(p *process) {
 		r.count("probes_late_total", pr.Late)
 		r.held(pr)
 	}
+	if p.reports != nil {
+		for name, n := range p.reports.Runs() {
+			r.count("health_report_runs_total", n.Made, name, "made")
+			r.count("health_report_runs_total", n.Failed, name, "failed")
+			if !n.Last.IsZero() {
+				r.gauge("health_report_last_made_timestamp_seconds", float64(n.Last.UnixMilli())/1000, name)
+			}
+		}
+	}
+	if p.hooks != nil {
+		hs := p.hooks.Stats()
+		for when, by := range hs.Runs {
+			for verdict, n := range by {
+				r.count("hook_runs_total", n, string(when), string(verdict))
+			}
+		}
+		for when, took := range hs.Took {
+			r.seconds("hook_seconds_total", took, string(when))
+		}
+	}
 	if p.receiver != nil {
 		rs := p.receiver.Stats()
 		r.count("reports_total", rs.Accepted)
 		for why, n := range rs.Refused {
 			r.count("reports_refused_total", n, string(why))
+		}
+		for _, c := range p.vantageClocks() {
+			if c.Unknown == "" {
+				r.gauge("vantage_clock_offset_seconds", time.Duration(c.OffsetNS).Seconds(), string(c.Vantage))
+				r.gauge("vantage_clock_within_seconds", time.Duration(c.WithinNS).Seconds(), string(c.Vantage))
+			}
 		}
 		for v, c := range p.receiver.Configs() {
 			if !c.Heard.IsZero() {

@@ -107,7 +107,7 @@ func TestAnInstanceIsShownWithTheSecondariesOfItsOwnNames(t *testing.T) {
 	got := statusViews([]failover.View{
 		view(name("A.ha.test.", "embedded"), name("b.ha.test.", "embedded")), view(name("b.x.ha.test.", "embedded")),
 		view(name("c.ha.test.", "bind")), view(name("d.alpha.test.", "embedded")), view(name("e.ha.test.", "embedded"), name("e.other.test.", "embedded")),
-	}, all, nil)
+	}, all, api.ConfigState{})
 	for i, want := range []string{"12", "3", "", "", "124"} {
 		said := ""
 		for _, s := range got[i].Secondaries {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/subtle"
 	"fmt"
 
 	"pointsman/dnsctl"
@@ -16,7 +17,7 @@ type secrets struct {
 	token     []byte
 	people    []api.Principal
 	vantages  map[failover.VantageName][]healthcheck.Key
-	providers map[string]dnsctl.Secret // write credentials; empty in shadow
+	providers map[string]dnsctl.Secret // write credentials; in shadow only settings of modules that cannot write
 	notify    notify.Setup             // with its secrets
 	unread    []string                 // files of secrets that those lack
 	unheard   []error                  // of channels, which stand in notify with their trouble
@@ -46,6 +47,10 @@ func readSecrets(cfg *config.Config, shadow bool) (*secrets, []error) {
 			faults = append(faults, fmt.Errorf("principal %s: %w", p.Name, err))
 			continue
 		}
+		if other, same := s.holder(token); same {
+			faults = append(faults, failed("make one of its own by: (umask 077; openssl rand -hex 32 > "+p.TokenFile+")", "principal %s: its token is also that of %s: who asks could not be told", p.Name, other))
+			continue
+		}
 		s.people = append(s.people, api.Principal{Name: p.Name, Role: api.Role(p.Role), Token: token})
 	}
 	for _, v := range cfg.Vantages {
@@ -57,10 +62,14 @@ func readSecrets(cfg *config.Config, shadow bool) (*secrets, []error) {
 		s.vantages[v.Name] = keys
 	}
 	s.notify, s.unread, s.unheard = readChannels(cfg)
+	faults = append(faults, readSettings(cfg, shadow, s)...)
 	if shadow {
 		return s, faults
 	}
 	for _, p := range cfg.Providers {
+		if p.SecretFile == "" {
+			continue
+		}
 		secret, err := readProviderSecret(cfg.ReadSecret, p.SecretFile)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("provider %s: %w", p.Name, err))
@@ -69,6 +78,19 @@ func readSecrets(cfg *config.Config, shadow bool) (*secrets, []error) {
 		s.providers[p.Name] = secret
 	}
 	return s, append(faults, readHookSecrets(cfg, s)...)
+}
+
+// holder says whose a token is already.
+func (s *secrets) holder(token []byte) (string, bool) {
+	if len(s.token) > 0 && subtle.ConstantTimeCompare(s.token, token) == 1 {
+		return "controller.token_file", true
+	}
+	for _, p := range s.people {
+		if subtle.ConstantTimeCompare(p.Token, token) == 1 {
+			return "principal " + p.Name, true
+		}
+	}
+	return "", false
 }
 
 func readToken(read readSecret, path string) ([]byte, error) {
@@ -81,6 +103,36 @@ func readToken(read readSecret, path string) ([]byte, error) {
 		return nil, failed(hint, "token %s: shorter than %d bytes", path, api.MinToken)
 	}
 	return token, nil
+}
+
+// readSettings reads the settings of modules, which hold secrets: in shadow those
+// that cannot write, and no others.
+func readSettings(cfg *config.Config, shadow bool, s *secrets) []error {
+	var faults []error
+	for _, p := range cfg.Providers {
+		if p.LibDNS == nil {
+			continue
+		}
+		file := p.SettingsFile
+		if shadow {
+			file = p.ReadSettingsFile
+		}
+		if file == "" {
+			continue // the provider says what it lacks
+		}
+		text, err := cfg.ReadSecret(file)
+		if err != nil {
+			faults = append(faults, failed(orElse(hintOf(err), "write the settings of the module into that file, mode 0600"), "provider %s: read settings: %w", p.Name, err))
+			continue
+		}
+		settings, err := dnsctl.ParseLibDNSSettings(text)
+		if err != nil {
+			faults = append(faults, failed("docs/providers.md has an example", "provider %s: %s: %w", p.Name, file, err))
+			continue
+		}
+		s.providers[p.Name] = settings
+	}
+	return faults
 }
 
 func readProviderSecret(read readSecret, path string) (dnsctl.Secret, error) {

@@ -145,6 +145,7 @@ func (d decisions) Explain(_ context.Context, i failover.InstanceName) (failover
 	}
 	now := time.Now()
 	e := failover.Explain(&s.State, s.Policy, now)
+	e.Lines = append(e.Lines, d.p.replicas.lines(i, now)...)
 	e.Lines = append(e.Lines, d.p.secondaryLines(failover.Look(&s.State, s.Policy, now).Names)...)
 	return e, nil
 }

@@ -38,8 +38,8 @@ have moved, on which evidence and against which guards, and what became of it.`,
 	return cmd
 }
 
-// sinceTime reads a --since, which here may also count days: a shadow is watched
-// for weeks.
+// sinceTime reads a --since, which may also count days: a shadow is watched for
+// weeks. An empty one is no bound.
 func sinceTime(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -115,11 +115,15 @@ type shadowBook struct {
 }
 
 func (a *app) ledgerOfShadow(ctx context.Context, names []string, since, now time.Time) (shadowBook, error) {
-	var b shadowBook
 	c, err := a.client()
 	if err != nil {
-		return b, err
+		return shadowBook{}, err
 	}
+	return ledgerOfShadow(ctx, c, names, since, now)
+}
+
+func ledgerOfShadow(ctx context.Context, c *api.Client, names []string, since, now time.Time) (shadowBook, error) {
+	var b shadowBook
 	if len(names) == 0 {
 		names = []string{""}
 	}

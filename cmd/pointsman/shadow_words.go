@@ -8,9 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"pointsman/dnsctl"
 	"pointsman/internal/api"
 	"pointsman/internal/failover"
 	"pointsman/internal/ledger"
+	reporting "pointsman/internal/report"
 )
 
 // episodeText is one episode for people, in the order in which it happened.
@@ -99,7 +101,7 @@ func endWords(e *failover.Episode) string {
 // they are where they cannot be read; false for those of other kinds.
 func pastWords(s api.Sample) (string, bool) {
 	line, ok := readPast(s)
-	if !ok && slices.Contains([]string{episodeKind, recordingKind, silenceKind, policyKind, ledger.KindVotes}, s.Kind) {
+	if !ok && slices.Contains([]string{episodeKind, propagationKind, recordingKind, silenceKind, policyKind, ledger.KindVotes, reporting.KindClock, reporting.KindExposure}, s.Kind) {
 		return string(s.Data), true
 	}
 	return line, ok
@@ -114,6 +116,12 @@ func readPast(s api.Sample) (string, bool) {
 		}
 		j := failover.Judge(e, time.Now())
 		return fmt.Sprintf("%s %s: %s; %s", j.ID, j.Judgement, j.Why, endWords(&e)), true
+	case propagationKind:
+		var g dnsctl.Propagation
+		if json.Unmarshal(s.Data, &g) != nil || g.Op == "" {
+			return "", false
+		}
+		return propagationWords(&g), true
 	case recordingKind:
 		var r failover.Recording
 		if json.Unmarshal(s.Data, &r) != nil || r.From.IsZero() {
@@ -136,6 +144,18 @@ func readPast(s api.Sample) (string, bool) {
 			return "", false
 		}
 		return fmt.Sprintf("runs by policy %.12s: preset %s, ride_out %s, auto %s", p.Expected, p.Preset, p.RideOut, p.Auto), true
+	case reporting.KindClock:
+		var h reporting.ClockHour
+		if json.Unmarshal(s.Data, &h) != nil || h.Vantage == "" {
+			return "", false
+		}
+		return fmt.Sprintf("the clock of vantage %s is %s; in the hour from %s it was at worst %s", h.Vantage, h.Latest, stamp(h.Hour), h.Worst), true
+	case reporting.KindExposure:
+		var h reporting.ExposureHour
+		if json.Unmarshal(s.Data, &h) != nil || h.Hour.IsZero() {
+			return "", false
+		}
+		return exposureHourWords(&h), true
 	case silenceKind:
 		var q failover.Silence
 		if json.Unmarshal(s.Data, &q) != nil || q.Vantage == "" {

@@ -53,18 +53,9 @@ With --offline nobody is asked: it shows the last commit in the ledger's file
 		return atMost(2)(cmd, args)
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		interval := time.Duration(0)
-		if watch != "" {
-			if n := len(args); n > 0 && watch == watchDefault.String() {
-				if _, err := time.ParseDuration(args[n-1]); err == nil {
-					watch, args = args[n-1], args[:n-1]
-				}
-			}
-			d, err := time.ParseDuration(watch)
-			if err != nil || d <= 0 {
-				return failed("write it as 500ms or 2s", "--watch: %q is no interval", watch)
-			}
-			interval = d
+		interval, args, err := watchInterval(watch, args)
+		if err != nil {
+			return err
 		}
 		if err := atMost(1)(cmd, args); err != nil {
 			return err
@@ -110,7 +101,9 @@ func (a *app) status(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		sv := statusViews([]failover.View{v}, secondaries, configOf(ctx, c).Vantages)[0]
+		sv := statusViews([]failover.View{v}, secondaries, configOf(ctx, c))[0]
+		sv.DNS, _ = c.Names(ctx, v.Instance, false) // an older controller has none
+		sv.Replication = carriedOf(ctx, c, &v)
 		return a.print(sv, func(w io.Writer) { a.statusTable(w, []failover.View{v}); a.statusDetail(w, sv) })
 	}
 	vs, err := c.Views(ctx)
@@ -122,7 +115,7 @@ func (a *app) status(ctx context.Context, name string) error {
 		return err
 	}
 	st := configOf(ctx, c)
-	return a.print(statusViews(vs, secondaries, st.Vantages), func(w io.Writer) {
+	return a.print(statusViews(vs, secondaries, st), func(w io.Writer) {
 		if line := configBanner(st); line != "" {
 			fmt.Fprintln(w, clean(line))
 		}
@@ -150,7 +143,11 @@ func (a *app) watchStatus(ctx context.Context, name string, interval time.Durati
 		if err != nil {
 			return err
 		}
-		if err := a.picture(vs, s, secondaries, name != "", configOf(ctx, c)); err != nil {
+		var carried *api.ReplicationStatus
+		if name != "" && len(vs) == 1 {
+			carried = carriedOf(ctx, c, &vs[0])
+		}
+		if err := a.picture(vs, s, secondaries, carried, name != "", configOf(ctx, c)); err != nil {
 			return err
 		}
 		// Not reading holds back the stream: the next picture is the newest.
@@ -168,8 +165,11 @@ func (a *app) watchStatus(ctx context.Context, name string, interval time.Durati
 }
 
 // picture shows the views; a summary of more than they are goes before them.
-func (a *app) picture(vs []failover.View, s *api.Summary, secondaries []api.Secondary, detail bool, st api.ConfigState) error {
-	whole := statusViews(vs, secondaries, st.Vantages)
+func (a *app) picture(vs []failover.View, s *api.Summary, secondaries []api.Secondary, carried *api.ReplicationStatus, detail bool, st api.ConfigState) error {
+	whole := statusViews(vs, secondaries, st)
+	if carried != nil {
+		whole[0].Replication = carried
+	}
 	if a.output == outputJSON {
 		data, err := json.Marshal(utc(whole))
 		if err != nil {
@@ -338,6 +338,19 @@ func votesAge(v failover.View) string {
 	return age(time.Duration(oldest) * time.Millisecond)
 }
 
+// carriedOf is the replication of an instance, nil where there is none or the
+// controller cannot say.
+func carriedOf(ctx context.Context, c *api.Client, v *failover.View) *api.ReplicationStatus {
+	if !v.Exposure.Applies {
+		return nil
+	}
+	st, err := c.Replication(ctx, v.Instance)
+	if err != nil {
+		return nil
+	}
+	return &st
+}
+
 func (a *app) statusDetail(w io.Writer, v statusView) {
 	fmt.Fprintln(w)
 	var rows [][]string
@@ -350,8 +363,10 @@ func (a *app) statusDetail(w io.Writer, v statusView) {
 	}
 	writeTable(w, []string{"NAME", "PROVIDER", "RECORD", "TTL", "SEEN", "AUTHORITIES"}, rows)
 	a.writeSecondaries(w, v.Secondaries)
+	writeList(w, "provider", v.Limits()...)
 	fmt.Fprintln(w)
 	a.votesTable(w, v.Clusters)
+	writeClocks(w, v.Clocks)
 	if v.Op != nil {
 		fmt.Fprintf(w, "\noperation %s: %s from %s to %s by %s: %s\n", v.Op.ID, v.Op.Kind, v.Op.From, v.Op.To, clean(v.Op.By), clean(v.Op.Reason))
 		if s := v.Step; s != nil {
@@ -361,6 +376,19 @@ func (a *app) statusDetail(w io.Writer, v statusView) {
 	if l := v.LastOp; l != nil {
 		fmt.Fprintf(w, "\nlast operation %s: %s from %s to %s %s at %s %s\n", l.Op.ID, l.Op.Kind, l.Op.From, l.Op.To, l.Outcome, stamp(l.At), clean(l.Why))
 	}
+	for _, m := range v.DNS {
+		writeList(w, "by hand", m.ByHand)
+		for _, s := range m.Stragglers {
+			writeList(w, "behind", string(m.Name)+" at "+s)
+		}
+	}
+	if st := v.Replication; st != nil {
+		writeList(w, "replication", orElse(st.Idle, st.Doing), exposureLine(st, time.Now()))
+		if l := st.Lost; l != nil {
+			writeList(w, "lost", lossWords(l))
+		}
+	}
+	writeList(w, "clients", movedWords(v.View)...)
 	writeList(w, "wants", v.Wants)
 	for _, r := range v.Refused {
 		fmt.Fprintf(w, "  refused by %s: %s\n", r.Guard, clean(r.Why))

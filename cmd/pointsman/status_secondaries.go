@@ -18,18 +18,27 @@ type statusView struct {
 	failover.View
 	Secondaries []api.Secondary `json:"secondaries,omitempty"`
 
+	// DNS is the newest round of every authority of its names; of one instance alone.
+	DNS []api.NameMatrix `json:"dns,omitempty"`
+
+	// Replication is how its rows get to the standby; of one instance alone.
+	Replication *api.ReplicationStatus `json:"replication,omitempty"`
+
 	// Vantages are those elsewhere whose newest file is refused.
 	Vantages []api.VantageRefusal `json:"vantages,omitempty"`
+
+	// Clocks are those of the vantages elsewhere that vote on it.
+	Clocks []api.VantageClock `json:"vantage_clocks,omitempty"`
 }
 
-func statusViews(vs []failover.View, all []api.Secondary, refused []api.VantageRefusal) []statusView {
+func statusViews(vs []failover.View, all []api.Secondary, st api.ConfigState) []statusView {
 	byZone := make(map[string][]api.Secondary)
 	for _, s := range all {
 		byZone[s.Zone] = append(byZone[s.Zone], s)
 	}
 	out := make([]statusView, len(vs))
 	for i, v := range vs {
-		out[i].View, out[i].Vantages = v, refused
+		out[i].View, out[i].Vantages, out[i].Clocks = v, st.Vantages, clocksOf(&v, st.Clocks)
 		if len(all) == 0 {
 			continue
 		}

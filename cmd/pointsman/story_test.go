@@ -25,7 +25,7 @@ import (
 // TestMain registers the program's own main, so that stories run it as a
 // process of its own.
 func TestMain(m *testing.M) {
-	testscript.Main(leakChecked{m}, map[string]func(){"pointsman": main})
+	testscript.Main(leakChecked{m}, map[string]func(){"pointsman": main, "aliyun": labAliyun})
 }
 
 type leakChecked struct{ m *testing.M }

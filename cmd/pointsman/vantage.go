@@ -70,7 +70,7 @@ func runVantage(ctx context.Context, f *config.VantageFile, hup <-chan os.Signal
 	look := &lookout{sender: sender, prober: prober, now: f, at: time.Now()}
 	reloads := newReloader(f.File, look, hup, log.With("vantage", f.Name))
 	reloads.tell = func() { sender.Refused(reloads.refused()) }
-	for _, why := range []string{proberConfig(f).WatchesOff(), proberConfig(f).CommandsInTheWay()} {
+	for _, why := range append(pc.KeysMissing(), pc.WatchesOff(), pc.CommandsInTheWay()) {
 		if why != "" {
 			log.Warn(why, "vantage", f.Name)
 		}

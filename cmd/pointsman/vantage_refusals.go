@@ -61,7 +61,7 @@ type configured struct {
 // Config says what runs (api.Reloads).
 func (c configured) Config() api.ConfigState {
 	st := c.reloader.Config()
-	st.Vantages = c.p.refusals()
+	st.Vantages, st.Clocks = c.p.refusals(), c.p.vantageClocks()
 	return st
 }
 

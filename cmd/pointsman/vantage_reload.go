@@ -26,7 +26,7 @@ func senderConfig(f *config.VantageFile, key healthcheck.Key) healthcheck.Sender
 }
 
 func proberConfig(f *config.VantageFile) healthcheck.Config {
-	return healthcheck.Config{Vantage: f.Name, Targets: f.Targets, Controls: f.Controls, Allow: f.Allow, WatchTargets: f.WatchTargets}
+	return healthcheck.Config{Vantage: f.Name, Targets: f.Targets, Controls: f.Controls, Allow: f.Allow, WatchTargets: f.WatchTargets, ReadKey: config.ReadSecretFile}
 }
 
 // made says what runs (renewable).

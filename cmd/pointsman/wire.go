@@ -47,12 +47,15 @@ type process struct {
 	store     *ledger.Store
 	authority *authority.Server // nil without one
 	trouble   trouble
-	policies  sync.Map // keys of those that the history has, of this life
+	panel     *panel
+	surveys   surveys  // of the authorities, for people
+	policies  sync.Map // when those were told that the history has, by their keys
 
 	// Each of these is nil when it could not be had and DNS goes on without.
 	past     *ledger.History
 	prober   *healthcheck.Prober
 	receiver *healthcheck.Receiver // also nil without controller.listen
+	clocks   clocks                // of the vantages that it hears
 	ctl      *controller.Controller
 	news     *news
 	notices  *notices
@@ -60,6 +63,7 @@ type process struct {
 	reloads  *reloader
 	reports  *reporting.Service
 	hooks    *hook.Runner // also nil in shadow
+	replicas *replicas    // of instances with the key replication
 }
 
 // farAway is the end of a lease that the file lock is.
@@ -102,11 +106,13 @@ func newProcess(ctx context.Context, pc processConfig) (_ *process, err error) {
 		}
 	}
 	p.now.Store(f)
+	p.panel = newPanel(p)
 	if err := p.degrade("history", p.openHistory(ctx, cfg)); err != nil {
 		return nil, err
 	}
 	m := newMetrics(pc.Version)
 	p.openNotices(f, secrets, m)
+	p.replicas = newReplicas(p, cfg)
 	if err := p.degrade("controller", p.openController(f, m)); err != nil {
 		return nil, err
 	}
@@ -221,9 +227,13 @@ func (p *process) openController(f *fitting, m *metrics) error {
 		}
 		run = hooked{p}
 	}
+	names := make([]failover.InstanceName, 0, len(f.setup.Policies))
+	for i := range f.setup.Policies {
+		names = append(names, f.setup.Policies[i].Instance)
+	}
 	p.ctl, err = controller.New(controller.Config{
 		Policies: f.setup.Policies, Lead: l,
-		Ledger: recorded{p.store, m}, Names: f.setup.Names, Verifier: f.setup.Verifier,
+		Ledger: recorded{p.store, m, p.replicas}, Names: f.setup.Names, Verifier: f.setup.Verifier, Drainer: p.replicas,
 		Hooks: run, Log: p.log, Fail: p.pc.Fail,
 		Page: func(_ context.Context, i failover.InstanceName, pg failover.Page) {
 			m.pages.WithLabelValues(p.label(i), pg.Kind).Inc()
@@ -233,8 +243,9 @@ func (p *process) openController(f *fitting, m *metrics) error {
 		History: func(_ context.Context, i failover.InstanceName, o failover.OpSummary) {
 			m.operations.WithLabelValues(p.label(i), string(o.Op.Kind), string(o.Outcome)).Inc()
 			p.remember(i, "outcome", o)
+			p.panel.moved(i, o)
 		},
-		Episode: p.keepEpisode, Tape: p.keepTape, Unfinished: p.unfinished(context.Background()),
+		Episode: p.keepEpisode, Tape: p.keepTape, Unfinished: p.unfinished(context.Background(), names),
 	})
 	return err
 }
@@ -266,7 +277,7 @@ func (p *process) openEyes(f *fitting) error {
 		return fmt.Errorf("own vantage: %w", err)
 	}
 	p.prober = prober
-	for _, why := range []string{pc.WatchesOff(), pc.CommandsInTheWay()} {
+	for _, why := range append(pc.KeysMissing(), pc.WatchesOff(), pc.CommandsInTheWay()) {
 		if why != "" {
 			p.log.Warn(why)
 		}
@@ -277,6 +288,7 @@ func (p *process) openEyes(f *fitting) error {
 	rc := f.receive
 	rc.Deliver = func(_ failover.VantageName, r healthcheck.InstanceReport, received time.Time) { p.deliver(r, received) }
 	rc.Config = p.heardConfig
+	rc.Clock = p.heardClock
 	receiver, err := healthcheck.NewReceiver(rc)
 	if err != nil {
 		return fmt.Errorf("reports of vantages: %w", err)
@@ -292,8 +304,8 @@ func (p *process) openAPI(f *fitting, m *metrics) error {
 	ac := api.Config{
 		Socket: cfg.Controller.Socket, Listen: cfg.Controller.Listen, Token: f.token, Principals: f.people,
 		Instances: p.news, Decisions: decisions{p, m}, Audit: audited{p.store}, History: past{p},
-		Probes: probed{p}, Health: health{p}, Version: v, Reloads: configured{p.reloads, p}, HealthReports: healthReports{p},
-		Metrics: m.handler(), ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+		Probes: probed{p}, Names: world{p}, Health: health{p}, Version: v, Reloads: configured{p.reloads, p}, HealthReports: healthReports{p},
+		Replication: p.replicas, Metrics: m.handler(), ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 		OnWrongToken: func(n uint64) {
 			p.log.Warn("wrong tokens at the API", "count", n)
 		},
@@ -357,7 +369,9 @@ func (p *process) Run(ctx context.Context) error {
 	if p.ctl != nil {
 		room("controller", p.ctl.Run)
 		room("news", p.news.Run)
+		room("panel", p.panel.Run)
 		room("recording", newRecording(p).Run)
+		room("replication", p.replicas.Run)
 		room("notify", p.notices.Run)
 	}
 	if p.prober != nil {

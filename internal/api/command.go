@@ -44,7 +44,7 @@ const (
 var verbs = []failover.Verb{
 	failover.DoSwitchover, failover.DoFailover, failover.DoAbort, failover.DoPause, failover.DoResume,
 	failover.DoAck, failover.DoAdopt, failover.DoRestore, failover.DoArm, failover.DoDisarm,
-	failover.DoApprove, failover.DoDeny,
+	failover.DoApprove, failover.DoDeny, failover.DoRefill,
 }
 
 // Guards lists every guard that a person may try to override by name; which
@@ -81,7 +81,11 @@ func (r CommandRequest) Command() (failover.Command, error) {
 	if strings.TrimSpace(r.By) == "" {
 		return c, fmt.Errorf("by: say who asks")
 	}
-	if err := checkOverride(r.Override, r.Reason); err != nil {
+	known := Guards
+	if r.Verb == failover.DoRefill {
+		known = []failover.Guard{failover.GuardUnsynced}
+	}
+	if err := checkOverride(r.Override, known, r.Reason); err != nil {
 		return c, err
 	}
 	if r.Verb == failover.DoArm && !slices.Contains(failover.ArmedModes, r.Mode) {
@@ -121,7 +125,7 @@ func positive(field, s string) (time.Duration, error) {
 	return d, nil
 }
 
-func checkOverride(gs []failover.Guard, reason string) error {
+func checkOverride(gs, known []failover.Guard, reason string) error {
 	if len(gs) == 0 {
 		return nil
 	}
@@ -129,7 +133,7 @@ func checkOverride(gs []failover.Guard, reason string) error {
 		return fmt.Errorf("override: a reason is needed")
 	}
 	for i, g := range gs {
-		if !slices.Contains(Guards, g) {
+		if !slices.Contains(known, g) {
 			return fmt.Errorf("override: there is no guard %.40q", string(g))
 		}
 		if slices.Contains(gs[:i], g) {

@@ -38,6 +38,8 @@ func NeedsLook(v *failover.View) string {
 		return "adopting"
 	case v.Wants != "":
 		return "wants to move"
+	case !v.AuthFault.IsZero():
+		return "auth fault"
 	case len(v.Stops) > 0:
 		return "stopped: " + string(v.Stops[0].Kind)
 	}
@@ -51,7 +53,7 @@ func NeedsLook(v *failover.View) string {
 
 // urgency sorts what needs a look: what waits for a person comes first.
 func urgency(word string) int {
-	order := []string{"held", "wants to move", "moving", "active down", "active unknown", "standby down", "standby unknown", "not leading", "adopting"}
+	order := []string{"held", "wants to move", "moving", "auth fault", "active down", "active unknown", "standby down", "standby unknown", "not leading", "adopting"}
 	if i := slices.Index(order, word); i >= 0 {
 		return i
 	}

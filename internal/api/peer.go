@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 )
 
 // peerListener asks the kernel who connected and carries the answer as the
@@ -73,7 +74,8 @@ func (s *Server) guardUnix(next http.Handler) http.Handler {
 }
 
 // signed adds to the name that a person gave what we know ourselves of the
-// one who asks. A principal has the name of its token, whatever it says.
+// one who asks. A principal has the name of its token, whatever it says; what
+// others say has no parentheses, lest it look like what we know.
 func signed(r *http.Request, by string) string {
 	c := callerOf(r)
 	p, local := r.Context().Value(peerKey{}).(peer)
@@ -82,7 +84,9 @@ func signed(r *http.Request, by string) string {
 		return fmt.Sprintf("%s (principal, %s)", c.name, p)
 	case c.name != "":
 		return fmt.Sprintf("%s (principal, from %s)", c.name, r.RemoteAddr)
-	case local:
+	}
+	by = strings.NewReplacer("(", "[", ")", "]").Replace(by)
+	if local {
 		return fmt.Sprintf("%s (%s)", by, p)
 	}
 	return fmt.Sprintf("%s (token, from %s)", by, r.RemoteAddr)

@@ -57,7 +57,7 @@ func checkPlan(p failover.Plan) error {
 	if err := checkText("reason", p.Reason, maxText); err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
-	if err := checkOverride(p.Override, p.Reason); err != nil {
+	if err := checkOverride(p.Override, Guards, p.Reason); err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
 	return nil

@@ -29,6 +29,18 @@ type ConfigState struct {
 	Refused  *ConfigRefusal `json:"refused,omitempty"` // why not
 
 	Vantages []VantageRefusal `json:"vantages,omitempty"` // elsewhere, whose newest file is refused
+	Clocks   []VantageClock   `json:"vantage_clocks,omitempty"`
+}
+
+// VantageClock is how far the wall clock of a vantage elsewhere is from the
+// controller's. It is for people; nothing is decided by it.
+type VantageClock struct {
+	Vantage  failover.VantageName `json:"vantage"`
+	At       time.Time            `json:"at,omitzero"`         // of the message that it was read from
+	OffsetNS int64                `json:"offset_ns,omitempty"` // above 0: the vantage's is ahead
+	WithinNS int64                `json:"within_ns,omitempty"` // the truth is at most so far from it
+	Off      bool                 `json:"off,omitempty"`       // beyond what reports warn of
+	Unknown  string               `json:"unknown,omitempty"`   // why it is not known; then all else is missing
 }
 
 // VantageRefusal is a vantage elsewhere that says that the newest file of its

@@ -21,11 +21,18 @@ func (s *Server) routes() http.Handler {
 	m.HandleFunc("GET /v1/instances", s.listInstances)
 	m.HandleFunc("GET /v1/summary", s.getSummary)
 	m.HandleFunc("GET /v1/instances/{instance}", s.known(s.getInstance))
+	if s.cfg.Names != nil {
+		m.HandleFunc("GET /v1/instances/{instance}/names", s.known(s.getNames))
+	}
 	m.HandleFunc("GET /v1/instances/{instance}/explain", s.known(s.getExplain))
 	m.HandleFunc("POST /v1/instances/{instance}/plan", s.known(s.postPlan))
 	m.HandleFunc("POST /v1/instances/{instance}/commands", s.known(s.postCommand))
 	m.HandleFunc("POST /v1/instances/{instance}/apply", s.known(s.postApply))
 	m.HandleFunc("POST /v1/instances/{instance}/hooks/test", s.known(s.postHookTest))
+	m.HandleFunc("GET /v1/instances/{instance}/replication", s.replicated(s.getReplication))
+	m.HandleFunc("GET /v1/instances/{instance}/replication/lost", s.replicated(s.getLostRows))
+	m.HandleFunc("GET /v1/instances/{instance}/replication/dead-letters", s.replicated(s.getDeadLetters))
+	m.HandleFunc("POST /v1/instances/{instance}/replication/orders", s.replicated(s.postReplicationOrder))
 	m.HandleFunc("GET /v1/history", s.getHistory)
 	m.HandleFunc("GET /v1/audit", s.getAudit)
 	m.HandleFunc("GET /v1/audit/verify", s.getAuditVerify)

@@ -18,8 +18,8 @@ import (
 )
 
 // Config says where the server listens and whom it asks. Everything but
-// Listen, Token, Principals, Secondaries, Reloads, Notices, HealthReports,
-// Metrics, Report, ErrorLog and OnWrongToken is needed.
+// Listen, Token, Principals, Secondaries, Names, Reloads, Notices, HealthReports,
+// Hooks, Replication, Metrics, Report, ErrorLog and OnWrongToken is needed.
 type Config struct {
 	Socket string // path of the Unix socket, at most 107 bytes (unix(7))
 	Listen string // host:port on loopback, or empty; port 0 is any
@@ -36,6 +36,7 @@ type Config struct {
 	Version   Version
 
 	Secondaries   Secondaries   // nil: there are none
+	Names         Names         // how the world answers; nil: nobody asks it
 	Reloads       Reloads       // of the configuration; nil: there are none
 	Notices       Notices       // channels to people; nil: there are none
 	Metrics       http.Handler  // mounted at /metrics
@@ -43,6 +44,7 @@ type Config struct {
 	ErrorLog      *log.Logger   // faults of connections; nil drops them
 	HealthReports HealthReports // nil: none are made
 	Hooks         Hooks         // nil: in shadow
+	Replication   Replication   // nil: of no instance
 
 	// OnWrongToken is told how many wrong tokens came over TCP since it was
 	// told last: at the first and then at most once a minute. It must not block.
@@ -69,6 +71,7 @@ type Server struct {
 	people  atomic.Pointer[[]knownToken]
 	closing chan struct{}
 	door    *door
+	looking chan struct{} // places of those who look anew at names
 }
 
 // New binds the socket and, where configured, the TCP address. On success the
@@ -81,7 +84,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.ErrorLog == nil {
 		cfg.ErrorLog = log.New(nowhere{}, "", 0)
 	}
-	s := &Server{cfg: cfg, closing: make(chan struct{}), door: newDoor(cfg.OnWrongToken)}
+	s := &Server{cfg: cfg, closing: make(chan struct{}), door: newDoor(cfg.OnWrongToken), looking: make(chan struct{}, maxLooking)}
 	token := slices.Clone(cfg.Token)
 	s.token.Store(&token)
 	if err := s.SetPrincipals(cfg.Principals); err != nil {

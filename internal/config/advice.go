@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"pointsman/internal/failover"
+	"pointsman/replication"
 )
 
 // partitionMoves is what a partition move of Tablestore may take under load
@@ -23,6 +24,20 @@ func (cfg *Config) inequalities(p *failover.Policy) []failover.Inequality {
 	return []failover.Inequality{{
 		Name: "domains-for-auto", Left: fmt.Sprintf("failure domains %d", domains), Op: ">=", Right: needs,
 		Holds: needs == "1" || domains >= 2, Why: "the network trouble of a single vantage looks like a dead cluster",
+	}}
+}
+
+// idleLag says whether a failover can ever be within the rpo: a table that
+// nobody writes to is read this seldom, and what was acknowledged meanwhile is
+// not known.
+func idleLag(r *Replication, p *failover.Policy) []failover.Inequality {
+	if r == nil || r.Mode != replication.ModeStream || p.RPO.Kind != failover.RPOBounded {
+		return nil
+	}
+	lag := r.Idle + r.Visibility
+	return []failover.Inequality{{
+		Name: "rpo-above-idle-lag", Left: "rpo " + figure(p.RPO.Bound), Op: ">", Right: fmt.Sprintf("poll.idle %s + visibility %s", figure(r.Idle), figure(r.Visibility)),
+		Holds: p.RPO.Bound > lag, Why: "an idle table alone would refuse every automatic failover: what was written since its last reading is not known",
 	}}
 }
 
@@ -53,8 +68,28 @@ func (cfg *Config) advice(p *failover.Policy) []string {
 		add("cooldown %s is below ttl %s: a second move may start while resolvers still hold the value before the first", figure(p.Cooldown), figure(ttl))
 	}
 	for _, n := range p.Names {
-		if pr := cfg.provider(n.Provider); pr != nil && pr.Config.Timeout > p.LongestCall {
-			add("provider %s: timeout %s is above the longest call %s, at which a write is given up", pr.Name, figure(pr.Config.Timeout), figure(p.LongestCall))
+		if pr := cfg.provider(n.Provider); pr != nil && pr.Timeout > p.LongestCall {
+			add("provider %s: timeout %s is above the longest call %s, at which a write is given up", pr.Name, figure(pr.Timeout), figure(p.LongestCall))
+		}
+	}
+	return append(out, cfg.providerAdvice(p)...)
+}
+
+// providerAdvice is what the providers of the names do not promise, once for each.
+func (cfg *Config) providerAdvice(p *failover.Policy) []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, n := range p.Names {
+		pr := cfg.provider(n.Provider)
+		if pr == nil || seen[pr.Name] {
+			continue
+		}
+		seen[pr.Name] = true
+		if n.Limits != "" {
+			out = append(out, fmt.Sprintf("provider %s: %s", pr.Name, n.Limits))
+		}
+		if e := cfg.doc.Providers.get(pr.Name); pr.Alidns != nil && e != nil && !e.val.TTLFloor.set {
+			out = append(out, fmt.Sprintf("provider %s: the least TTL hangs on the edition of its zone (free: 600 s) and is not known here; a ttl below it is refused at every move. pointsman doctor reads it; write it as ttl_floor to have it counted", pr.Name))
 		}
 	}
 	return out

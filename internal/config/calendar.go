@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sort"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/emersion/go-ical"
@@ -17,9 +19,10 @@ import (
 const (
 	maxCalendar = 1 << 20 // bytes of a calendar file
 	maxEvents   = 500
-	// maxRecurring bounds those that come again: of each the next moment is found
-	// by walking over all that were before it, some 10 ms for 25 years of days.
+	// maxRecurring bounds those that come again: of each the first moment is found
+	// by walking over all that were before it, some 2 ms for 50 years of days.
 	maxRecurring = 64
+	maxRule      = 300 // bytes of a rule: a long one is slow to walk over, and what people write has a tenth of it
 )
 
 // calendar takes the events of a calendar file (RFC 5545) as freezes.
@@ -73,6 +76,11 @@ func readCalendar(data []byte, loc *time.Location) (ws []failover.Window, err er
 		}
 		events = append(events, cal.Events()...)
 	}
+	for i := range events {
+		if err := noLocal(&events[i]); err != nil {
+			return nil, fmt.Errorf("event %.80q: %w", titleOf(&events[i]), err)
+		}
+	}
 	moved, err := movedAway(events, loc)
 	if err != nil {
 		return nil, err
@@ -94,6 +102,19 @@ func readCalendar(data []byte, loc *time.Location) (ws []failover.Window, err er
 		}
 	}
 	return ws, nil
+}
+
+// noLocal refuses the zone that Go calls Local: a freeze must not depend on the
+// machine that reads it.
+func noLocal(e *ical.Event) error {
+	for _, props := range e.Props {
+		for _, p := range props {
+			if p.Params.Get(ical.ParamTimezoneID) == "Local" {
+				return fmt.Errorf("%s: unknown time zone Local", p.Name)
+			}
+		}
+	}
+	return nil
 }
 
 func titleOf(e *ical.Event) string {
@@ -155,9 +176,15 @@ func eventWindow(e *ical.Event, loc *time.Location, moved map[string][]time.Time
 	if err != nil {
 		return w, false, fmt.Errorf("RRULE: %w", err)
 	}
-	if opt == nil {
+	if err := oneRule(e); err != nil {
+		return w, false, err
+	}
+	if opt == nil && len(e.Props.Values(ical.PropRecurrenceDates)) == 0 {
 		w.From, w.To, w.Length = from, to, 0
 		return w, true, nil
+	}
+	if opt == nil { // dates alone, besides the first (RFC 5545 section 3.8.5.2)
+		opt = &rrule.ROption{Freq: rrule.DAILY, Count: 1}
 	}
 	zone := loc
 	if p := e.Props.Get(ical.PropDateTimeStart); p.Params.Get(ical.ParamTimezoneID) != "" || strings.HasSuffix(p.Value, "Z") {
@@ -169,6 +196,41 @@ func eventWindow(e *ical.Event, loc *time.Location, moved map[string][]time.Time
 	}
 	w.Schedule, w.Spec = remembered(s), "event "+from.Format(time.RFC3339)+" "+opt.String()
 	return w, true, nil
+}
+
+// oneRule refuses what the readers below would pass over in silence, so that
+// the freeze were another than the calendar shows.
+func oneRule(e *ical.Event) error {
+	rules := e.Props.Values(ical.PropRecurrenceRule)
+	switch {
+	case len(rules) > 1:
+		return errors.New("it has more than one RRULE: make an event of each")
+	case len(rules) == 1 && len(rules[0].Value) > maxRule:
+		return fmt.Errorf("RRULE: it has %d bytes, at most %d are taken", len(rules[0].Value), maxRule)
+	case len(e.Props.Values("EXRULE")) > 0:
+		return errors.New("EXRULE is not read (RFC 5545 appendix A.1 took it away): use EXDATE")
+	}
+	if p := e.Props.Get(ical.PropRecurrenceID); p != nil && p.Params.Get(ical.ParamRange) != "" {
+		return fmt.Errorf("RECURRENCE-ID: RANGE=%s is not read: make an event of its own of what comes from then on", p.Params.Get(ical.ParamRange))
+	}
+	return nil
+}
+
+// until is the last moment of a rule on the wall of loc. The reader of rules
+// takes every UNTIL for UTC; one without Z is what the wall shows, and a date
+// is the whole of that day (RFC 5545 section 3.3.10).
+func until(e *ical.Event, read time.Time, loc *time.Location) time.Time {
+	for part := range strings.SplitSeq(strings.ToUpper(e.Props.Get(ical.PropRecurrenceRule).Value), ";") {
+		v, ok := strings.CutPrefix(part, "UNTIL=")
+		switch {
+		case !ok:
+		case strings.HasSuffix(v, "Z"):
+			return wallOf(read, loc)
+		case !strings.Contains(v, "T"):
+			return read.AddDate(0, 0, 1).Add(-time.Second)
+		}
+	}
+	return read
 }
 
 // recurrence is the calendar of a recurring event, read on the wall of its zone.
@@ -184,7 +246,7 @@ func recurrence(e *ical.Event, opt *rrule.ROption, from time.Time, loc *time.Loc
 	}
 	opt.Dtstart = wallOf(from, loc)
 	if !opt.Until.IsZero() {
-		opt.Until = wallOf(opt.Until, loc)
+		opt.Until = until(e, opt.Until, loc)
 	}
 	r, err := rrule.NewRRule(*opt)
 	if err != nil {
@@ -215,17 +277,54 @@ func recurrence(e *ical.Event, opt *rrule.ROption, from time.Time, loc *time.Loc
 			}
 		}
 	}
-	s := failover.WallSchedule{Spec: after{&set}, Location: loc}
+	s := failover.WallSchedule{Spec: &walk{begin: set.Iterator}, Location: loc}
 	if s.Next(from.Add(-time.Second)).IsZero() {
 		return nil, errors.New("RRULE: it never comes")
 	}
 	return s, nil
 }
 
-// after is a set of recurrences as a schedule.
-type after struct{ set *rrule.Set }
+// walk is a set of recurrences as a schedule. It goes over them once and keeps
+// the newest that it passed, since a freeze asks for those of its own length
+// before now, again and again; only whoever asks for older ones makes it begin
+// anew.
+type walk struct {
+	begin func() func() (time.Time, bool) // at the first of them
 
-func (a after) Next(t time.Time) time.Time { return a.set.After(t, false) }
+	mu    sync.Mutex
+	next  func() (time.Time, bool)
+	ended bool
+	floor time.Time   // the newest that was dropped; zero: none was
+	seen  []time.Time // after floor, ascending
+}
+
+// keptRuns are above what one length of a freeze is asked for (maxRuns of
+// internal/failover), with the two days around it that a wall needs.
+const keptRuns = 128
+
+// Next returns the first after t, or zero.
+func (s *walk) Next(t time.Time) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.next == nil || t.Before(s.floor) {
+		s.next, s.ended, s.floor, s.seen = s.begin(), false, time.Time{}, nil
+	}
+	for !s.ended && (len(s.seen) == 0 || !s.seen[len(s.seen)-1].After(t)) {
+		at, ok := s.next()
+		if s.ended = !ok; s.ended {
+			break
+		}
+		if len(s.seen) == keptRuns {
+			s.floor = s.seen[0]
+			s.seen = append(s.seen[:0], s.seen[1:]...)
+		}
+		s.seen = append(s.seen, at)
+	}
+	if i := sort.Search(len(s.seen), func(i int) bool { return s.seen[i].After(t) }); i < len(s.seen) {
+		return s.seen[i]
+	}
+	return time.Time{}
+}
 
 func cut(s string, n int) string {
 	if len(s) <= n {

@@ -20,7 +20,7 @@ func (c *compiler) check(doc *checkDoc) healthcheck.Check {
 		Body: healthcheck.BodyCheck{Contains: doc.Body.Contains.v, Matches: doc.Body.Matches.v},
 		JSON: healthcheck.JSONCheck{Path: doc.JSON.Path.v, Value: doc.JSON.Value.v},
 		Identity: healthcheck.IdentityCheck{
-			Header: doc.Identity.Header.v, JSONPath: doc.Identity.JSONPath.v, Body: doc.Identity.Body.v, TXT: doc.Identity.TXT.v,
+			Header: doc.Identity.Header.v, JSONPath: doc.Identity.JSONPath.v, Body: doc.Identity.Body.v, TXT: doc.Identity.TXT.v, Table: doc.Identity.Table.v,
 		},
 		GRPC: healthcheck.GRPCCheck{Service: doc.GRPC.Service.v},
 		DNS: healthcheck.DNSCheck{
@@ -63,7 +63,10 @@ func (c *compiler) check(doc *checkDoc) healthcheck.Check {
 		}
 	}
 	if doc.Identity.pos != (pos{}) && !k.Identity.Configured() && !c.inLine(doc.Identity.line) {
-		c.fault(doc.Identity.pos, "write header, json_path, body or txt", "identity does not say where the cluster's name is to be found")
+		c.fault(doc.Identity.pos, "write header, json_path, body, txt or table", "identity does not say where the cluster's name is to be found")
+	}
+	if doc.Type.v == string(healthcheck.Tablestore) || doc.Tablestore.pos != (pos{}) {
+		k.Tablestore = c.tablestore(&doc.Tablestore)
 	}
 	c.ca(doc, &k)
 	return k
@@ -153,6 +156,8 @@ type probedCluster struct {
 	name string
 	at   pos
 	doc  *clusterDoc
+
+	carried bool // its rows are replicated, whatever the checks ask
 }
 
 // probed builds the targets of one instance and lets the healthcheck room
@@ -176,9 +181,11 @@ func (c *compiler) probed(clientName string, p *failover.Policy, at pos, doc *ch
 				c.fault(cl.doc.Identity.place(cl.at), "each cluster must be told from the other by its identity", "the identity %q is also that of the cluster in line %d", t.Identity, first.line)
 			}
 			identities[t.Identity] = cl.doc.Identity.place(cl.at)
+			t.Other = otherIdentity(doc, clusters, cl)
 		} else if cl.doc.Identity.set {
 			c.fault(cl.doc.Identity.at, "write check.identity, for example {header: X-Cluster}", "identity has no use: the check does not ask which cluster answers")
 		}
+		c.place(doc, cl, &t)
 		c.address(cl, clientName, seen)
 		targets = append(targets, t)
 		for _, f := range t.Validate() {
@@ -186,6 +193,7 @@ func (c *compiler) probed(clientName string, p *failover.Policy, at pos, doc *ch
 		}
 		c.reachable(cl)
 	}
+	c.samePlace(clusters, targets)
 	return targets
 }
 
@@ -225,15 +233,16 @@ func (c *compiler) address(cl probedCluster, clientName string, seen map[string]
 
 // checkHints helps where the healthcheck room gives no hint.
 var checkHints = map[string]string{
-	"name":     "a word of letters, digits, '-', '_' and '.', once among the checks",
-	"checks":   "keep those that should decide",
-	"path":     "write it like /healthz",
-	"identity": "keep one of them; a path is written like $.status.cluster",
-	"json":     "write it like $.status.checks[0].state",
-	"dns":      "dns: {name: lab.test., type: SOA}",
-	"exec":     "exec: {command: [/usr/local/bin/check-orders]}; no shell reads it",
-	"grpc":     "grpc: {service: orders.v1.Orders}",
-	"ca":       "paste the certificates, from -----BEGIN CERTIFICATE----- on",
+	"name":       "a word of letters, digits, '-', '_' and '.', once among the checks",
+	"checks":     "keep those that should decide",
+	"path":       "write it like /healthz",
+	"identity":   "keep one of them; a path is written like $.status.cluster",
+	"json":       "write it like $.status.checks[0].state",
+	"dns":        "dns: {name: lab.test., type: SOA}",
+	"exec":       "exec: {command: [/usr/local/bin/check-orders]}; no shell reads it",
+	"tablestore": "tablestore: {service_key_file: prober.key.json}",
+	"grpc":       "grpc: {service: orders.v1.Orders}",
+	"ca":         "paste the certificates, from -----BEGIN CERTIFICATE----- on",
 }
 
 // probeFault puts a fault of the healthcheck room at its place. Every cluster
@@ -244,6 +253,16 @@ func (c *compiler) probeFault(cl probedCluster, at pos, doc *checksDoc, f health
 		portAt := slices.ContainsFunc(doc.all(), func(k *checkDoc) bool { return c.has(k.Port.at) })
 		if cl.doc.Address.set && !portAt && !c.has(cl.doc.Address.at) {
 			c.fault(cl.doc.Address.at, cmp.Or(f.Hint, "write it like 192.0.2.1:8080 or [2001:db8::1]:8080"), "%s %s", f.Path, f.Problem)
+		}
+		return
+	}
+	if f.Path == "identity" || f.Path == "place.instance" {
+		at := cl.doc.Identity.place(cl.at)
+		if f.Path == "place.instance" {
+			at = cl.doc.Tablestore.Instance.place(cl.at)
+		}
+		if !c.inLine(at.line) {
+			c.fault(at, cmp.Or(f.Hint, "see docs/config.md"), "%s %s", strings.TrimPrefix(f.Path, "place."), f.Problem)
 		}
 		return
 	}

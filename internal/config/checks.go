@@ -93,14 +93,14 @@ func runsCommands(ts []healthcheck.Target) bool {
 
 // guardCommands refuses a file that others may change and that runs commands:
 // they would run theirs, with our rights.
-func guardCommands(loose Faults, ts []healthcheck.Target, hooks bool) error {
+func guardCommands(loose Faults, ts []healthcheck.Target, runs string) error {
 	what := "an exec check"
 	switch {
 	case len(loose) == 0:
 		return nil
 	case runsCommands(ts):
-	case hooks:
-		what = "hooks that run commands"
+	case runs != "":
+		what = runs
 	default:
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"syscall"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -33,7 +34,8 @@ type Config struct {
 	// CookieSecretFile holds the secrets of DNS cookies; empty: one is drawn at the start.
 	CookieSecretFile string
 	Providers        []Provider
-	Notify           *Notify // nil without notification
+	Resolvers        []dnsctl.PanelResolver // asked after each switch
+	Notify           *Notify                // nil without notification
 	Instances        []Instance
 	Reports          []report.Config
 	Warnings         Faults // what works and is probably not meant
@@ -80,12 +82,37 @@ type Vantage struct {
 	WatchTargets int // that may have a held-open connection beside their probes
 }
 
-// Provider is one external DNS service. Its Config lacks only the secret,
-// which the caller reads from SecretFile (or leaves out with ReadOnly).
+// Alias is a name that clients call. A CNAME that nobody moves leads from it to
+// the managed name, so that a move changes nothing where the alias is kept.
+type Alias struct {
+	Alias failover.RecordName
+	To    failover.RecordName // one of the instance's names
+}
+
+// Provider is one external DNS service: what every kind of them has, and the
+// config of its kind, which is the only one that is not nil. That config lacks
+// only the secrets, which the caller reads from their files (or leaves out with
+// ReadOnly).
 type Provider struct {
-	Name       string
-	SecretFile string
-	Config     dnsctl.RFC2136Config
+	Name        string
+	Type        string
+	Zone        failover.RecordName // canonical; empty where the file has none that can be read
+	Authorities []netip.AddrPort    // as the file lists them
+	Timeout     time.Duration       // of one call
+	Allowed     map[failover.RecordName][]failover.Target
+
+	Resolvers []netip.AddrPort // those that show its moves, where no authority does
+
+	Update     *dnsctl.RFC2136Config // of dynamic updates
+	RPZ        *dnsctl.RPZConfig     // the same, for a response policy zone
+	SecretFile string                // of the key of both
+
+	Alidns *dnsctl.AlidnsConfig
+	Pvtz   *dnsctl.PvtzConfig
+
+	LibDNS           *dnsctl.LibDNSConfig
+	SettingsFile     string // of its module
+	ReadSettingsFile string // the same for a dry run
 }
 
 // TransferKey says where the secret of a key of the authority is.
@@ -99,7 +126,10 @@ type Instance struct {
 	Policy   failover.Policy
 	Targets  []healthcheck.Target // one for each cluster, in the order of Policy.Clusters
 	Hooks    []Hook               // one for each of Policy.Hooks
+	Aliases  []Alias              // names that clients call and that lead to managed ones
 	Settings []Setting            // what it runs with and where that came from
+	// Replication carries rows to the standby; nil: nothing does.
+	Replication *Replication
 	// Domains are the failure domains of the clusters, where they are written.
 	// Nothing is decided by them: pointsman doctor compares them with those of
 	// the vantages.
@@ -170,7 +200,7 @@ func loadFile(path string, open opening, old *Config) (*Config, error) {
 func compileGuarded(path string, data []byte, loose Faults, old *Config) (*Config, error) {
 	cfg, err := compileFile(path, data, readFile, old)
 	if err == nil {
-		if err := guardCommands(loose, cfg.targets(), cfg.runsHooks()); err != nil {
+		if err := guardCommands(loose, cfg.targets(), cfg.runs()); err != nil {
 			return nil, err
 		}
 		cfg.Warnings, cfg.Rights = append(loose, cfg.Warnings...), loose
@@ -198,7 +228,7 @@ func loadVantage(path string, open opening, old *VantageFile) (*VantageFile, err
 	}
 	v, err := compileVantageFile(path, data, readFile, old)
 	if err == nil {
-		if err := guardCommands(loose, v.Targets, false); err != nil {
+		if err := guardCommands(loose, v.Targets, ""); err != nil {
 			return nil, err
 		}
 		v.Warnings, v.Rights = append(loose, v.Warnings...), loose
@@ -269,6 +299,7 @@ type compiler struct {
 	allHooks hookSet                       // of instances that have none of their own
 	eyes     []eye                         // who probes
 	names    map[failover.RecordName]owner // every managed name, and who has it
+	aliasAt  map[failover.RecordName]pos   // every alias
 	zonesFor map[string]pos                // paths inside the authority's config to places in instances
 	frozen   *[]failover.Window            // the freezes of all instances; nil: not read yet
 }
@@ -296,7 +327,7 @@ func (c *compiler) cut(data []byte) (*items, bool) {
 func newCompiler(name string, data []byte, read func(string) ([]byte, error)) *compiler {
 	return &compiler{
 		notes: &notes{src: newSource(name, data)}, dir: filepath.Dir(name), made: contentsOf(data), read: read,
-		names: map[failover.RecordName]owner{}, zonesFor: map[string]pos{},
+		names: map[failover.RecordName]owner{}, zonesFor: map[string]pos{}, aliasAt: map[failover.RecordName]pos{},
 	}
 }
 
@@ -377,6 +408,7 @@ func (c *compiler) compile(cfg, old *Config, known []int) error {
 	c.instances(cfg, old, known)
 	c.notification(cfg)
 	c.reports(cfg)
+	c.resolvers(cfg)
 	c.finish(cfg)
 	cfg.Warnings = sorted(c.warnings)
 	return c.err()

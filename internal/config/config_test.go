@@ -87,7 +87,7 @@ func TestFileBecomesWhatTheRoomsWant(t *testing.T) {
 		t.Error(faults)
 	}
 	b := cfg.Providers[0]
-	same("provider", []any{b.Name, b.SecretFile, b.Config.Zone, b.Config.Key.Name, b.Config.Key.Algorithm, b.Config.Timeout, b.Config.Allowed},
+	same("provider", []any{b.Name, b.SecretFile, b.Update.Zone, b.Update.Key.Name, b.Update.Key.Algorithm, b.Update.Timeout, b.Update.Allowed},
 		"[bind /etc/pointsman/tsig.key example.com. ctl. hmac-sha256 3s map[orders.example.com.:[a.lab.test. b.example.com.]]]")
 
 	p := cfg.Instances[0].Policy
@@ -371,8 +371,8 @@ func TestExternalNamesNeedNoAuthority(t *testing.T) {
 	if cfg.Authority != nil || len(cfg.Instances[0].Policy.Names) != 1 || cfg.Instances[0].Targets[0].Name != "orders.example.com." {
 		t.Errorf("%+v", cfg.Instances[0].Policy.Names)
 	}
-	if !slices.Equal(cfg.Providers[0].Config.Allowed["orders.example.com."], []failover.Target{"a.lab.test.", "b.example.com."}) {
-		t.Error(cfg.Providers[0].Config.Allowed)
+	if !slices.Equal(cfg.Providers[0].Update.Allowed["orders.example.com."], []failover.Target{"a.lab.test.", "b.example.com."}) {
+		t.Error(cfg.Providers[0].Update.Allowed)
 	}
 }
 

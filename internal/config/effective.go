@@ -79,6 +79,7 @@ func settings(doc *instanceDoc, preset, p failover.Policy, targets []healthcheck
 	add("approval", doc.Approval.set, fmt.Sprint(preset.Approvals), fmt.Sprint(p.Approvals))
 	add("approval_life", doc.ApprovalLife.set, figure(failover.DefaultApprovalLife), figure(cmp.Or(p.ApprovalLife, failover.DefaultApprovalLife)))
 	add("ttl", doc.TTL.set, sec(preset.TTL), sec(p.TTL))
+	add("clients", doc.Clients.set(), clientsWords(preset.Clients), clientsWords(p.Clients))
 	add("cooldown", doc.Cooldown.set, figure(preset.Cooldown), figure(p.Cooldown))
 	add("ack", doc.Ack.set, fmt.Sprint(preset.NeedAck), fmt.Sprint(p.NeedAck))
 	add("budget", doc.Budget != nil, budgets(preset.Budget), budgets(p.Budget))
@@ -93,6 +94,14 @@ func settings(doc *instanceDoc, preset, p failover.Policy, targets []healthcheck
 	derive := func(key, value, from string) { out = append(out, Setting{Key: key, Value: value, From: from}) }
 	derive("vote is stale after", figure(p.Stale()), "two rounds")
 	derive("detection takes about", figure(detection(p)), "up to one round, then the first miss and fall-1 re-checks, then the rest of ride_out")
+	if k := tablestoreCheck(targets); k != nil {
+		value, from := "off", "no more often than a round, or switched off"
+		if k.FrontEvery > 0 && k.FrontEvery < p.Round {
+			value, from = fmt.Sprintf("%s, for %s", figure(k.FrontEvery), figure(k.FrontTimeout)), "the check: front_every and front_timeout"
+		}
+		derive("front end is asked every", value, from)
+		derive("canary is spread over", fmt.Sprintf("%d partition keys", len(healthcheck.CanaryParts)), "constant; one of them each round, in turn")
+	}
 	derive("quorum", fmt.Sprintf("%d of %d domains", p.Quorum(), len(p.Domains())), "more than half of the configured domains")
 	derive("ttl during a switchover", sec(p.LowTTL()), "the provider's floor, at least 5s")
 	derive("ttl floor", sec(p.TTLFloor), "the highest of the providers")

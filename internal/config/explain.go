@@ -64,7 +64,7 @@ func LoadAnyway(path string) (*Config, error) {
 		return nil, err
 	}
 	if err == nil {
-		err = guardCommands(loose, cfg.targets(), cfg.runsHooks())
+		err = guardCommands(loose, cfg.targets(), cfg.runs())
 	}
 	cfg.Warnings, cfg.Rights = append(loose, cfg.Warnings...), loose
 	return cfg, err
@@ -94,7 +94,7 @@ func (cfg *Config) explain(inst *Instance, doc *instanceDoc) Explained {
 		Instance: p.Instance, Preset: p.Preset,
 		Failover: worstCase(p, failover.Failover), Switchover: worstCase(p, failover.Switchover),
 		Partial: partial(p), RPO: p.WorstLoss(),
-		Inequalities: append(p.Inequalities(), cfg.inequalities(p)...), Warnings: cfg.advice(p),
+		Inequalities: slices.Concat(p.Inequalities(), cfg.inequalities(p), idleLag(inst.Replication, p)), Warnings: cfg.advice(p),
 	}
 	settings := append(given(doc, p), inst.Settings...)
 	for _, k := range knobs {

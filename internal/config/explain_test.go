@@ -131,7 +131,7 @@ func TestExplainWarns(t *testing.T) {
 		{"two domains", listen(starterWith(t, httpWish, two)), "two domains: both must agree"},
 		{"partition moves", starterWith(t, tablestoreWish, "    ride_out: 14s\n"), "ride_out 14s is below 15s: a partition move of Tablestore"},
 		{"ttl dominates", starterWith(t, tablestoreWish, ""), "ttl 30s is above ride_out 15s"},
-		{"waived", starterWith(t, tablestoreWish, ""), "move_proof is waived"},
+		{"waived", starterWith(t, tablestoreWish, "    move_proof: waived\n"), "move_proof is waived"},
 		{"cooldown", starterWith(t, httpWish, "    cooldown: 29s\n"), "cooldown 29s is below ttl 30s"},
 		{"no budget", strings.Replace(listen(starterWith(t, httpWish, vantages)), "auto: propose", "auto: auto\n    budget: []", 1), "budget is without bound"},
 		{"provider", strings.Replace(starterWith(t, tablestoreWish, ""), "    type: rfc2136", "    type: rfc2136\n    timeout: 10s", 1), "provider bind: timeout 10s is above the longest call 3s"},

@@ -1,15 +1,11 @@
 package config
 
 import (
-	"errors"
-	"fmt"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/robfig/cron/v3"
-
 	"pointsman/internal/failover"
+	"pointsman/internal/report"
 )
 
 const (
@@ -88,7 +84,7 @@ func (c *compiler) cronFreeze(doc *freezeDoc) (w failover.Window, ok bool) {
 	}
 	w.Length = between(c, "for", doc.For, time.Hour, time.Minute, failover.MaxFreeze)
 	zone, loc := c.timeZone(doc.Zone)
-	spec, err := parseCron(doc.Cron.v)
+	spec, err := report.ParseCron(doc.Cron.v)
 	if err != nil {
 		c.fault(doc.Cron.at, `five fields: minute, hour, day, month, weekday, as in "0 18 * * 5"; the zone has a key of its own`, "cron: %v", err)
 		return w, false
@@ -113,41 +109,6 @@ func (c *compiler) timeZone(x val[string]) (string, *time.Location) {
 		return "UTC", time.UTC
 	}
 	return name, loc
-}
-
-// parseCron is the library behind a wall: it is unmaintained, panics on some
-// texts, and takes a zone in front of the fields (robfig/cron#554, #555).
-func parseCron(text string) (spec cron.Schedule, err error) {
-	defer func() {
-		if recover() != nil {
-			spec, err = nil, fmt.Errorf("%q cannot be read", text)
-		}
-	}()
-	switch {
-	case len(text) > maxReason:
-		return nil, fmt.Errorf("it has %d bytes, at most %d are taken", len(text), maxReason)
-	case strings.Contains(text, "="):
-		return nil, fmt.Errorf("%q names a zone, which has a key of its own", text)
-	case strings.HasPrefix(text, "@every"), strings.HasPrefix(text, "@reboot"):
-		return nil, fmt.Errorf("%q follows no calendar", text)
-	case !strings.HasPrefix(text, "@") && len(strings.Fields(text)) != 5:
-		return nil, fmt.Errorf("%q has %d fields, 5 are wanted", text, len(strings.Fields(text)))
-	}
-	if spec, err = cron.ParseStandard(text); err != nil {
-		return nil, fmt.Errorf("%q: %w", text, err)
-	}
-	at := spec.Next(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
-	if at.IsZero() {
-		return nil, errors.New("it never comes")
-	}
-	for range 64 {
-		next := spec.Next(at)
-		if !next.IsZero() && next.Sub(at) < time.Hour {
-			return nil, fmt.Errorf("%q comes more often than once an hour", text)
-		}
-		at = next
-	}
-	return spec, nil
 }
 
 // memory is a schedule that keeps its newest answers: guards ask it with every

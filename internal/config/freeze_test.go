@@ -7,7 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/teambition/rrule-go"
+	"pgregory.net/rapid"
+
 	"pointsman/internal/failover"
+	"pointsman/internal/report"
 )
 
 // frozenBy reads one freeze out of a file.
@@ -102,6 +106,17 @@ func TestACalendarFreezes(t *testing.T) {
 			[]string{"2026-12-03T23:30:00+08:00"},
 			[]string{"2026-12-04T23:30:00+08:00"},
 		},
+		"until a day, all of it": {
+			event("UID:1", "DTSTART;VALUE=DATE:20261220", "DTEND;VALUE=DATE:20261221", "RRULE:FREQ=DAILY;UNTIL=20261231") +
+				event("UID:2", "DTSTART:20270101T180000", "DURATION:PT1H", "RRULE:FREQ=DAILY;UNTIL=20270103"),
+			[]string{"2026-12-31T23:59:59+08:00", "2027-01-03T18:30:00+08:00"},
+			[]string{"2027-01-01T00:00:00+08:00", "2027-01-04T18:30:00+08:00"},
+		},
+		"by dates alone": {
+			event("UID:1", "DTSTART:20261224T180000", "DURATION:PT1H", "RDATE:20261226T180000,20261228T100000"),
+			[]string{"2026-12-24T18:30:00+08:00", "2026-12-26T18:30:00+08:00", "2026-12-28T10:30:00+08:00"},
+			[]string{"2026-12-25T18:30:00+08:00", "2026-12-28T18:30:00+08:00"},
+		},
 		"a cancelled one": {
 			event("UID:1", "STATUS:CANCELLED", "DTSTART:20261224T100000Z", "DTEND:20261224T120000Z"),
 			nil,
@@ -122,6 +137,100 @@ func TestACalendarFreezes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAnUntilWithoutAZoneIsOfTheWall: west of Greenwich the library's reading,
+// in UTC, would end a freeze a day too soon.
+func TestAnUntilWithoutAZoneIsOfTheWall(t *testing.T) {
+	for name, rule := range map[string]string{
+		"a day": "UNTIL=20261231", "a moment": "UNTIL=20261231T000000", "a moment in UTC": "UNTIL=20261231T050000Z",
+	} {
+		ws := frozenBy(t, `{ics_file: f.ics, zone: America/New_York}`, "f.ics",
+			calendarHead+event("UID:1", "DTSTART;VALUE=DATE:20261220", "DTEND;VALUE=DATE:20261221", "RRULE:FREQ=DAILY;"+rule)+"END:VCALENDAR\r\n")
+		if got := at(t, ws, "2026-12-31T23:59:59-05:00", "2027-01-01T00:00:00-05:00"); !slices.Equal(got, []bool{true, false}) {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// TestACalendarThatWouldFreezeAnotherTimeIsRefused: what is not understood is
+// named, with the event, and nothing is taken of the file.
+func TestACalendarThatWouldFreezeAnotherTimeIsRefused(t *testing.T) {
+	one := func(lines ...string) string {
+		return event(append([]string{"UID:1", "SUMMARY:Release", "DURATION:PT1H"}, lines...)...)
+	}
+	const start = "DTSTART:20261224T100000Z"
+	for name, c := range map[string]struct{ events, want string }{
+		"two rules":            {one(start, "RRULE:FREQ=DAILY;COUNT=2", "RRULE:FREQ=WEEKLY"), "more than one RRULE"},
+		"a rule of exceptions": {one(start, "RRULE:FREQ=DAILY", "EXRULE:FREQ=WEEKLY"), "EXRULE is not read"},
+		"from here on":         {one(start, "RRULE:FREQ=DAILY") + one("RECURRENCE-ID;RANGE=THISANDFUTURE:20261226T100000Z", "DTSTART:20261226T120000Z"), "RANGE=THISANDFUTURE is not read"},
+		"periods":              {one(start, "RDATE;VALUE=PERIOD:20270101T000000Z/PT5H"), "RDATE"},
+		"the machine's zone":   {one("DTSTART;TZID=Local:20261224T100000"), "unknown time zone Local"},
+		"a zone of its own":    {one("DTSTART;TZID=China Standard Time:20261224T100000"), "unknown time zone China Standard Time"},
+		"by the hour":          {one(start, "RRULE:FREQ=HOURLY"), "finer than DAILY"},
+		"a bomb of a rule":     {one(start, "RRULE:FREQ=YEARLY;BYYEARDAY=1"+strings.Repeat(",2", 200)), "RRULE: it has 423 bytes"},
+		"a huge count":         {one(start, "RRULE:FREQ=DAILY;COUNT=99999999999999999999"), "out of range"},
+		"a day that is none":   {one(start, "RRULE:FREQ=MONTHLY;BYMONTH=2;BYMONTHDAY=30"), "it never comes"},
+	} {
+		ws, err := readCalendar([]byte(calendarHead+c.events+"END:VCALENDAR\r\n"), time.UTC)
+		if err == nil || len(ws) != 0 || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), `event "Release"`) {
+			t.Errorf("%s: %d windows, %v", name, len(ws), err)
+		}
+	}
+}
+
+// TestACalendarHasABound: before anything of it is read.
+func TestACalendarHasABound(t *testing.T) {
+	text := calendarHead + event("UID:1", "DTSTART:20261224T100000Z", "DURATION:PT1H", "SUMMARY:x"+strings.Repeat("\r\n y", maxCalendar/4)) + "END:VCALENDAR\r\n"
+	if ws, err := readCalendar([]byte(text), time.UTC); err == nil || len(ws) > 0 || !strings.Contains(err.Error(), "at most 1048576 are taken") {
+		t.Errorf("%d windows, %v", len(ws), err)
+	}
+}
+
+// TestARecurringEventIsWalkedOverOnce: events that last for longer than until
+// the next one are asked for many moments with every event of the core; each
+// must not begin in the year 1970.
+func TestARecurringEventIsWalkedOverOnce(t *testing.T) {
+	begun := 0
+	first := time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)
+	s := &walk{begin: func() func() (time.Time, bool) {
+		begun++
+		at := first.AddDate(0, 0, -1)
+		return func() (time.Time, bool) { at = at.AddDate(0, 0, 1); return at, true }
+	}}
+	w := failover.Window{Length: failover.MaxFreeze, Schedule: failover.WallSchedule{Spec: s, Location: time.UTC}}
+	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	for n := range 1000 {
+		if from, _, ok := w.At(now.Add(time.Duration(n) * time.Minute)); !ok || now.Sub(from) > failover.MaxFreeze {
+			t.Fatalf("%v, from %s", ok, from)
+		}
+	}
+	if begun != 1 {
+		t.Errorf("it was walked over %d times", begun)
+	}
+	// Whoever asks for what was before all the same is answered.
+	if got := s.Next(first); !got.Equal(first.AddDate(0, 0, 1)) || begun != 2 {
+		t.Errorf("after the first comes %s, begun %d times", got, begun)
+	}
+}
+
+// TestAWalkAnswersAsItsSet: whatever is asked in whatever order.
+func TestAWalkAnswersAsItsSet(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r, err := rrule.NewRRule(rrule.ROption{Freq: rrule.DAILY, Interval: rapid.IntRange(1, 3).Draw(t, "interval"), Count: rapid.IntRange(1, 400).Draw(t, "count"), Dtstart: time.Date(2025, 1, 1, 9, 0, 0, 0, time.UTC)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var set rrule.Set
+		set.RRule(r)
+		s := &walk{begin: set.Iterator}
+		for range 20 {
+			at := time.Date(2024, 12, 30, 9, 0, 0, 0, time.UTC).Add(time.Duration(rapid.IntRange(0, 1300*24*2).Draw(t, "half hours")) * 30 * time.Minute)
+			if got, want := s.Next(at), set.After(at, false); !got.Equal(want) {
+				t.Fatalf("after %s: %s, not %s", at, got, want)
+			}
+		}
+	})
 }
 
 // TestAFreezeIsNoOtherPolicy: a calendar that was looked after makes nothing
@@ -147,7 +256,7 @@ func TestFreezesOfAllInstances(t *testing.T) {
 
 // TestAMemoryAnswersAsItsSchedule: whatever is asked in whatever order.
 func TestAMemoryAnswersAsItsSchedule(t *testing.T) {
-	spec, err := parseCron("7 3,5,9 * * *")
+	spec, err := report.ParseCron("7 3,5,9 * * *")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +292,7 @@ func FuzzCron(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if spec, err := parseCron(text); err == nil && spec == nil {
+		if spec, err := report.ParseCron(text); err == nil && spec == nil {
 			t.Error("neither a schedule nor an error")
 		}
 	})

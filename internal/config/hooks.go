@@ -188,11 +188,18 @@ func callOf(h *Hook) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// runsHooks says whether a file can make this process run something by a hook.
-func (cfg *Config) runsHooks() bool {
-	return slices.ContainsFunc(cfg.Instances, func(i Instance) bool {
-		return slices.ContainsFunc(i.Hooks, func(h Hook) bool { return len(h.Command) > 0 })
-	})
+// runs says what of a file, besides checks, makes this process run something;
+// empty: nothing.
+func (cfg *Config) runs() string {
+	for _, i := range cfg.Instances {
+		switch {
+		case slices.ContainsFunc(i.Hooks, func(h Hook) bool { return len(h.Command) > 0 }):
+			return "hooks that run commands"
+		case i.Replication != nil && i.Replication.External != nil && len(i.Replication.External.Command) > 0:
+			return "a replication whose lag a command tells"
+		}
+	}
+	return ""
 }
 
 // hooksText lists the hooks for people.

@@ -73,7 +73,7 @@ func (c *compiler) again(cfg *Config, doc *instanceDoc, was *Instance, lines int
 	}
 	for i := range doc.Names {
 		np := was.Policy.Names[i]
-		c.nameZone(cfg, &doc.Names[i], &np)
+		c.nameZone(cfg, doc.Name.v, &doc.Names[i], &np)
 	}
 	again := *was
 	again.warnings = nil
@@ -126,8 +126,9 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 	c.approvers(cfg, doc, &p)
 	c.nameList(cfg, doc, &p)
 	c.ttl(cfg, doc, &p)
+	p.Clients = c.clients(&doc.Clients)
 	if at, ok := doc.typed(); ok && doc.identity() == (pos{}) && p.MoveProof != failover.MoveProofWaived {
-		c.fault(at, "write check.identity (types http, https, grpc, grpcs and dns), or move_proof: waived if the risk is accepted",
+		c.fault(at, "write check.identity (types http, https, grpc, grpcs, dns and tablestore), or move_proof: waived if the risk is accepted",
 			"the check does not show which cluster answers, so nothing proves that clients would be served after a move")
 	}
 	if preset == failover.PresetFastLab {
@@ -139,12 +140,18 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 	if len(doc.Names) > 0 && doc.Names[0].Name.set {
 		client = string(canonical(doc.Names[0].Name.v))
 	}
+	inst.Aliases = c.aliases(cfg, doc)
+	if len(inst.Aliases) > 0 && string(inst.Aliases[0].To) == client {
+		client = string(inst.Aliases[0].Alias) // what clients send as Host and as the server name
+	}
 	var clusters []probedCluster
 	for i := range doc.Clusters {
 		e := &doc.Clusters[i]
-		clusters = append(clusters, probedCluster{e.key, e.at, &e.val.clusterDoc})
+		clusters = append(clusters, probedCluster{e.key, e.at, &e.val.clusterDoc, doc.Replication.carries()})
 	}
 	inst.Targets = c.probed(client, &p, doc.pos, &doc.checksDoc, clusters)
+	writes(&p, inst.Targets)
+	inst.Replication = c.replication(doc, &p, inst.Targets)
 	c.watched(doc.Watch, preset, inst.Targets)
 	// Every fault that the core can find was looked for above, with its place
 	// and a hint. Its own word counts where nothing was found.
@@ -157,10 +164,10 @@ func (c *compiler) instance(cfg *Config, doc *instanceDoc) Instance {
 	}
 	p.Generation = Instance{Targets: inst.Targets}.Generation()
 	inst.generation = healthcheck.Generation(inst.Targets)
-	inst.bound = doc.bound() || doc.Hooks.runs() || calendars(doc.Freeze) || calendars(cfg.doc.Freeze)
+	inst.bound = len(inst.Aliases) > 0 || doc.bound() || doc.Hooks.runs() || doc.Replication.bound() || calendars(doc.Freeze) || calendars(cfg.doc.Freeze)
 	p.Expected = fingerprint(p)
 	inst.Policy, inst.Hooks = p, hooks
-	inst.Settings = append(settings(doc, given, p, inst.Targets), hooksText(hooks, p)...)
+	inst.Settings = slices.Concat(settings(doc, given, p, inst.Targets), replicationText(inst.Replication), hooksText(hooks, p))
 	return inst
 }
 
@@ -224,13 +231,7 @@ func (c *compiler) knobs(doc *instanceDoc, p *failover.Policy) {
 	if doc.Fence.set && oneOf(c, "fence", doc.Fence, failover.FenceNone, failover.FenceNone, failover.FencePrefer, failover.FenceStrict) != failover.FenceNone {
 		c.fault(doc.Fence.at, "write fence: none, or leave the key out", "fence: %s needs a gate driver that can close a cluster, and none is configured", doc.Fence.v)
 	}
-	if doc.RPO.set && doc.RPO.v != string(failover.RPONone) {
-		if _, err := time.ParseDuration(doc.RPO.v); err != nil && doc.RPO.v != string(failover.RPOZero) {
-			c.fault(doc.RPO.at, choice(doc.RPO.v, []string{"none", "zero"}), "rpo: %q is not known", doc.RPO.v)
-		} else {
-			c.fault(doc.RPO.at, "write rpo: none, or leave the key out", "rpo: %s needs replication that says what would be lost, and none is configured", doc.RPO.v)
-		}
-	}
+	c.rpo(doc, p)
 	if doc.Budget != nil {
 		p.Budget = nil
 	}
@@ -261,7 +262,7 @@ func (c *compiler) ttl(cfg *Config, doc *instanceDoc, p *failover.Policy) {
 func (c *compiler) labOnly(cfg *Config, doc *instanceDoc) {
 	const hint = "use stateless-http: fast-lab has no ride_out and moves on any blip"
 	for _, n := range doc.Names {
-		if pr := cfg.provider(n.Provider.v); pr != nil && pr.Config.Server != "" && !pr.Config.Loopback() {
+		if pr := cfg.provider(n.Provider.v); pr != nil && pr.placed() && !pr.room().Loopback() {
 			c.fault(doc.Preset.at, hint, "the preset fast-lab is for demos and benchmarks and is refused with the provider %s, which is not on this machine", pr.Name)
 		}
 		if n.Provider.v != embedded || cfg.Authority == nil {
@@ -298,6 +299,7 @@ func fingerprint(p failover.Policy) string {
 	// A freeze says when, not how: a calendar that was looked after must not
 	// make automation wait until a changed config has settled.
 	p.Freeze = nil
+	p.Clients = failover.ClientPolicy{} // decides nothing
 	b, err := json.Marshal(p)
 	if err != nil {
 		panic(errors.Join(errors.New("config: a policy is plain data and always has a JSON form"), err))

@@ -31,9 +31,49 @@ func (c *compiler) nameList(cfg *Config, doc *instanceDoc, p *failover.Policy) {
 		}
 		np := failover.NamePolicy{Name: name, Provider: n.Provider.v, Embedded: n.Provider.v == embedded, Targets: map[failover.ClusterName]failover.Target{}}
 		c.nameTargets(cfg, doc, n, &np)
-		c.nameZone(cfg, n, &np)
+		c.nameZone(cfg, doc.Name.v, n, &np)
 		p.Names = append(p.Names, np)
 	}
+}
+
+// maxAliases bounds the aliases of one name: each is asked for by doctor.
+const maxAliases = 32
+
+// aliases are the names that lead to those of the instance.
+func (c *compiler) aliases(cfg *Config, doc *instanceDoc) []Alias {
+	var out []Alias
+	for i := range doc.Names {
+		n := &doc.Names[i]
+		if len(n.Aliases) > maxAliases {
+			c.fault(n.Aliases[maxAliases].at, "let the others lead to one of these", "the name %s has %d aliases, at most %d are taken", n.Name.v, len(n.Aliases), maxAliases)
+			continue
+		}
+		for _, x := range n.Aliases {
+			if !x.set || !n.Name.set {
+				continue
+			}
+			alias, err := dnsctl.ParseName(x.v)
+			holder, managed := c.names[canonical(x.v)]
+			first, again := c.aliasAt[alias]
+			switch {
+			case err != nil:
+				c.fault(x.at, "write the full name that clients call, such as orders.example.com.", "%v", err)
+				continue
+			case managed:
+				c.fault(x.at, "an alias is never moved: leave it out here, or out of names", "the alias %s is itself a managed name (instance %s)", alias, holder.instance)
+			case again:
+				c.fault(x.at, "a name leads to one other", "the alias %s is there twice, first in line %d", alias, first.line)
+			case slices.ContainsFunc(doc.Clusters, func(e entry[targetClusterDoc]) bool { return canonical(e.val.Target.v) == alias }):
+				c.fault(x.at, "a target is the cluster's own name", "the alias %s is the target of a cluster", alias)
+			case cfg.zoneOf(alias) != nil:
+				c.fault(x.at, "make it a name of the instance: our own authority moves it at once", "the alias %s stands in our own zone %s, which serves no static CNAME", alias, cfg.zoneOf(alias).Name)
+			default:
+				c.aliasAt[alias] = x.at
+			}
+			out = append(out, Alias{Alias: alias, To: canonical(n.Name.v)})
+		}
+	}
+	return out
 }
 
 // nameTargets finds the target of a name for each cluster.
@@ -94,7 +134,7 @@ func (c *compiler) dangling(cfg *Config, at pos, t failover.Target) {
 }
 
 // nameZone finds the provider and the zone of a name.
-func (c *compiler) nameZone(cfg *Config, n *nameDoc, np *failover.NamePolicy) {
+func (c *compiler) nameZone(cfg *Config, instance string, n *nameDoc, np *failover.NamePolicy) {
 	if !n.Provider.set {
 		return
 	}
@@ -127,15 +167,23 @@ func (c *compiler) nameZone(cfg *Config, n *nameDoc, np *failover.NamePolicy) {
 		c.fault(n.Provider.at, choice(n.Provider.v, known), "the provider %q is not configured", n.Provider.v)
 		return
 	}
-	np.Zone = failover.RecordName(pr.Config.Zone)
+	np.Zone = pr.Zone
+	np.Limits = pr.Capabilities().Words()
 	switch {
 	case np.Zone == "" || np.Zone == ".":
 	case np.Name == np.Zone:
 		c.fault(n.Name.at, fmt.Sprintf("use a name below it, such as www.%s", np.Name), "the name %s is the apex of its zone, where SOA and NS live: a CNAME may not stand there (RFC 1034 section 3.6.2)", np.Name)
+	case pr.RPZ != nil:
+		pr.Allowed[np.Name] = targets // it stands where clients look for it, and not in the policy zone
 	case !below(np.Name, np.Zone):
 		c.fault(n.Name.at, "use the provider of the zone in which the name stands", "the name %s stands outside the zone %s of the provider %s", np.Name, np.Zone, pr.Name)
 	default:
-		pr.Config.Allowed[np.Name] = targets
+		pr.Allowed[np.Name] = targets
+		if pr.Alidns != nil || pr.Pvtz != nil {
+			if err := dnsctl.RemarkFits(failover.InstanceName(instance), cfg.Controller.Name); err != nil {
+				c.fault(n.Provider.at, "give the instance or the controller a shorter name", "the mark of %s would not fit into a remark: %v", np.Name, err)
+			}
+		}
 	}
 }
 

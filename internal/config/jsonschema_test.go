@@ -100,6 +100,43 @@ instances:
     checks:
       - {name: web, type: http, path: "/healthz?full=1", status: [204, 3xx, "401-403"], identity: {header: X-Cluster}, slow: .5s}
       - {type: tcp, port: 22}
+    rpo: 1m30s
+    replication:
+      mode: external
+      external: {url: "https://lag.example.com/orders", every: 5s, timeout: 2s}
+      visibility: 0s
+  - name: stock
+    preset: tablestore-standby
+    names: [{name: stock.lab.test, provider: embedded}]
+    clusters:
+      a: {target: a.lab.test., address: "127.0.1.1:8081", tablestore: {instance: stock}}
+      b: {target: b.lab.test., address: "127.0.1.2:8081", tablestore: {instance: stock}}
+    primary: a
+    rpo: zero
+    check: {type: tcp}
+    move_proof: waived
+    replication:
+      mode: stream
+      tables: ["orders", "log_[ab]*"]
+      except: ["log_b?"]
+      source_key_file: source.key.json
+      target_key_file: target.key.json
+      scheme: http
+      clusters: {b: {source_key_file: b.source.json, target_key_file: b.target.json, address: "127.0.1.2:9081", control_instance: tools}}
+      resync: ask
+      copy: {parallel: 8}
+      poll: {busy: 50ms, idle: 1s}
+      control: {table: pointsman_positions, dead_letters: pointsman_dead, instance: ours}
+  - name: global
+    preset: tablestore-standby
+    names: [{name: global.lab.test, provider: embedded}]
+    clusters:
+      a: {target: a.lab.test., address: "127.0.1.1:8082", tablestore: {instance: global}}
+      b: {target: b.lab.test., address: "127.0.1.2:8082", tablestore: {instance: global}}
+    primary: a
+    check: {type: tcp}
+    move_proof: waived
+    replication: {mode: global-table, global_table: orders, source_key_file: reader.json}
 `
 
 // asJSON reads YAML as an editor does: by the library, not by our decoder.

@@ -144,6 +144,11 @@ var knobs = []Knob{
 		Larger: "resolvers send clients to the old cluster for longer after a move", Smaller: "more questions to the name servers; some resolvers raise it anyway",
 	},
 	{
+		Key: "clients", Type: "mapping", Does: "what is known of the clients beyond DNS",
+		More:   "Nothing is decided by it: it goes into the bound of when clients have moved, which plan, status and reports show",
+		Larger: "a later moment is promised, and kept", Smaller: "caches at the clients are not counted, and open connections are shown as unbounded",
+	},
+	{
 		Key: "cooldown", Type: "duration", Unit: "time", Range: "0s to 366d", Does: "after a move, during which none starts by itself",
 		Larger: "a second fault waits for a person", Smaller: "two sick clusters may be moved between",
 	},
@@ -171,14 +176,19 @@ var knobs = []Knob{
 		Larger: "required: no move to a cluster that never said who it is", Smaller: "waived: clients may be moved into errors",
 	},
 	{
-		Key: "rpo", Type: "word", Range: "only `none`", Does: "loss that an automatic failover may accept",
-		More:   "No replication is configured that could say what would be lost",
+		Key: "rpo", Type: "word or duration", Range: "`none`, `zero`, or 1s to 24h", Does: "loss that an automatic failover may accept",
+		More:   "Anything but `none` needs `replication`, with which the preset `tablestore-standby` has 30s. With `zero` a cluster that has crashed is never left by itself: what it has not handed over nobody knows",
 		Larger: "more may be lost by a move that nobody ordered", Smaller: "a move waits while the other cluster is behind",
 	},
 	{
 		Key: "fence", Type: "word", Range: "only `none`", Does: "how surely the old side must be closed",
 		More:   "No gate driver is configured that could close it",
 		Larger: "strict: no write is taken by both, and a crashed cluster cannot be left by itself", Smaller: "none: both clusters may take writes after a failover",
+	},
+	{
+		Key: "replication", Type: "mapping", Does: "how rows get to the standby, and how it is known what a switch would lose",
+		More:   "A change of it lets the replicator of the instance begin anew from its saved positions, and is refused while an operation is in hand",
+		Larger: "a failover is held up by what has not crossed, as rpo says", Smaller: "what was not carried by other ways is lost, and nobody counts it",
 	},
 }
 
@@ -187,11 +197,20 @@ var constants = []Knob{
 	{Key: "maintenance", Does: "when somebody works on the cluster: automation neither leaves it nor goes to it"},
 	{Key: "vote is stale after", Unit: "time", Does: "an older vote counts as unknown"},
 	{Key: "detection takes about", Unit: "time", Does: "from a clean death to the decision"},
+	{Key: "front end is asked every", Unit: "time", Does: "the cheap look at a Tablestore: it starts a canary at once where it fails, and never votes"},
+	{Key: "canary is spread over", Unit: "rows", Does: "one that fails alone, as when a partition is moved, is a warning; two are a miss"},
 	{Key: "quorum", Unit: "domains", Does: "failure domains that must say the same of a cluster"},
 	{Key: "ttl during a switchover", Unit: "whole seconds", Does: "a planned move lowers the TTL to it and waits the old one out"},
 	{Key: "ttl floor", Unit: "whole seconds", Does: "no TTL below it is taken by the provider"},
 	{Key: "move proof counts for", Unit: "time", Does: "an older proof must be made again"},
 	{Key: "longest call", Unit: "time", Does: "one write to a provider; a longer one is given up and asked again"},
 	{Key: "lease margin", Unit: "time", Does: "what must be left of the lease after the longest call"},
+	{Key: "a stream shows a write within", Unit: "time", Does: "what was acknowledged and a stream does not show yet counts as not carried"},
+	{Key: "a shard is read every", Unit: "time", Does: "how soon a write is seen by the replicator"},
+	{Key: "an idle shard costs", Unit: "read units per day", Does: "what the services bill for looking although nothing was written"},
+	{Key: "ranges are copied", Does: "of a table that is copied in full"},
+	{Key: "a table with a gap is copied anew", Does: "when its stream was trimmed or re-created before everything was read"},
+	{Key: "our own tables at the target", Does: "positions, and rows that the target refuses"},
+	{Key: "the lag is asked for every", Unit: "time", Does: "an older answer counts with its age"},
 	{Key: "authorities are asked every", Unit: "time", Does: "while a move is confirmed"},
 }

@@ -108,7 +108,9 @@ func TestReferenceSaysWhatTheKnobsSay(t *testing.T) {
 func defaultText(k Knob) string {
 	switch k.Key {
 	case "check", "checks", "name", "preset", "names", "clusters", "primary":
-		return map[string]string{"checks": ""}[k.Key]
+		return ""
+	case "replication", "hooks", "freeze":
+		return "none"
 	case "combine":
 		return "`all`"
 	}
@@ -124,7 +126,7 @@ func defaultText(k Knob) string {
 				val = s.Value
 			}
 		}
-		if k.Type == "word" {
+		if strings.HasPrefix(k.Type, "word") {
 			val = "`" + val + "`"
 		}
 		if k.Type == "list" {
@@ -133,7 +135,7 @@ func defaultText(k Knob) string {
 		vals = append(vals, val)
 	}
 	switch {
-	case k.Type == "word" && vals[0] == vals[1] && vals[1] == vals[2]:
+	case strings.HasPrefix(k.Type, "word") && vals[0] == vals[1] && vals[1] == vals[2]:
 		return vals[0]
 	case k.Type == "list":
 		return strings.Join(vals, "; ")

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"pointsman/dnsctl"
 	"pointsman/dnsctl/authority"
 	"pointsman/internal/failover"
 )
@@ -170,41 +169,6 @@ func (cfg *Config) zoneOf(n failover.RecordName) *authority.Zone {
 	return nil
 }
 
-var providerTypes = []string{"rfc2136"}
-
-func (c *compiler) providers(cfg *Config) {
-	for i := range cfg.doc.Providers {
-		e := &cfg.doc.Providers[i]
-		doc := &e.val
-		c.word("a provider", e.key, e.at)
-		if e.key == embedded {
-			c.fault(e.at, "choose another name", "%q is the provider that this program is itself", embedded)
-		}
-		if doc.Type.set && !slices.Contains(providerTypes, doc.Type.v) {
-			c.fault(doc.Type.at, choice(doc.Type.v, providerTypes), "type: %q is not a kind of provider", doc.Type.v)
-		}
-		c.secretPath("secret_file", doc.Key.SecretFile)
-		p := Provider{Name: e.key, SecretFile: c.path(doc.Key.SecretFile.v), Config: dnsctl.RFC2136Config{
-			Server: doc.Server.v, Zone: string(canonical(doc.Zone.v)),
-			Key:     dnsctl.Key{Name: string(canonical(doc.Key.Name.v)), Algorithm: doc.Key.Algorithm.or("hmac-sha256")},
-			Timeout: between(c, "timeout", doc.Timeout, dnsctl.DefaultTimeout, 100*time.Millisecond, time.Minute),
-			Allowed: map[failover.RecordName][]failover.Target{},
-		}}
-		for _, x := range doc.Authorities {
-			if !x.set {
-				continue
-			}
-			ap, err := netip.ParseAddrPort(x.v)
-			if err != nil || ap.Port() == 0 {
-				c.fault(x.at, "write it like 192.0.2.53:53", "%q is not an address with a port", x.v)
-				continue
-			}
-			p.Config.Authorities = append(p.Config.Authorities, ap)
-		}
-		cfg.Providers = append(cfg.Providers, p)
-	}
-}
-
 // provider returns the provider of a name, or nil.
 func (cfg *Config) provider(name string) *Provider {
 	i := slices.IndexFunc(cfg.Providers, func(p Provider) bool { return p.Name == name })
@@ -232,15 +196,15 @@ func (c *compiler) finish(cfg *Config) {
 	}
 	for i := range cfg.Providers {
 		e := &cfg.doc.Providers[i]
-		rc := cfg.Providers[i].Config
+		rc := cfg.Providers[i].room()
 		for _, err := range rc.Validate() {
 			path, message := splitFault(err)
-			if strings.HasPrefix(path, "key.secret") || strings.HasPrefix(path, "allowed") {
-				continue // the secret is read later; names were checked where they stand
+			if strings.HasPrefix(path, "key.secret") || strings.HasPrefix(path, "allowed") || path == "module" {
+				continue // the secret is read later; modules were noted, and names were checked where they stand
 			}
 			c.also(find(&e.val, path, e.at), path, message)
 		}
-		if len(rc.Allowed) == 0 {
+		if len(cfg.Providers[i].Allowed) == 0 {
 			c.warn(e.at, "remove it, or name it as the provider of a name", "no instance uses the provider %q", e.key)
 		}
 	}

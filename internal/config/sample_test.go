@@ -17,14 +17,20 @@ const configs = "../../configs"
 
 // samples are the files of configs that are ours, each with its loader.
 var samples = map[string]func(string) error{
-	"embedded.yaml":       func(p string) error { _, err := Load(p); return err },
-	"notify.yaml":         func(p string) error { _, err := Load(p); return err },
-	"probes.yaml":         func(p string) error { _, err := loadOwn(p); return err },
-	"report-daily.yaml":   func(p string) error { _, err := Load(p); return err },
-	"report-weekly.yaml":  func(p string) error { _, err := Load(p); return err },
-	"report-monthly.yaml": func(p string) error { _, err := Load(p); return err },
-	"rfc2136-bind.yaml":   func(p string) error { _, err := Load(p); return err },
-	"vantage.yaml":        func(p string) error { _, err := LoadVantage(p); return err },
+	"embedded.yaml":               func(p string) error { _, err := Load(p); return err },
+	"delegated.yaml":              func(p string) error { _, err := Load(p); return err },
+	"rpz.yaml":                    func(p string) error { _, err := Load(p); return err },
+	"pvtz.yaml":                   func(p string) error { _, err := Load(p); return err },
+	"alidns.yaml":                 func(p string) error { _, err := Load(p); return err },
+	"notify.yaml":                 func(p string) error { _, err := Load(p); return err },
+	"probes.yaml":                 func(p string) error { _, err := loadOwn(p); return err },
+	"report-daily.yaml":           func(p string) error { _, err := Load(p); return err },
+	"report-weekly.yaml":          func(p string) error { _, err := Load(p); return err },
+	"report-monthly.yaml":         func(p string) error { _, err := Load(p); return err },
+	"tablestore.yaml":             func(p string) error { _, err := Load(p); return err },
+	"tablestore-replication.yaml": func(p string) error { _, err := Load(p); return err },
+	"rfc2136-bind.yaml":           func(p string) error { _, err := Load(p); return err },
+	"vantage.yaml":                func(p string) error { _, err := LoadVantage(p); return err },
 }
 
 // loadOwn loads a copy that nobody else may change: a file with an exec check

@@ -17,6 +17,7 @@ type fileDoc struct {
 	Vantages      []vantageDoc      `yaml:"vantages"`
 	Authority     *authorityDoc     `yaml:"authority"`
 	Providers     dict[providerDoc] `yaml:"providers"`
+	Resolvers     []resolverDoc     `yaml:"resolvers"`
 	Hooks         hooksDoc          `yaml:"hooks"`
 	Freeze        []freezeDoc       `yaml:"freeze"`
 	Notify        *notifyDoc        `yaml:"notify"`
@@ -212,15 +213,68 @@ type zoneDoc struct {
 	Retired     []val[string]  `yaml:"retired"`
 }
 
+// providerDoc has the keys of all types; providerKeys says whose each is.
 type providerDoc struct {
 	pos
 	Type        val[string]        `yaml:"type,required"`
-	Server      val[string]        `yaml:"server,required"`
 	Zone        val[string]        `yaml:"zone,required"`
-	Key         keyDoc             `yaml:"key,required"`
 	Authorities []val[string]      `yaml:"authorities"`
 	Timeout     val[time.Duration] `yaml:"timeout"`
 	TTLFloor    val[time.Duration] `yaml:"ttl_floor"`
+
+	Server val[string] `yaml:"server"`
+	Key    *keyDoc     `yaml:"key"`
+
+	Resolvers []val[string] `yaml:"resolvers"`
+
+	Endpoint        val[string]             `yaml:"endpoint"`
+	Credentials     *credentialsDoc         `yaml:"credentials"`
+	ReadCredentials *credentialsDoc         `yaml:"read_credentials"`
+	Settle          val[time.Duration]      `yaml:"settle"`
+	Requests        val[float64]            `yaml:"requests_per_second"`
+	Records         dict[dict[val[string]]] `yaml:"records"`
+	Proxy           val[string]             `yaml:"proxy"`
+	CAFile          val[string]             `yaml:"ca_file"`
+
+	ZoneID   val[string]   `yaml:"zone_id"`
+	Override val[bool]     `yaml:"override"`
+	VPCs     []val[string] `yaml:"vpcs"`
+
+	Module           val[string] `yaml:"module"`
+	SettingsFile     val[string] `yaml:"settings_file"`
+	ReadSettingsFile val[string] `yaml:"read_settings_file"`
+}
+
+// credentialsDoc says where the key of a cloud comes from.
+type credentialsDoc struct {
+	pos
+	File             val[string]        `yaml:"file"`
+	Env              val[bool]          `yaml:"env"`
+	ECSRole          val[string]        `yaml:"ecs_role"`
+	OIDCTokenFile    val[string]        `yaml:"oidc_token_file"`
+	OIDCProviderARN  val[string]        `yaml:"oidc_provider_arn"`
+	RoleARN          val[string]        `yaml:"role_arn"`
+	RoleSession      val[string]        `yaml:"role_session"`
+	ExternalID       val[string]        `yaml:"external_id"`
+	Duration         val[time.Duration] `yaml:"duration"`
+	STSEndpoint      val[string]        `yaml:"sts_endpoint"`
+	MetadataEndpoint val[string]        `yaml:"metadata_endpoint"`
+}
+
+// resolverDoc is one resolver of the panel.
+type resolverDoc struct {
+	pos
+	Name      val[string]        `yaml:"name,required"`
+	Address   val[string]        `yaml:"address,required"`
+	Stretches val[time.Duration] `yaml:"stretches"`
+}
+
+// clientsDoc is what is known of the clients beyond DNS.
+type clientsDoc struct {
+	pos
+	ResolverAllowance val[time.Duration] `yaml:"resolver_allowance"`
+	RequestTimeout    val[time.Duration] `yaml:"request_timeout"`
+	ConnectionLife    val[time.Duration] `yaml:"connection_life"`
 }
 
 type keyDoc struct {
@@ -255,6 +309,8 @@ type instanceDoc struct {
 	RPO          val[string]        `yaml:"rpo"`
 	Fence        val[string]        `yaml:"fence"`
 	Hooks        hooksDoc           `yaml:"hooks"`
+	Clients      clientsDoc         `yaml:"clients"`
+	Replication  *replicationDoc    `yaml:"replication"`
 }
 
 // timingDoc is what a vantage must know of an instance's policy.
@@ -275,11 +331,20 @@ type nameDoc struct {
 	Name     val[string]       `yaml:"name,required"`
 	Provider val[string]       `yaml:"provider,required"`
 	Targets  dict[val[string]] `yaml:"targets"`
+	Aliases  []val[string]     `yaml:"aliases"`
 }
 
 type clusterDoc struct {
-	Address  val[string] `yaml:"address,required"`
-	Identity val[string] `yaml:"identity"`
+	Address    val[string] `yaml:"address,required"`
+	Identity   val[string] `yaml:"identity"`
+	Tablestore placeDoc    `yaml:"tablestore"`
+}
+
+// placeDoc is where a Tablestore cluster is, in the vendor's words.
+type placeDoc struct {
+	pos
+	Instance val[string] `yaml:"instance,required"`
+	Region   val[string] `yaml:"region"`
 }
 
 type targetClusterDoc struct {
@@ -363,6 +428,7 @@ type checkDoc struct {
 	GRPC          grpcDoc            `yaml:"grpc"`
 	DNS           dnsDoc             `yaml:"dns"`
 	Exec          execDoc            `yaml:"exec"`
+	Tablestore    tablestoreDoc      `yaml:"tablestore"`
 	Slow          val[time.Duration] `yaml:"slow"`
 	ServerName    val[string]        `yaml:"server_name"`
 	CA            val[string]        `yaml:"ca"`
@@ -388,6 +454,7 @@ type identityDoc struct {
 	JSONPath val[string] `yaml:"json_path"`
 	Body     val[string] `yaml:"body"`
 	TXT      val[string] `yaml:"txt"`
+	Table    val[string] `yaml:"table"`
 }
 
 type grpcDoc struct {
@@ -408,6 +475,17 @@ type dnsDoc struct {
 type execDoc struct {
 	pos
 	Command []val[string] `yaml:"command,required"`
+}
+
+type tablestoreDoc struct {
+	pos
+	ServiceKeyFile val[string]        `yaml:"service_key_file,required"`
+	ClientKeyFile  val[string]        `yaml:"client_key_file"`
+	Scheme         val[string]        `yaml:"scheme"`
+	Table          val[string]        `yaml:"table"`
+	Denial         val[string]        `yaml:"denial"`
+	FrontEvery     val[time.Duration] `yaml:"front_every"`
+	FrontTimeout   val[time.Duration] `yaml:"front_timeout"`
 }
 
 // vantageFileDoc is vantage.yaml.
@@ -443,25 +521,27 @@ type probedClusterDoc struct {
 
 // missingHints says what to write for keys that people leave out.
 var missingHints = map[string]string{
-	"name":        "lower case letters, digits, '-', '_' and '.'; of a DNS name the full name",
-	"controller":  "controller: {name: ctl-1}",
-	"vantage":     "the controller looks too: vantage: {domain: rack-1}",
-	"domain":      "the failure domain in which the vantage stands, such as its rack or site: a quorum counts domains, not vantages",
-	"key_file":    "make one: (umask 077; openssl rand -base64 32 > van-2.key)",
-	"preset":      "one of tablestore-standby, stateless-http, fast-lab",
-	"primary":     "the cluster that serves when nothing was recorded yet",
-	"check":       "check: {type: http, path: /healthz, identity: {header: X-Cluster}}",
-	"clusters":    "exactly two, each with target and address",
-	"address":     "the host:port that is dialled, never the instance's own name",
-	"names":       "names: [{name: orders.lab.test., provider: embedded}]",
-	"provider":    "embedded, or a key under providers",
-	"instances":   "one item for each service that is to be moved",
-	"channels":    "channels: [{name: files, type: folder, path: notices}]",
-	"channel":     "the name of an item under notify.channels",
-	"steps":       "steps: [{channel: NAME}, {channel: OTHER, after: 10m}]",
-	"url_file":    "the path of a file of mode 0600 that holds the URL",
-	"schedule":    "minute, hour, day, month, weekday as in \"0 8 * * *\", or @daily, @weekly, @monthly",
-	"client_name": "the name that clients call: it goes into Host and the server name",
+	"name":             "lower case letters, digits, '-', '_' and '.'; of a DNS name the full name",
+	"controller":       "controller: {name: ctl-1}",
+	"vantage":          "the controller looks too: vantage: {domain: rack-1}",
+	"domain":           "the failure domain in which the vantage stands, such as its rack or site: a quorum counts domains, not vantages",
+	"key_file":         "make one: (umask 077; openssl rand -base64 32 > van-2.key)",
+	"preset":           "one of tablestore-standby, stateless-http, fast-lab",
+	"primary":          "the cluster that serves when nothing was recorded yet",
+	"check":            "check: {type: http, path: /healthz, identity: {header: X-Cluster}}",
+	"clusters":         "exactly two, each with target and address",
+	"instance":         "the name of the Tablestore instance that the clients' SDK is given",
+	"service_key_file": "the path of a file of mode 0600 with the probes' own key: JSON with AccessKeyId and AccessKeySecret",
+	"address":          "the host:port that is dialled, never the instance's own name",
+	"names":            "names: [{name: orders.lab.test., provider: embedded}]",
+	"provider":         "embedded, or a key under providers",
+	"instances":        "one item for each service that is to be moved",
+	"channels":         "channels: [{name: files, type: folder, path: notices}]",
+	"channel":          "the name of an item under notify.channels",
+	"steps":            "steps: [{channel: NAME}, {channel: OTHER, after: 10m}]",
+	"url_file":         "the path of a file of mode 0600 that holds the URL",
+	"schedule":         "minute, hour, day, month, weekday as in \"0 8 * * *\", or @daily, @weekly, @monthly",
+	"client_name":      "the name that clients call: it goes into Host and the server name",
 }
 
 // foreignKeys answers for keys that people bring from elsewhere, where the key

@@ -9,6 +9,7 @@ import (
 	"pointsman/internal/failover"
 	"pointsman/internal/notify"
 	"pointsman/internal/report"
+	"pointsman/replication"
 )
 
 // What a schema can say of a value beyond its type. It must never refuse what
@@ -26,6 +27,7 @@ const (
 	cronPattern     = `^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|[^@= ][^= ]*( +[^= ]+){4})$`
 	calendarPattern = `^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|@every .+|\s*[^@=\s][^=\s]*(\s+[^=\s]+){4}\s*)$`
 	networkPattern  = `^[0-9A-Fa-f:.]+/[0-9]{1,3}$`
+	ownTablePattern = `^pointsman_[A-Za-z0-9_]+$`
 	namePattern     = `^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)+\.?$`
 )
 
@@ -44,26 +46,30 @@ func enum[T ~string](words ...T) []any {
 // choices are the keys that take one of a few words. Those of an instance's
 // figures come from the table of knobs.
 var choices = map[string][]any{
-	"version":                         {1},
-	"single_vantage":                  enum(acceptSingle),
-	"authority.rate_limit.loopback":   enum("exempt", "limited"),
-	"authority.cookies.demand":        enum("never", "limited"),
-	"authority.keys.NAME.algorithm":   algorithms,
-	"providers.NAME.key.algorithm":    algorithms,
-	"providers.NAME.type":             enum(providerTypes...),
-	"reports[].formats[]":             enum(report.Formats...),
-	"notify.language":                 languages,
-	"notify.channels[].language":      languages,
-	"notify.channels[].type":          enum(notify.Types...),
-	"notify.channels[].tls":           enum(notify.StartTLS, notify.Implicit, notify.NoTLS),
-	"notify.routes[].kinds[]":         enum(notify.Kinds()...),
-	"controller.principals[].role":    enum(roles...),
-	"instances[].preset":              enum(failover.Presets...),
-	"instances[].check.type":          enum(healthcheck.TCP, healthcheck.TLS, healthcheck.HTTP, healthcheck.HTTPS, healthcheck.GRPC, healthcheck.GRPCS, healthcheck.DNS, healthcheck.ICMP, healthcheck.Exec),
-	"instances[].check.method":        enum("GET", "HEAD", "OPTIONS"),
-	"instances[].check.dns.transport": enum("udp", "tcp"),
-	"hooks.pre[].on[]":                enum(failover.Failover, failover.Switchover),
-	"hooks.pre[].on_error":            enum(onErrorVeto, onErrorPass),
+	"version":                             {1},
+	"single_vantage":                      enum(acceptSingle),
+	"authority.rate_limit.loopback":       enum("exempt", "limited"),
+	"authority.cookies.demand":            enum("never", "limited"),
+	"authority.keys.NAME.algorithm":       algorithms,
+	"providers.NAME.key.algorithm":        algorithms,
+	"providers.NAME.type":                 enum(providerTypes...),
+	"reports[].formats[]":                 enum(report.Formats...),
+	"notify.language":                     languages,
+	"notify.channels[].language":          languages,
+	"notify.channels[].type":              enum(notify.Types...),
+	"notify.channels[].tls":               enum(notify.StartTLS, notify.Implicit, notify.NoTLS),
+	"notify.routes[].kinds[]":             enum(notify.Kinds()...),
+	"controller.principals[].role":        enum(roles...),
+	"instances[].preset":                  enum(failover.Presets...),
+	"instances[].check.type":              enum(healthcheck.TCP, healthcheck.TLS, healthcheck.HTTP, healthcheck.HTTPS, healthcheck.GRPC, healthcheck.GRPCS, healthcheck.DNS, healthcheck.ICMP, healthcheck.Exec, healthcheck.Tablestore),
+	"instances[].check.method":            enum("GET", "HEAD", "OPTIONS"),
+	"instances[].check.dns.transport":     enum("udp", "tcp"),
+	"instances[].check.tablestore.scheme": enum(healthcheck.SchemeHTTPS, healthcheck.SchemeHTTP),
+	"instances[].replication.mode":        enum(replication.ModeStream, replication.ModeGlobalTable, replication.ModeExternal),
+	"instances[].replication.scheme":      enum(healthcheck.SchemeHTTPS, healthcheck.SchemeHTTP),
+	"instances[].replication.resync":      enum(resyncAuto, resyncAsk),
+	"hooks.pre[].on[]":                    enum(failover.Failover, failover.Switchover),
+	"hooks.pre[].on_error":                enum(onErrorVeto, onErrorPass),
 }
 
 // patterns are how texts look.
@@ -72,7 +78,7 @@ var patterns = map[string]string{
 	"vantages[].domain": wordPattern, "instances[].name": wordPattern, "instances[].primary": wordPattern, vantagePart + "name": wordPattern,
 
 	"controller.listen": hostPortPattern, "providers.NAME.server": hostPortPattern, "authority.listen[]": hostPortPattern,
-	"providers.NAME.authorities[]": hostPortPattern, "notify.channels[].server": hostPortPattern,
+	"providers.NAME.authorities[]": hostPortPattern, "providers.NAME.resolvers[]": hostPortPattern, "notify.channels[].server": hostPortPattern,
 	"notify.channels[].name": wordPattern, "notify.routes[].steps[].channel": wordPattern,
 	"vantage.controls[]": hostPortPattern, "vantages[].controls[]": hostPortPattern, "controls[]": hostPortPattern,
 
@@ -82,14 +88,19 @@ var patterns = map[string]string{
 
 	"authority.zones[].hosts.NAME[]": addressPattern,
 
-	"instances[].names[].name": namePattern, "instances[].client_name": namePattern,
+	"instances[].names[].name": namePattern, "instances[].names[].aliases[]": namePattern, "instances[].client_name": namePattern,
 
-	"instances[].check.path":                 `^/`,
-	"instances[].check.status[]":             `^[1-5]([xX]{2}|[0-9]{2}(-[1-5][0-9]{2})?)$`,
-	"authority.zones[].transfer.addresses[]": `^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$`,
-	"reports[].name":                         wordPattern,
-	"reports[].schedule":                     schedulePattern,
-	"reports[].timezone":                     zonePattern, "notify.zone": zonePattern, "freeze[].zone": zonePattern,
+	"instances[].check.path":                        `^/`,
+	"instances[].check.status[]":                    `^[1-5]([xX]{2}|[0-9]{2}(-[1-5][0-9]{2})?)$`,
+	"authority.zones[].transfer.addresses[]":        `^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$`,
+	"instances[].rpo":                               `^(none|zero|[0-9.].*)$`,
+	"instances[].replication.clusters.NAME.address": hostPortPattern,
+	"instances[].replication.control.table":         ownTablePattern,
+	"instances[].replication.control.dead_letters":  ownTablePattern,
+	"instances[].replication.external.url":          urlPattern,
+	"reports[].name":                                wordPattern,
+	"reports[].schedule":                            schedulePattern,
+	"reports[].timezone":                            zonePattern, "notify.zone": zonePattern, "freeze[].zone": zonePattern,
 	"instances[].clusters.NAME.maintenance[].zone":   zonePattern,
 	"notify.channels[].url":                          urlPattern,
 	"notify.channels[].allow[]":                      networkPattern,
@@ -115,6 +126,7 @@ var patterns = map[string]string{
 
 // ranges are those of numbers outside the table of knobs.
 var ranges = map[string][2]float64{
+	"providers.NAME.requests_per_second":            {1, 60},
 	"controller.metrics_instances":                  {0, mostMetricsInstances},
 	"authority.rate_limit.responses_per_second":     {0, 1_000_000},
 	"authority.rate_limit.all_responses_per_second": {0, 1_000_000},
@@ -123,6 +135,7 @@ var ranges = map[string][2]float64{
 	"instances[].check.port":                        {1, 65535},
 	"instances[].check.status[]":                    {100, 599},
 	"instances[].budget[].moves":                    {1, 1000},
+	"instances[].replication.copy.parallel":         {1, 64},
 	"reports[].keep":                                {1, report.MostKeep},
 	"notify.channels[].keep":                        {1, 100_000},
 	"notify.channels[].per_minute":                  {1, 6000},
@@ -134,11 +147,12 @@ var ranges = map[string][2]float64{
 // counts are how many items a list or a mapping has; 0 is no bound.
 var counts = map[string][2]int{
 	"notify.channels": {1, maxChannels}, "notify.routes": {0, maxRoutes}, "notify.routes[].steps": {1, maxNamed},
-	"instances": {1, 0}, "instances[].names": {1, 0}, "instances[].clusters": {2, 2}, "instances[].checks": {1, 8},
+	"instances": {1, 0}, "instances[].names[].aliases": {0, maxAliases}, "instances[].names": {1, 0}, "instances[].clusters": {2, 2}, "instances[].checks": {1, 8},
 	"authority.listen": {1, 0}, "authority.zones": {1, 0}, "controllers": {1, 0},
 	"instances[].check.exec.command": {1, 0}, "instances[].check.identity": {1, 1},
-	"reports": {0, maxReports}, "reports[].instances": {0, maxGlobs}, "reports[].channels": {0, maxReportChannels},
+	"resolvers": {0, mostResolvers}, "reports": {0, maxReports}, "reports[].instances": {0, maxGlobs}, "reports[].channels": {0, maxReportChannels},
 	"notify.channels[].to": {0, maxNamed}, "notify.channels[].mobiles": {0, maxNamed},
+	"instances[].replication.tables": {0, maxTableGlobs}, "instances[].replication.except": {0, maxTableGlobs}, "instances[].replication.external.command": {1, 0},
 	"instances[].clusters.NAME.maintenance": {0, maxWindows}, "freeze": {0, maxFreezes}, "hooks.pre": {0, failover.MaxHooks}, "controller.principals": {0, maxPrincipals}, "authority.rate_limit.exempt": {0, 64},
 }
 
@@ -150,8 +164,9 @@ var needing = map[string]map[string][]string{
 // either are mappings that have one of two forms.
 var either = map[string][]*node{
 	"instances[].clusters.NAME.maintenance[]": {{Required: []string{"from", "to"}}, {Required: []string{"days", "at", "for"}}},
-	"hooks.pre[]": {{Required: []string{"command"}}, {Required: []string{"url", "secret_file"}}},
-	"freeze[]":    {{Required: []string{"from", "to"}}, {Required: []string{"days", "at", "for"}}, {Required: []string{"cron", "for"}}, {Required: []string{"ics_file"}}},
+	"instances[].replication.external":        {{Required: []string{"url"}}, {Required: []string{"command"}}},
+	"hooks.pre[]":                             {{Required: []string{"command"}}, {Required: []string{"url", "secret_file"}}},
+	"freeze[]":                                {{Required: []string{"from", "to"}}, {Required: []string{"days", "at", "for"}}, {Required: []string{"cron", "for"}}, {Required: []string{"ics_file"}}},
 }
 
 // bend puts the rules of a key on its schema.
@@ -173,12 +188,14 @@ func bend(part, path string, n *node) {
 	switch path {
 	case "notify.channels[]":
 		n.AllOf = channelConditions()
+	case "providers.NAME":
+		n.AllOf = providerConditions()
 	case "reports[].formats", "reports[].channels":
 		n.Unique = true
 	case "notify.channels[].labels":
 		n.Names = &node{Pattern: label.String()}
 	}
-	if path == "instances[].clusters" || path == "providers" {
+	if path == "instances[].clusters" || path == "instances[].replication.clusters" || path == "providers" {
 		n.Names = &node{Pattern: wordPattern}
 	}
 	n.Together = needing[path]

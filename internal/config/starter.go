@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pointsman/dnsctl"
+	"pointsman/healthcheck"
 	"pointsman/internal/failover"
 )
 
@@ -28,12 +29,13 @@ var Topologies = []Topology{TopologyGlobalTable, TopologySameName, TopologyDiffe
 
 // The providers that a first config may have.
 const (
-	StarterEmbedded = embedded
-	StarterBIND     = "bind"
+	StarterEmbedded  = embedded
+	StarterDelegated = "delegated" // embedded, behind records at another provider that never change
+	StarterBIND      = "bind"
 )
 
 // StarterProviders lists them, for messages and completion.
-var StarterProviders = []string{StarterEmbedded, StarterBIND}
+var StarterProviders = []string{StarterEmbedded, StarterDelegated, StarterBIND, TypeRPZ, TypeAlidns, TypePvtz}
 
 // Wish is what a first config is asked to be.
 type Wish struct {
@@ -89,11 +91,12 @@ func (w Wish) notices() []string {
 	switch w.Topology {
 	case TopologySameName:
 		out = []string{
-			"this version has no Tablestore canary: it sees that an endpoint answers under a trusted certificate, not that your instance is served there; prove that by hand before a move",
-			"it replicates nothing and closes nothing: people move the name (auto: propose), after they have looked at their own replication",
+			"make the tables of the probes first: pointsman tablestore prepare; until then every vote is unknown",
+			"rows are not replicated until replication is uncommented in the file and pointsman replication prepare was run; this version closes no cluster: people move the name (auto: propose)",
 		}
 	case TopologyGlobalTable:
 		out = []string{
+			"make the tables of the probes first: pointsman tablestore prepare; keep them out of the Global Table",
 			"this version does not drive Global Table: by hand, set writable=false on the old replica, wait until nothing is behind, move the name, then set writable on the new one",
 			"the CNAME works only over plain http inside the VPC, with the same instance name and account in both regions, and keys that sign no region (not V4); else switch the clients' configuration",
 		}
@@ -109,8 +112,10 @@ var starterTemplate = template.Must(template.New("starter").Parse(starterText))
 // starterData is what the template is filled with.
 type starterData struct {
 	Wish
-	Lab, Named, Tablestore             bool
+	Lab, Named, Tablestore, Own        bool // Own: the name that moves is served by the program itself
+	Keeper, Rights, Alias              string
 	Zone, Control, Listen, Server      string
+	Store                              string // the Tablestore instance that clients name
 	TargetA, TargetB, HostA, HostB     string
 	AddressA, AddressB, Auto, AutoSays string
 	PresetSays, Round, RideOut, TTL    string
@@ -164,30 +169,59 @@ func (w Wish) data() (starterData, error) {
 		port = map[Topology]string{TopologySameName: "443", TopologyGlobalTable: "80"}[w.Topology]
 	}
 	d.AddressA, d.AddressB = d.HostA+":"+port, d.HostB+":"+port
+	d.Own = w.Provider == StarterEmbedded || w.Provider == StarterDelegated
+	d.Keeper, d.Rights = w.Provider, w.Provider
+	if w.Provider == StarterDelegated {
+		d.Keeper, d.Rights = embedded, embedded
+	}
 	if d.Lab {
-		d.Control, d.Server, d.HostA, d.HostB = d.Listen, "127.0.0.1:5300", "127.0.0.1", "127.0.0.1"
+		d.Server, d.HostA, d.HostB = "127.0.0.1:5300", "127.0.0.1", "127.0.0.1"
+		switch w.Provider { // something that answers on this machine
+		case TypeAlidns, TypePvtz:
+			d.Control = labCloud
+		case StarterBIND, TypeRPZ:
+			d.Control = d.Server
+		default:
+			d.Control = d.Listen
+		}
 		d.AddressA, d.AddressB = "127.0.0.1:18081", "127.0.0.1:18082"
 		d.Auto, d.AutoSays = string(failover.AutoAuto), "In a demo it is all."
 	}
 	if d.Instance == "" {
 		d.Instance = "orders"
 	}
+	if d.Store = d.Instance; !healthcheck.IsTablestoreInstance(d.Store) {
+		d.Store = "orders"
+	}
 	if !word.MatchString(d.Instance) {
 		return d, Refusal{fmt.Sprintf("%q cannot be the name of an instance", d.Instance), "use lower case letters, digits, '-', '_' and '.', at most 63"}
 	}
 	if d.Name == "" {
 		d.Name = d.Instance + ".svc.example.com."
+		if w.Provider == StarterDelegated {
+			d.Name = d.Instance + ".example.com."
+		}
 	}
 	name, err := dnsctl.ParseName(d.Name)
 	if err != nil {
 		return d, Refusal{fmt.Sprintf("--name: %v", err), "write the full name that clients call, such as orders.svc.example.com"}
 	}
-	_, d.Zone, _ = strings.Cut(string(name), ".")
+	first, rest, _ := strings.Cut(string(name), ".")
+	d.Zone = rest
+	if w.Provider == StarterDelegated { // what clients call never changes, and a name in a child zone moves
+		d.Alias, d.Zone = string(name), "svc."+rest
+		if name, err = dnsctl.ParseName(first + "." + d.Zone); err != nil {
+			return d, Refusal{fmt.Sprintf("--name: %v", err), "write a shorter name: the one that moves is made of it"}
+		}
+	}
 	d.Name, d.TargetA, d.TargetB = string(name), "cluster-a."+d.Zone, "cluster-b."+d.Zone
 	return d, nil
 }
 
 const fillInMark = "# FILL IN: "
+
+// labCloud is where `pointsman-lab alicloud` answers when it is asked to.
+const labCloud = "127.0.0.1:18053"
 
 // fillIns finds the lines with placeholders.
 func fillIns(text string) []FillIn {

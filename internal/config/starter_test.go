@@ -11,7 +11,7 @@ import (
 // stands, holds its inequalities, and says what is to be filled in.
 func TestEveryStarterIsValidAndExplained(t *testing.T) {
 	wishes := StarterWishes()
-	if len(wishes) != 10 {
+	if len(wishes) != 30 {
 		t.Errorf("%d wishes are met: %+v", len(wishes), wishes)
 	}
 	for _, w := range wishes {
@@ -33,6 +33,16 @@ func TestEveryStarterIsValidAndExplained(t *testing.T) {
 				}
 			}
 			p := cfg.Instances[0].Policy
+			kind := ""
+			for _, pr := range cfg.Providers {
+				kind += pr.Type
+			}
+			if want := map[string]string{StarterBIND: TypeRFC2136, TypeRPZ: TypeRPZ, TypeAlidns: TypeAlidns, TypePvtz: TypePvtz}[w.Provider]; kind != want {
+				t.Errorf("the provider is %q, want %q", kind, want)
+			}
+			if as := cfg.Instances[0].Aliases; (len(as) == 1) != (w.Provider == StarterDelegated) || (p.Names[0].Provider == embedded) != (kind == "") {
+				t.Errorf("aliases %v, %+v", as, p.Names)
+			}
 			if auto := p.Auto == failover.AutoAuto; auto != (w.Preset == failover.PresetFastLab) {
 				t.Errorf("auto: %s", p.Auto)
 			}

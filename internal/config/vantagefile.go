@@ -86,7 +86,7 @@ func (c *compiler) vantageInstance(v *VantageFile, doc *vantageInstanceDoc) {
 	for i := range doc.Clusters {
 		e := &doc.Clusters[i]
 		c.word("a cluster", e.key, e.at)
-		clusters = append(clusters, probedCluster{e.key, e.at, &e.val.clusterDoc})
+		clusters = append(clusters, probedCluster{e.key, e.at, &e.val.clusterDoc, false})
 	}
 	client := string(canonical(doc.ClientName.v))
 	targets := c.probed(client, &p, doc.pos, &doc.checksDoc, clusters)

@@ -45,8 +45,8 @@ func VantageYAML(cfg *Config, name string) ([]byte, error) {
 		doc = append(doc, yaml.MapItem{Key: "watch_targets", Value: n})
 	}
 	var instances []yaml.MapSlice
-	for _, inst := range cfg.Instances {
-		instances = append(instances, vantageInstance(inst))
+	for at, inst := range cfg.Instances {
+		instances = append(instances, vantageInstance(inst, &cfg.doc.Instances[at].checksDoc))
 	}
 	doc = append(doc, yaml.MapItem{Key: "instances", Value: instances})
 	body, err := yaml.MarshalWithOptions(doc, yaml.IndentSequence(true), yaml.UseLiteralStyleIfMultiline(true))
@@ -83,13 +83,20 @@ func (cfg *Config) controllerURL() (string, error) {
 	return "http://" + c.Listen, nil
 }
 
-func vantageInstance(inst Instance) yaml.MapSlice {
+func vantageInstance(inst Instance, doc *checksDoc) yaml.MapSlice {
 	t := inst.Targets[0]
 	var clusters yaml.MapSlice
 	for _, t := range inst.Targets {
 		cl := yaml.MapSlice{{Key: "address", Value: t.Address}}
 		if t.Identity != "" {
 			cl = append(cl, yaml.MapItem{Key: "identity", Value: scalar(t.Identity)})
+		}
+		if t.Place.Instance != "" {
+			place := yaml.MapSlice{{Key: "instance", Value: scalar(t.Place.Instance)}}
+			if t.Place.Region != "" {
+				place = append(place, yaml.MapItem{Key: "region", Value: scalar(t.Place.Region)})
+			}
+			cl = append(cl, yaml.MapItem{Key: "tablestore", Value: place})
 		}
 		clusters = append(clusters, yaml.MapItem{Key: string(t.Cluster), Value: cl})
 	}
@@ -107,17 +114,17 @@ func vantageInstance(inst Instance) yaml.MapSlice {
 		{Key: "ride_out", Value: figure(t.RideOut)},
 		{Key: "watch", Value: string(t.Watch)},
 		{Key: "clusters", Value: clusters},
-	}, checksYAML(t)...)
+	}, checksYAML(t, doc.all())...)
 }
 
 // checksYAML writes the check, or the several checks and their rule.
-func checksYAML(t healthcheck.Target) yaml.MapSlice {
+func checksYAML(t healthcheck.Target, docs []*checkDoc) yaml.MapSlice {
 	if len(t.Checks) == 0 {
-		return yaml.MapSlice{{Key: "check", Value: checkYAML(t.Check)}}
+		return yaml.MapSlice{{Key: "check", Value: checkYAML(t.Check, docs[0])}}
 	}
 	var checks []yaml.MapSlice
-	for _, k := range t.Checks {
-		checks = append(checks, checkYAML(k))
+	for i, k := range t.Checks {
+		checks = append(checks, checkYAML(k, docs[i]))
 	}
 	out := yaml.MapSlice{{Key: "checks", Value: checks}}
 	if t.Combine != "" {
@@ -127,8 +134,9 @@ func checksYAML(t healthcheck.Target) yaml.MapSlice {
 }
 
 // checkYAML writes what the file of the controller says of the check, and a CA
-// in full, so that it need not be a file at the vantage.
-func checkYAML(k healthcheck.Check) yaml.MapSlice {
+// in full, so that it need not be a file at the vantage. Keys go there by
+// another way, to the path that the file of the controller names.
+func checkYAML(k healthcheck.Check, doc *checkDoc) yaml.MapSlice {
 	var out yaml.MapSlice
 	text := func(to *yaml.MapSlice, key, v string) {
 		if v != "" {
@@ -163,9 +171,14 @@ func checkYAML(k healthcheck.Check) yaml.MapSlice {
 	}
 	group("body", "contains", k.Body.Contains, "matches", k.Body.Matches)
 	group("json", "path", k.JSON.Path, "value", k.JSON.Value)
-	group("identity", "header", k.Identity.Header, "json_path", k.Identity.JSONPath, "body", k.Identity.Body, "txt", k.Identity.TXT)
+	group("identity", "header", k.Identity.Header, "json_path", k.Identity.JSONPath, "body", k.Identity.Body, "txt", k.Identity.TXT, "table", k.Identity.Table)
 	group("grpc", "service", k.GRPC.Service)
 	group("dns", "name", k.DNS.Name, "type", k.DNS.Type, "transport", k.DNS.Transport, "rcode", k.DNS.Rcode, "contains", k.DNS.Contains, "matches", k.DNS.Matches)
+	if k.Type == healthcheck.Tablestore {
+		s := k.Tablestore
+		group("tablestore", "service_key_file", doc.Tablestore.ServiceKeyFile.v, "client_key_file", doc.Tablestore.ClientKeyFile.v,
+			"scheme", s.Scheme, "table", s.Table, "denial", s.Denial, "front_every", figure(s.FrontEvery), "front_timeout", figure(s.FrontTimeout))
+	}
 	if len(k.Exec.Command) > 0 {
 		var command []scalar
 		for _, arg := range k.Exec.Command {

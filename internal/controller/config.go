@@ -65,10 +65,18 @@ type Ledger interface {
 // Names reads and writes the names of one external provider.
 type Names interface {
 	// Read asks the write point of a name. The Err of the result is not used.
+	// Where Urgent(ctx), a move waits for it.
 	Read(ctx context.Context, n failover.RecordName) (failover.NameRead, error)
 	// Write makes one conditional change. An empty outcome with an error counts
 	// as unknown.
 	Write(ctx context.Context, w failover.WriteName) (failover.WriteOutcome, error)
+}
+
+// ByHand is what Names may be besides: it says by which command a person makes
+// the same write without this program, exactly and without a secret in it; ""
+// where there is none. A page that says a write does not get through carries it.
+type ByHand interface {
+	ByHand(w failover.WriteName) string
 }
 
 // Shown is what the embedded authority answers for a name.
@@ -91,7 +99,9 @@ type Gates interface {
 	SetGate(ctx context.Context, i failover.InstanceName, a failover.SetGate) error
 }
 
-// Drainer reads what the old side still holds.
+// Drainer reads what the old side still holds. From the deadline of the order on
+// nothing is applied any more, nor after the answer. The Op of the answer is not
+// used. A newer order of the instance takes the place of one that still runs.
 type Drainer interface {
 	Drain(ctx context.Context, i failover.InstanceName, a failover.Drain) (failover.Drained, error)
 }
@@ -153,7 +163,7 @@ type Limits struct {
 	// that the ledger has not begun when the process ends. 5 s.
 	Commit time.Duration
 	Verify time.Duration // 5 s
-	Drain  time.Duration // 30 s
+	Drain  time.Duration // 25 s: for its answer, after its deadline; what is under way then is waited for
 	Cut    time.Duration // 10 s
 }
 
@@ -165,7 +175,7 @@ func (l Limits) filled() Limits {
 	}
 	or(&l.Commit, 5*time.Second)
 	or(&l.Verify, 5*time.Second)
-	or(&l.Drain, 30*time.Second)
+	or(&l.Drain, 25*time.Second)
 	or(&l.Cut, 10*time.Second)
 	return l
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -92,6 +93,8 @@ type Controller struct {
 	pages   *outbox[pageNote]
 	history *outbox[historyNote]
 	past    *outbox[pastNote]
+
+	recalled sync.Map // by instance: what an earlier process left open was taken up
 
 	poisoned atomic.Pointer[string] // why nothing can be written any more
 	stopped  chan struct{}          // closed when Run has ended

@@ -105,6 +105,9 @@ func (o *owner) readErrand(a failover.ReadName) errand {
 			if names == nil {
 				return answer{event: failover.NameRead{Name: n, Err: noProvider(a.Name.Provider)}}
 			}
+			if a.Urgent {
+				ctx = context.WithValue(ctx, urgentKey{}, true)
+			}
 			r, err := names.Read(ctx, n)
 			if err != nil {
 				return answer{event: failover.NameRead{Name: n, Err: err.Error()}}
@@ -114,6 +117,11 @@ func (o *owner) readErrand(a failover.ReadName) errand {
 		},
 	}, func(err string) failover.Event { return failover.NameRead{Name: n, Err: err} })
 }
+
+type urgentKey struct{}
+
+// Urgent says whether a move waits for what is done under ctx (see Names.Read).
+func Urgent(ctx context.Context) bool { return ctx.Value(urgentKey{}) != nil }
 
 func noProvider(p string) string { return fmt.Sprintf("provider %q is not configured", p) }
 
@@ -180,9 +188,14 @@ func (o *owner) gateErrand(a failover.SetGate) errand {
 }
 
 func (o *owner) drainErrand(a failover.Drain) errand {
-	failed := func(err string) failover.Event { return failover.Drained{Bound: -1, Err: err} }
+	failed := func(err string) failover.Event { return failover.Drained{Op: a.Op, Bound: -1, Err: err} }
+	// By its deadline it applies nothing any more, and then it has a while to say so.
+	limit := o.c.cfg.Limits.Drain
+	if left := a.Deadline.Sub(o.c.now()); left > 0 {
+		limit += left
+	}
 	return simple(errand{
-		name: errandDrain, limit: o.c.cfg.Limits.Drain,
+		name: errandDrain, limit: limit,
 		call: func(ctx context.Context) answer {
 			if o.c.cfg.Drainer == nil {
 				return answer{event: failed("nothing is replicated here, so nothing can be drained")}
@@ -191,6 +204,7 @@ func (o *owner) drainErrand(a failover.Drain) errand {
 			if err != nil {
 				return answer{event: failed(err.Error())}
 			}
+			d.Op = a.Op
 			return answer{event: d}
 		},
 	}, failed)

@@ -432,6 +432,23 @@ func TestEmbeddedNamesAreReadFromTheViewAndNeverWritten(t *testing.T) {
 	})
 }
 
+// A provider is told which reads a move waits for.
+func TestProvidersAreToldWhatAMoveWaitsFor(t *testing.T) {
+	var urgent []bool
+	inBubble(t, func(_ *Config, w *world) {
+		w.fakes.read = func(ctx context.Context, _ failover.RecordName) (failover.NameRead, error) {
+			urgent = append(urgent, Urgent(ctx))
+			return failover.NameRead{}, nil
+		}
+	}, func(t *testing.T, w *world) {
+		w.poke(failover.ReadName{Name: name(false)})
+		w.poke(failover.ReadName{Name: name(false), Urgent: true})
+		if fmt.Sprint(urgent) != "[false true]" {
+			t.Errorf("urgent: %v", urgent)
+		}
+	})
+}
+
 func TestWhatIsNotConfiguredIsAnsweredWithAReason(t *testing.T) {
 	inBubble(t, func(c *Config, _ *world) { c.Gates, c.Drainer, c.Cutter = nil, nil, nil }, func(t *testing.T, w *world) {
 		strange := name(false)
@@ -461,6 +478,35 @@ func TestFailedCallsSayWhy(t *testing.T) {
 		want := failover.NameWritten{Name: "orders.example.", Outcome: failover.WriteMismatch, Err: "the name shows c.example."}
 		if len(got) != 1 || got[0] != want {
 			t.Errorf("answers %+v, want %+v", got, want)
+		}
+	})
+}
+
+// TestADrainIsAnsweredSoonAfterItsDeadline, also where the drainer never
+// returns, and the answer bears the operation that asked.
+func TestADrainIsAnsweredSoonAfterItsDeadline(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, w *world) {
+		began, end := time.Now(), make(chan struct{})
+		defer close(end)
+		w.fakes.drain = func(ctx context.Context) (failover.Drained, error) {
+			<-end // whatever its context says
+			return failover.Drained{Empty: true}, nil
+		}
+		var answered time.Time
+		w.poke(failover.Drain{Op: "orders-1.7", From: "a", To: "b", Deadline: began.Add(30 * time.Second)})
+		for range 60 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if d := only[failover.Drained](w.script, orders); len(d) > 0 {
+				answered = time.Now()
+				if d[0].Op != "orders-1.7" || d[0].Empty || d[0].Err == "" {
+					t.Errorf("answered %+v", d[0])
+				}
+				break
+			}
+		}
+		if took := answered.Sub(began); took < 54*time.Second || took > 57*time.Second {
+			t.Errorf("answered after %s, the deadline was 30s", took)
 		}
 	})
 }

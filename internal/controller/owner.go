@@ -374,6 +374,9 @@ func (o *owner) panicked(doing string, stack []byte) {
 }
 
 func (o *owner) page(p failover.Page) {
+	if p.Kind == "move" || p.Kind == "write-path" {
+		p.Text += o.byHand()
+	}
 	o.c.logs.post(logNote{slog.LevelWarn, "page", []slog.Attr{
 		slog.String("instance", string(o.name)), slog.String("kind", p.Kind), slog.String("reason", p.Text),
 	}})

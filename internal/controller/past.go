@@ -89,7 +89,9 @@ func (o *owner) recall(now time.Time) past {
 	}
 	if o.life.began.IsZero() {
 		if u, ok := o.c.cfg.Unfinished[o.name]; ok {
-			return past{watch: failover.Resume(u.Episode, u.Seen, now)}
+			if _, taken := o.c.recalled.LoadOrStore(o.name, true); !taken { // not again by an instance that a reload brings back
+				return past{watch: failover.Resume(u.Episode, u.Seen, now)}
+			}
 		}
 		return past{}
 	}

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -31,12 +32,18 @@ func TestThePastIsHandedOn(t *testing.T) {
 		if len(es) != 1 || !es[0].WouldAt.Equal(op.Since) || es[0].Moved == nil || es[0].Moved.Op != op.ID || es[0].Mode != "auto" {
 			t.Fatalf("%+v", es)
 		}
+		_, ts := s.told() // a process that is killed now loses nothing of what made it move
+		if !slices.ContainsFunc(ts, func(x failover.Tape) bool {
+			return slices.ContainsFunc(x.Changes, func(c failover.Standing) bool { return c.Op != nil && c.Op.ID == op.ID })
+		}) {
+			t.Errorf("the start of the move is on none of %d tapes yet", len(ts))
+		}
 		s.stop()
 		if err := <-s.ended; err != nil {
 			t.Error(err)
 		}
 		s.ended <- nil
-		_, ts := s.told()
+		_, ts = s.told()
 		if len(ts) == 0 {
 			t.Fatal("nothing was recorded")
 		}
@@ -105,5 +112,52 @@ func TestAnEpisodeEndsWithItsInstance(t *testing.T) {
 			es, _ := s.told()
 			return es[0].Watched && es[0].End == failover.EndUnseen
 		})
+	})
+}
+
+// TestATapeIsKeptWithThePolicyThatRan: of one that a reload cut short, too. A
+// replay asks for the policy by the hash that is on the tape.
+func TestATapeIsKeptWithThePolicyThatRan(t *testing.T) {
+	play(t, true, func(s *stage, p failover.Policy) {
+		_, before := s.told()
+		s.kill("a")
+		s.until("an episode is open", func() bool { es, _ := s.told(); return len(es) == 1 })
+		q := p
+		q.Expected = "another"
+		if err := s.Reload(Setup{Policies: []failover.Policy{q}}); err != nil { // the stage compares each tape with its policy
+			t.Fatal(err)
+		}
+		s.until("what ran before is recorded", func() bool {
+			_, ts := s.told()
+			return len(ts) > len(before) && ts[len(before)].Policy == p.Expected
+		})
+	})
+}
+
+// TestAnOldEpisodeIsTakenUpOnce: an instance that a reload removes and another
+// brings back does not open again what it has closed.
+func TestAnOldEpisodeIsTakenUpOnce(t *testing.T) {
+	play(t, true, func(s *stage, p failover.Policy) {
+		s.stop()
+		if err := <-s.ended; err != nil {
+			t.Error(err)
+		}
+		s.eyes.Wait()
+		at := time.Now()
+		s.unfinished = map[failover.InstanceName]Unfinished{orders: {Episode: failover.Episode{ID: "old", Instance: orders, Active: "a", Began: at, SeenTo: at}, Seen: at}}
+		s.life(2, p)
+		s.until("it ends", func() bool { es, _ := s.told(); return len(es) == 1 && es[0].Watched })
+		ended, _ := s.told()
+		other := p
+		other.Instance = "other"
+		for _, q := range []failover.Policy{other, p} {
+			if err := s.Reload(Setup{Policies: []failover.Policy{q}}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		if es, _ := s.told(); len(es) != 1 || !es[0].EndedAt.Equal(ended[0].EndedAt) || !es[0].SeenTo.Equal(ended[0].SeenTo) {
+			t.Errorf("it ended as %+v\nand is now %+v", ended, es)
+		}
 	})
 }

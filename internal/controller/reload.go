@@ -268,6 +268,9 @@ func (o *owner) end() {
 // obey swaps the policy between two turns.
 func (o *owner) obey(p *failover.Policy) {
 	o.act(func() {
+		if r := o.life.past.tape; r != nil { // it is kept with the policy that ran
+			o.tape(r.Flush(o.c.now()))
+		}
 		o.policy = p
 		o.inbox.fit(len(p.Vantages))
 		o.tell(slog.LevelInfo, Transition{Kind: KindConfig, To: "changed"})

@@ -66,6 +66,23 @@ type zone struct {
 	ttl   uint32
 	mark  string
 	past  []string
+
+	gone  bool // nothing gets through
+	tries int  // calls meanwhile
+}
+
+var errGone = errors.New("no answer: the API is down")
+
+// cut makes the provider answer nothing any more, or lets it answer again.
+func (z *zone) cut(gone bool) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.gone, z.tries = gone, 0
+}
+
+// ByHand is the command of this provider.
+func (z *zone) ByHand(w failover.WriteName) string {
+	return fmt.Sprintf("set %s from %s to %s %d %q", w.Name.Name, w.Expect, w.Value, w.TTL, w.Mark)
 }
 
 // look returns the value, the mark, and every value that was ever written.
@@ -78,12 +95,20 @@ func (z *zone) look() (failover.Target, string, []string) {
 func (z *zone) Read(_ context.Context, n failover.RecordName) (failover.NameRead, error) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
+	if z.gone {
+		z.tries++
+		return failover.NameRead{}, errGone
+	}
 	return failover.NameRead{Name: n, Value: z.value, TTL: z.ttl, Mark: z.mark}, nil
 }
 
 func (z *zone) Write(_ context.Context, w failover.WriteName) (failover.WriteOutcome, error) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
+	if z.gone {
+		z.tries++
+		return failover.WriteUnknown, errGone
+	}
 	if z.value != w.Expect || w.ExpectMark != nil && z.mark != *w.ExpectMark {
 		return failover.WriteMismatch, errors.New("the prerequisite does not hold")
 	}
@@ -119,7 +144,10 @@ func (s *stage) life(term uint64, p failover.Policy) {
 			defer s.mu.Unlock()
 			s.episodes = append(s.episodes, e)
 		},
-		Tape: func(_ context.Context, t failover.Tape, _ *failover.Policy) {
+		Tape: func(_ context.Context, t failover.Tape, ran *failover.Policy) {
+			if t.Policy != ran.Expected {
+				s.t.Errorf("a tape under policy %s is kept with policy %s", t.Policy, ran.Expected)
+			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.tapes = append(s.tapes, t)

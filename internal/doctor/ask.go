@@ -71,6 +71,11 @@ func once(ctx context.Context, at netip.AddrPort, network, name string, qtype ui
 	m := new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype)
 	m.RecursionDesired = recurse
 	m.SetEdns0(udpSize, false)
+	return send(ctx, at, network, m)
+}
+
+func send(ctx context.Context, at netip.AddrPort, network string, m *dns.Msg) (*dns.Msg, error) {
+	qtype := m.Question[0].Qtype
 	wire, err := m.Pack()
 	if err != nil {
 		return nil, fmt.Errorf("pack question: %w", err)

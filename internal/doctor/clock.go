@@ -14,14 +14,18 @@ type ClockFacts struct {
 	Same   bool          // it is the clock of this very machine
 	Err    string        // it could not be read
 	Absent string        // there is none to be read: why
+	// Limit is beyond which offset requests are refused; 0 is 300 s, that of
+	// signed updates. LimitOf says by whose rule.
+	Limit   time.Duration
+	LimitOf string
 }
 
 // Bounds of a clock. A signature of a dynamic update is refused beyond 300 s
 // (RFC 8945 section 10), which half of that should never come near; below
 // clockWarn nothing here suffers, since votes carry ages and the token counts.
 const (
-	clockWarn = 2 * time.Second
-	clockFail = 150 * time.Second
+	clockWarn  = 2 * time.Second
+	clockLimit = 300 * time.Second
 )
 
 // Compared makes the facts of one exchange: sent and received are ours, theirs
@@ -38,6 +42,10 @@ func Compared(with, how string, sent, received, theirs time.Time, coarse time.Du
 
 // JudgeClock says whether a clock is near enough to ours.
 func JudgeClock(id string, c ClockFacts) Finding {
+	limit, of := clockLimit, "signed updates are refused beyond 300 s (RFC 8945 section 10)"
+	if c.Limit > 0 {
+		limit, of = c.Limit, c.LimitOf
+	}
 	off := c.Offset.Abs() - c.Unsure // what is certain of it
 	evidence := fmt.Sprintf("%s %s (by %s, ± %s)", roughly(c.Offset.Abs()), side(c.Offset), c.How, roughly(c.Unsure))
 	if off <= 0 {
@@ -48,8 +56,8 @@ func JudgeClock(id string, c ClockFacts) Finding {
 		return Skip(id, c.With, "%s", c.Absent)
 	case c.Err != "":
 		return Skip(id, c.With, "not compared: %s", c.Err)
-	case off > clockFail:
-		return bad(Fail, id, c.With, "set both clocks by NTP (chronyc tracking, timedatectl): signed updates are refused beyond 300 s (RFC 8945 section 10)", "%s", evidence)
+	case off > limit/2:
+		return bad(Fail, id, c.With, "set both clocks by NTP (chronyc tracking, timedatectl): "+of, "%s", evidence)
 	case off > clockWarn:
 		return bad(Warn, id, c.With, "set both clocks by NTP (chronyc tracking, timedatectl): times in audit and history are wrong by that much", "%s", evidence)
 	case c.Same:

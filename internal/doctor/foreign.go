@@ -25,6 +25,15 @@ func markPlaces(name, zone string) []string {
 	}
 }
 
+// markPlaces of a name. Beside one that is overridden in a policy zone its owner
+// may have what he likes; only our mark is looked for.
+func (p *NamePlan) markPlaces() []string {
+	if p.MarkAt != "" {
+		return []string{low(p.MarkAt)}
+	}
+	return markPlaces(p.Name, p.Zone)
+}
+
 func ourPlace(name string) string { return "_pointsman." + name }
 
 // gtm recognises names of traffic managers, whose own probes would move the
@@ -90,7 +99,7 @@ func judgeText(n NameFacts, at, text string) (Finding, bool) {
 	case strings.Contains(lower, "terraform"):
 		return bad(Warn, id, n.Name, "in the resource of the record write: lifecycle { ignore_changes = [records, ttl] } (the attribute has the provider's name for the value)",
 			"Terraform seems to write this zone: %s TXT %q", at, text), true
-	case at == ourPlace(n.Name):
+	case at == n.markAt():
 		m, err := failover.ParseMark(text)
 		switch {
 		case err != nil:

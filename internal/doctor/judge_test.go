@@ -183,6 +183,15 @@ func TestANameIsJudgedFaultByFault(t *testing.T) {
 		"a target of nothing": {func(n *NameFacts) {
 			n.Chains["b.example.com."] = ChainFacts{Err: "b.example.com. does not exist (NXDOMAIN)"}
 		}, verdictIs{"dns.chain", Fail, "does not exist (NXDOMAIN)", "cut clients off"}},
+		"broken signatures": {func(n *NameFacts) {
+			n.Secure = []SecureFacts{{Resolver: netip.MustParseAddrPort("192.0.2.53:53"), Plain: "SERVFAIL", DO: "SERVFAIL", Unchecked: "NOERROR"}}
+		}, verdictIs{"dns.secure", Fail, "DNSSEC: 192.0.2.53 answers SERVFAIL, with DO SERVFAIL, and NOERROR when it does not check", "do not move the name"}},
+		"broken only with DO": {func(n *NameFacts) {
+			n.Secure = []SecureFacts{{Resolver: netip.MustParseAddrPort("192.0.2.53:53"), Plain: "NOERROR", DO: "SERVFAIL", Unchecked: "NOERROR"}}
+		}, verdictIs{"dns.secure", Fail, "the signatures are broken", "delv"}},
+		"a server that fails": {func(n *NameFacts) {
+			n.Secure = []SecureFacts{{Resolver: netip.MustParseAddrPort("192.0.2.53:53"), Plain: "SERVFAIL", DO: "SERVFAIL", Unchecked: "SERVFAIL"}}
+		}, verdictIs{"dns.secure", Skipped, "no resolver answers for it: 192.0.2.53: SERVFAIL", ""}},
 		"a target without one":    {func(n *NameFacts) { n.Chains["b.example.com."] = ChainFacts{} }, verdictIs{"dns.chain", Fail, "b.example.com. has no address", "A or AAAA"}},
 		"a target that is hidden": {func(n *NameFacts) { n.Chains["b.example.com."] = ChainFacts{Err: "resolver 192.0.2.53: SERVFAIL"} }, verdictIs{"dns.chain", Warn, "SERVFAIL", "--resolver ADDRESS"}},
 		"a long chain": {func(n *NameFacts) {

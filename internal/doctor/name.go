@@ -19,7 +19,14 @@ type NamePlan struct {
 	TTL     uint32 // seconds, of the policy
 	By      string // the controller's name, as it stands in marks
 	Targets map[string]NameTarget
+	// Overridden: no authority shows it, only resolvers do, so that these are
+	// asked, with recursion.
+	Overridden bool
+	MarkAt     string // where the mark of this program stands; empty: _pointsman. before the name
 }
+
+// markAt is where the mark of this program stands.
+func (p *NamePlan) markAt() string { return orElse(p.MarkAt, ourPlace(p.Name)) }
 
 // NameTarget is one cluster of a name: where its CNAME leads, and what probes
 // dial.
@@ -32,6 +39,7 @@ type NameFacts struct {
 	Chains  map[string]ChainFacts   // by target, and by the value that is served
 	Dialled map[string]DialledFacts // by cluster: what its address leads to
 	Texts   map[string][]string     // TXT at the names where automata leave their marks
+	Secure  []SecureFacts           // what validating makes of it, at each resolver
 }
 
 // NameAnswer is what one address said of the name over one transport.
@@ -49,8 +57,9 @@ type NameAnswer struct {
 type ChainFacts struct {
 	Links     []string // names after the target
 	Addresses []netip.Addr
-	Loop      string // the name that came again
-	Err       string // what ended the walk; empty: an address, or there is none
+	TTLs      []uint32 // seconds, of each link after the target and of the addresses
+	Loop      string   // the name that came again
+	Err       string   // what ended the walk; empty: an address, or there is none
 }
 
 // DialledFacts is what the address that probes dial leads to.
@@ -67,7 +76,8 @@ var beside = []uint16{dns.TypeANY, dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.Typ
 const longestChain = 8
 
 // SurveyName asks every authority of a name, and follows its targets. The
-// authorities are those of its zone.
+// authorities are those of its zone, or, of a name that is overridden, the
+// resolvers that override it.
 func (a Asker) SurveyName(ctx context.Context, p NamePlan, authorities []netip.AddrPort) NameFacts {
 	p.Name, p.Zone = low(p.Name), low(p.Zone)
 	n := NameFacts{NamePlan: p, Chains: map[string]ChainFacts{}, Dialled: map[string]DialledFacts{}, Texts: map[string][]string{}}
@@ -76,18 +86,26 @@ func (a Asker) SurveyName(ctx context.Context, p NamePlan, authorities []netip.A
 	g.SetLimit(defaultConcurrent)
 	n.Answers = make([]NameAnswer, 2*len(authorities))
 	for i, at := range authorities {
-		g.Go(func() error { n.Answers[2*i] = a.answer(ctx, p.Name, at, "udp"); return nil })
-		g.Go(func() error { n.Answers[2*i+1] = a.answer(ctx, p.Name, at, "tcp"); return nil })
+		g.Go(func() error { n.Answers[2*i] = a.answer(ctx, p, at, "udp"); return nil })
+		g.Go(func() error { n.Answers[2*i+1] = a.answer(ctx, p, at, "tcp"); return nil })
 	}
 	_ = g.Wait() // what could not be asked is a fact
-	for _, name := range markPlaces(p.Name, p.Zone) {
+	for _, name := range p.markPlaces() {
 		g.Go(func() error {
-			texts := a.texts(ctx, name, authorities)
+			texts := a.texts(ctx, name, authorities, p.Overridden)
 			mu.Lock()
 			defer mu.Unlock()
 			n.Texts[name] = texts
 			return nil
 		})
+	}
+	validating := a.Resolvers
+	if p.Overridden {
+		validating = authorities
+	}
+	n.Secure = make([]SecureFacts, min(len(validating), mostSecure))
+	for i := range n.Secure {
+		g.Go(func() error { n.Secure[i] = a.secure(ctx, validating[i], p.Name); return nil })
 	}
 	leads := n.values()
 	for cluster, t := range p.Targets {
@@ -125,11 +143,11 @@ func (n *NameFacts) values() []string {
 	return slices.Compact(out)
 }
 
-func (a Asker) answer(ctx context.Context, name string, at netip.AddrPort, network string) NameAnswer {
-	out := NameAnswer{At: at, Net: network}
-	r, err := a.exchange(ctx, at, network, name, dns.TypeCNAME, false)
+func (a Asker) answer(ctx context.Context, p NamePlan, at netip.AddrPort, network string) NameAnswer {
+	out, name := NameAnswer{At: at, Net: network}, p.Name
+	r, err := a.exchange(ctx, at, network, name, dns.TypeCNAME, p.Overridden)
 	if err == nil && network == "udp" && r.Truncated && len(r.Answer) == 0 {
-		r, err = a.exchange(ctx, at, "tcp", name, dns.TypeCNAME, false)
+		r, err = a.exchange(ctx, at, "tcp", name, dns.TypeCNAME, p.Overridden)
 	}
 	if err != nil {
 		out.Err = words(err)
@@ -147,7 +165,7 @@ func (a Asker) answer(ctx context.Context, name string, at netip.AddrPort, netwo
 		return out // what else stands there is asked for once
 	}
 	for _, qtype := range beside {
-		r, err := a.put(ctx, at, name, qtype, false)
+		r, err := a.put(ctx, at, name, qtype, p.Overridden)
 		if err != nil {
 			continue // it has answered before: the CNAME is what counts
 		}
@@ -164,9 +182,9 @@ func (a Asker) answer(ctx context.Context, name string, at netip.AddrPort, netwo
 }
 
 // texts are the TXT records at a name, of the first authority that answers.
-func (a Asker) texts(ctx context.Context, name string, authorities []netip.AddrPort) []string {
+func (a Asker) texts(ctx context.Context, name string, authorities []netip.AddrPort, recurse bool) []string {
 	for _, at := range authorities {
-		if r, err := a.put(ctx, at, name, dns.TypeTXT, false); err == nil {
+		if r, err := a.put(ctx, at, name, dns.TypeTXT, recurse); err == nil {
 			return textsIn(r.Answer, low(name))
 		}
 	}
@@ -175,6 +193,9 @@ func (a Asker) texts(ctx context.Context, name string, authorities []netip.AddrP
 
 // dialled finds what the address of a cluster leads to.
 func (a Asker) dialled(ctx context.Context, address string) DialledFacts {
+	if address == "" {
+		return DialledFacts{Err: "none is given"}
+	}
 	addrs, err := a.addresses(ctx, hostOf(address))
 	if err != nil {
 		return DialledFacts{Err: err.Error()}
@@ -198,6 +219,9 @@ func hostOf(address string) string {
 // resolvers.
 func (a Asker) follow(ctx context.Context, target string, p NamePlan, authorities []netip.AddrPort) ChainFacts {
 	var c ChainFacts
+	if p.Overridden {
+		a.Resolvers, authorities = authorities, nil
+	}
 	seen := []string{p.Name}
 	for at := low(target); ; {
 		if slices.Contains(seen, at) {
@@ -218,6 +242,7 @@ func (a Asker) follow(ctx context.Context, target string, p NamePlan, authoritie
 		for _, rr := range r.Answer {
 			if x, ok := rr.(*dns.CNAME); ok && low(x.Hdr.Name) == at {
 				next = low(x.Target)
+				c.TTLs = append(c.TTLs, x.Hdr.Ttl)
 			}
 		}
 		if next != "" {
@@ -225,10 +250,15 @@ func (a Asker) follow(ctx context.Context, target string, p NamePlan, authoritie
 			at = next
 			continue
 		}
+		var ttl uint32
 		for _, rr := range r.Answer {
 			if low(rr.Header().Name) == at {
 				c.Addresses = append(c.Addresses, addressesIn(&dns.Msg{Answer: []dns.RR{rr}})...)
+				ttl = max(ttl, rr.Header().Ttl)
 			}
+		}
+		if len(c.Addresses) > 0 {
+			c.TTLs = append(c.TTLs, ttl)
 		}
 		if len(c.Addresses) == 0 && r.Rcode == dns.RcodeNameError {
 			c.Err = at + " does not exist (NXDOMAIN)"

@@ -11,13 +11,14 @@ import (
 func JudgeName(n NameFacts) []Finding {
 	if len(n.Answers) == 0 {
 		var out []Finding
-		for _, id := range []string{"dns.cname", "dns.types", "dns.ttl", "dns.chain", "dns.target", "dns.foreign"} {
+		for _, id := range []string{"dns.cname", "dns.types", "dns.ttl", "dns.chain", "dns.secure", "dns.target", "dns.foreign"} {
 			out = append(out, Skip(id, n.Name, "no authority of %s can be asked", n.Zone))
 		}
 		return out
 	}
 	out := []Finding{judgeCNAME(n), judgeTypes(n), judgeTTL(n)}
 	out = append(out, judgeChains(n)...)
+	out = append(out, judgeSecure(n))
 	out = append(out, judgeTargets(n)...)
 	return append(out, judgeForeign(n)...)
 }
@@ -132,13 +133,17 @@ func judgeChains(n NameFacts) []Finding {
 		case c.Err != "":
 			out = append(out, bad(Warn, id, n.Name, "ask again from where clients resolve, or name a resolver that knows it: --resolver ADDRESS", "%s: not known where it leads: %s", way, c.Err))
 		case len(c.Links) > 1:
-			out = append(out, bad(Warn, id, n.Name, "point the target straight at the addresses: each link has a TTL of its own, and breaks by itself", "%s has %d links: %s", target, len(c.Links), way))
+			out = append(out, bad(Warn, id, n.Name, "point the target straight at the addresses: each link has a TTL of its own, and breaks by itself", "%s has %d links: %s; their TTLs and the name's own are %d s together", target, len(c.Links), way, n.ttl()+c.sum()))
 		}
 	}
 	if len(out) == 0 {
 		var ends []string
 		for target, c := range n.Chains {
-			ends = append(ends, target+" "+addressList(c.Addresses))
+			end := target + " " + addressList(c.Addresses)
+			if sum := c.sum(); sum > 0 {
+				end += fmt.Sprintf(" (TTLs together %d s)", n.ttl()+sum)
+			}
+			ends = append(ends, end)
 		}
 		slices.Sort(ends)
 		out = append(out, okay(id, n.Name, "%s", strings.Join(ends, "; ")))

@@ -111,12 +111,13 @@ type ProbeFacts struct {
 	Kind              string // of the check: http, tls …
 	Identity          string // what it must say of itself; empty: the check does not ask
 
-	Err       string // of the probe; empty: it passed
-	Own       bool   // Err is a fault of this host
-	Wrong     bool   // Err: another cluster answered
-	Name      bool   // Err: the certificate is not made out for the clients' name
-	Trust     bool   // Err: the certificate is not trusted, or not valid now
-	Proved    bool   // the answer said that it is this very cluster
+	Err       string         // of the probe; empty: it passed
+	Own       bool           // Err is a fault of this host
+	Fault     failover.Fault // Err: what the cluster itself says is about us
+	Wrong     bool           // Err: another cluster answered
+	Name      bool           // Err: the certificate is not made out for the clients' name
+	Trust     bool           // Err: the certificate is not trusted, or not valid now
+	Proved    bool           // the answer said that it is this very cluster
 	Warnings  []string
 	CertEnds  time.Time
 	Took      time.Duration
@@ -157,10 +158,32 @@ func judgeMiss(p ProbeFacts, at string) (Finding, bool) {
 		return bad(Fail, id, p.about(), fmt.Sprintf("give cluster %s a certificate that covers %s: clients bring that name and would refuse it after a move", p.Cluster, p.Client), "%s: %s", at, p.Err), true
 	case p.Trust:
 		return bad(Fail, id, p.about(), "renew the certificate or let its chain be shown whole; where it is of an own authority write check.ca_file", "%s: %s", at, p.Err), true
+	case p.Fault != failover.FaultNone:
+		return judgeFault(p, at), true
 	case p.Own:
 		return bad(Warn, id, p.about(), "mend this host's way to it, or ask where a vantage runs: it says nothing of the cluster", "%s: a fault of this host: %s", at, p.Err), true
 	}
 	return bad(Fail, id, p.about(), fmt.Sprintf("start cluster %s, or correct its address and check", p.Cluster), "%s: %s", at, p.Err), true
+}
+
+// judgeFault says what to do where the cluster answers and the reason is ours.
+// Until then every vote on it is unknown, and nothing is moved to it.
+func judgeFault(p ProbeFacts, at string) Finding {
+	const id = "cluster.probe"
+	verdict, fix := Fail, ""
+	switch p.Fault {
+	case failover.FaultKey:
+		fix = "put a key that the cluster knows into service_key_file; if it was good, look at the provider's status page"
+	case failover.FaultDenied:
+		fix = "pointsman init rights -c FILE prints the rights of the probes; a policy that closes the cluster must leave them in"
+	case failover.FaultPlace:
+		verdict, fix = Warn, "let the network of every vantage in at the cluster's access control, or ask where a vantage runs"
+	case failover.FaultClock:
+		fix = "set the clock of this host by NTP"
+	case failover.FaultSetup:
+		fix = fmt.Sprintf("pointsman tablestore prepare %s makes the tables; else correct tablestore.instance of cluster %s, or its key file", p.Instance, p.Cluster)
+	}
+	return bad(verdict, id, p.about(), fix, "%s: it counts as unknown (%s): %s", at, p.Fault, p.Err)
 }
 
 // JudgeProof says whether the guard move-proof would let a move to the cluster

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/miekg/dns"
 	"golang.org/x/sync/errgroup"
@@ -68,7 +69,7 @@ const mostParents = 4
 // that the config has for them; none means that the delegation is followed.
 func (a Asker) SurveyZone(ctx context.Context, zone string, listed []netip.AddrPort) ZoneFacts {
 	z := ZoneFacts{Zone: low(zone), Listed: listed, Hosts: map[string][]netip.Addr{}, HostErr: map[string]string{}}
-	a.parent(ctx, &z)
+	share(ctx, 3, func(ctx context.Context) { a.parent(ctx, &z) })
 	var named []string
 	for _, p := range z.Parents {
 		named = append(named, p.NS...)
@@ -78,7 +79,7 @@ func (a Asker) SurveyZone(ctx context.Context, zone string, listed []netip.AddrP
 		if len(named) == 0 { // the parent cannot be asked; a resolver may know all the same
 			named = a.nsOf(ctx, z.Zone)
 		}
-		a.hosts(ctx, &z, named)
+		share(ctx, 3, func(ctx context.Context) { a.hosts(ctx, &z, named) })
 		for _, addrs := range z.Hosts {
 			for _, ip := range addrs {
 				at = append(at, netip.AddrPortFrom(ip, a.port()))
@@ -93,15 +94,29 @@ func (a Asker) SurveyZone(ctx context.Context, zone string, listed []netip.AddrP
 	z.Servers = make([]ServerFacts, len(at))
 	var g errgroup.Group
 	g.SetLimit(defaultConcurrent)
-	for i, server := range at {
-		g.Go(func() error { z.Servers[i] = a.surveyServer(ctx, z.Zone, server); return nil })
-	}
-	_ = g.Wait() // what could not be asked is a fact
+	share(ctx, 2, func(ctx context.Context) {
+		for i, server := range at {
+			g.Go(func() error { z.Servers[i] = a.surveyServer(ctx, z.Zone, server); return nil })
+		}
+		_ = g.Wait() // what could not be asked is a fact
+	})
 	for _, s := range z.Servers {
 		named = append(named, s.NS...)
 	}
-	a.hosts(ctx, &z, named)
+	share(ctx, 2, func(ctx context.Context) { a.hosts(ctx, &z, named) })
 	return z
+}
+
+// share does a part within its share of the time that is left: a world that is
+// slow at one thing must not take the time from all that comes after it, whose
+// silence would be called a fault of it.
+func share(ctx context.Context, parts int, do func(context.Context)) {
+	if end, ok := ctx.Deadline(); ok {
+		limited, cancel := context.WithTimeout(ctx, time.Until(end)/time.Duration(parts))
+		defer cancel()
+		ctx = limited
+	}
+	do(ctx)
 }
 
 // parent finds the zone above and asks its servers for the delegation.
@@ -175,8 +190,9 @@ func (a Asker) hosts(ctx context.Context, z *ZoneFacts, names []string) {
 	for _, host := range slices.Compact(names) {
 		mu.Lock()
 		_, known := z.Hosts[host]
+		known = known || z.HostErr[host] != ""
 		mu.Unlock()
-		if known || z.HostErr[host] != "" {
+		if known {
 			continue
 		}
 		g.Go(func() error {

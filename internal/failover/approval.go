@@ -340,7 +340,11 @@ func (t *turn) startApproved(c Command, pr *Proposal, yes Approval) {
 		return
 	}
 	before := len(t.after)
-	t.moveCommand(order)
+	if order.Do == DoRefill {
+		t.refillCommand(order)
+	} else {
+		t.moveCommand(order)
+	}
 	if len(t.after) > before { // it was taken: the yes belongs to it
 		d := t.edit()
 		d.Proposal, d.Declined = nil, nil

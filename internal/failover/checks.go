@@ -26,9 +26,21 @@ func leaseGuard(a *ask) (string, string) {
 	return "", ""
 }
 
+// unrecorded says what is missing where the ledger has no record, and how it
+// comes to be. Names of our own authority are never adopted: there --shadow
+// alone stands in the way.
+func (p *Policy) unrecorded() (why, hint string) {
+	if p.ForceShadow && p.AllEmbedded() {
+		return noRecordInShadow, "end the controller and start it without --shadow: the instance stays in shadow until it is armed"
+	}
+	return "there is no record of this instance yet", "pointsman adopt " + string(p.Instance)
+}
+
+const noRecordInShadow = "no record yet, and --shadow makes none"
+
 func adoptingGuard(a *ask) (string, string) {
 	if !a.s.found {
-		return "there is no record of this instance yet", "pointsman adopt " + string(a.p.Instance)
+		return a.p.unrecorded()
 	}
 	if why := a.s.strange(a.p); why != "" {
 		return why, "name the clusters in the config as the record does"
@@ -145,9 +157,20 @@ func standbyGuard(a *ask) (string, string) {
 		if len(st.Why) > 0 {
 			why += ": " + strings.Join(st.Why, "; ")
 		}
-		return why, "bring it back with a failback first"
+		return why, standbyHint(a.p, st.State)
 	}
 	return "", ""
+}
+
+// standbyHint says what brings the standby back.
+func standbyHint(p *Policy, st StandbyState) string {
+	switch st {
+	case StandbyInvalidated:
+		return fmt.Sprintf("look at what it holds alone, then pointsman refill %s --reason TEXT", p.Instance)
+	case StandbyRefilling:
+		return "wait until it is refilled: pointsman replication status " + string(p.Instance)
+	}
+	return "look at pointsman replication status " + string(p.Instance)
 }
 
 func exposureGuard(a *ask) (string, string) {
@@ -169,9 +192,18 @@ func exposureGuard(a *ask) (string, string) {
 		return "", ""
 	}
 	if !known {
-		return fmt.Sprintf("the exposure is unknown, and unknown counts as above %s", a.p.RPO), "pointsman failover --accept-loss DURATION once it is known"
+		return fmt.Sprintf("the exposure is unknown%s, and unknown counts as above %s", a.s.exposureWhy(), a.p.RPO), "pointsman failover --accept-loss DURATION once it is known"
 	}
-	return fmt.Sprintf("up to %s would be lost, %s is allowed", bound.Round(time.Millisecond), a.p.RPO), fmt.Sprintf("pointsman failover %s --to %s --accept-loss %s", a.p.Instance, a.to, roundUp(bound))
+	return fmt.Sprintf("up to %s would be lost%s, %s is allowed", bound.Round(time.Millisecond), a.s.exposureWhy(), a.p.RPO), fmt.Sprintf("pointsman failover %s --to %s --accept-loss %s", a.p.Instance, a.to, roundUp(bound))
+}
+
+// exposureWhy is what the exposure hangs on, in brackets, where replication
+// said it.
+func (s *State) exposureWhy() string {
+	if s.exposure == nil || s.exposure.Why == "" {
+		return ""
+	}
+	return " (" + s.exposure.Why + ")"
 }
 
 func roundUp(d time.Duration) time.Duration {
@@ -188,6 +220,9 @@ func streamGapGuard(a *ask) (string, string) {
 func correlatedGuard(a *ask) (string, string) {
 	if a.s.correlated {
 		return "both clusters were lost together; neither has been up for ride_out since", "probably our network, or something that both depend on"
+	}
+	if !a.s.auth.IsZero() {
+		return "keys were refused at both clusters together; neither has been up for ride_out since", "probably the provider's access-key service, or a key that is used at both"
 	}
 	if a.old.verdict == Down {
 		if n := independentDowns(a.p, &a.old, &a.new); n < a.p.Quorum() {
@@ -312,12 +347,18 @@ func (s *State) bound(p *Policy, now time.Time) (time.Duration, bool) {
 	if e == nil || !e.Known || e.Gap != "" {
 		return 0, false
 	}
-	until := now
-	if t := s.tally(p, s.rec.Active, now); t.verdict == Down && !s.clientFailed.IsZero() {
-		until = t.downSince
-		if s.clientFailed.After(until) {
-			until = s.clientFailed
-		}
+	return e.Lag + max(s.lossEnds(p, now).Sub(e.Sampled), 0), true
+}
+
+// lossEnds is when the last write that could be lost was made: now, or when the
+// active cluster was lost, where nobody can write to it.
+func (s *State) lossEnds(p *Policy, now time.Time) time.Time {
+	t := s.tally(p, s.rec.Active, now)
+	switch {
+	case t.verdict != Down || s.clientFailed.IsZero():
+		return now
+	case s.clientFailed.After(t.downSince):
+		return s.clientFailed
 	}
-	return e.Lag + max(until.Sub(e.Sampled), 0), true
+	return t.downSince
 }

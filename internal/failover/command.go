@@ -73,7 +73,8 @@ func (t *turn) command(c Command) {
 		return
 	}
 	if !t.s.found && c.Do != DoAdopt {
-		t.refuse(c, []Refusal{{GuardAdopting, "there is no record of this instance yet", "pointsman adopt " + string(t.p.Instance)}})
+		why, hint := t.p.unrecorded()
+		t.refuse(c, []Refusal{{GuardAdopting, why, hint}})
 		return
 	}
 	if c.TermBase > MaxTermBase {
@@ -120,6 +121,8 @@ func (t *turn) command(c Command) {
 		t.approveCommand(c)
 	case DoDeny:
 		t.denyCommand(c)
+	case DoRefill:
+		t.refillCommand(c)
 	case DoDisarm:
 		if t.rec.Mode == ModeShadow {
 			t.reply(c, ReplyNothing, "it is in shadow already", "")

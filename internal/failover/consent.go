@@ -147,10 +147,8 @@ func (t *turn) readAfresh() bool {
 // movedByHand starts the stops that follow a move, although it was not ours:
 // the side that was left may hold writes that did not cross.
 func (t *turn) movedByHand(from ClusterName) {
-	d := t.edit()
 	if t.p.Replicated {
-		d.Standby = Standby{State: StandbyInvalidated, Why: []string{fmt.Sprintf("the name was moved away from %s by hand", from)}}
-		t.s.standby = nil
+		t.invalidate(fmt.Sprintf("the name was moved away from %s by hand", from), fmt.Sprintf("what was written on %s last may be missing on the other side, and nobody drained it", from))
 	}
 	if t.p.Cooldown > 0 {
 		t.stop(Stop{Kind: StopCooldown, By: t.p.By, Why: "the name was moved by hand", Until: t.now.Add(t.p.Cooldown)})

@@ -39,7 +39,8 @@ func (s *Silence) concerns(is []InstanceName) bool {
 // Uncovered lists what the data of a stretch of time do not cover, oldest first:
 // what recordings leave open, what was dropped, and silent vantages.
 func Uncovered(rs []Recording, silent []Silence, is []InstanceName, since, now time.Time) []Gap {
-	rs = slices.Clone(rs)
+	all := slices.Clone(rs)
+	rs = Credible(rs, now)
 	slices.SortFunc(rs, func(a, b Recording) int { return a.From.Compare(b.From) })
 	var out []Gap
 	add := func(g Gap) {
@@ -56,19 +57,28 @@ func Uncovered(rs []Recording, silent []Silence, is []InstanceName, since, now t
 	if rs[0].From.After(since) {
 		add(Gap{From: since, To: rs[0].From, Why: "nothing was recorded before"})
 	}
-	seen := rs[0].Until
+	seen, ended := rs[0].Until, rs[0].Ended
 	for i, r := range rs {
 		if i > 0 && r.From.After(seen) {
-			add(Gap{From: seen, To: r.From, Why: "the controller did not run"})
+			why := "the controller did not run"
+			if !ended { // its newest beat is all that is known of its end
+				why += fmt.Sprintf(" (it died at most %s into this time)", BeatEvery)
+			}
+			add(Gap{From: seen, To: r.From, Why: why})
 		}
-		if r.Until.After(seen) {
-			seen = r.Until
+		if i > 0 && r.Until.After(seen) {
+			seen, ended = r.Until, r.Ended
 		}
 		if r.Dropped > 0 && r.Until.After(since) {
 			add(Gap{From: r.From, To: r.Until, Why: fmt.Sprintf("%d lines were dropped somewhere in this time: the disk was too slow, or refused them", r.Dropped)})
 		}
 		if r.Reach.After(since) {
 			add(Gap{From: since, To: r.Reach, Why: "older lines were pushed out by newer ones"})
+		}
+	}
+	for _, r := range all {
+		if !credible(&r, now) {
+			add(Gap{From: r.From, To: now, Why: "what was recorded is said to have ended in the future: the clock was set back, or the line is damaged"})
 		}
 	}
 	if now.Sub(seen) > 3*BeatEvery {
@@ -84,6 +94,15 @@ func Uncovered(rs []Recording, silent []Silence, is []InstanceName, since, now t
 	})
 	return out
 }
+
+// Credible leaves out lives that are said to have been seen in the future, some
+// beats and with them the clocks of two machines aside. One of them would cover
+// all times for ever.
+func Credible(rs []Recording, now time.Time) []Recording {
+	return slices.DeleteFunc(slices.Clone(rs), func(r Recording) bool { return !credible(&r, now) })
+}
+
+func credible(r *Recording, now time.Time) bool { return !r.Until.After(now.Add(3 * BeatEvery)) }
 
 // Silent lists the vantages of the policy that have said nothing for longer than
 // a minute, and since when; one that has not reported yet counts from since.

@@ -43,6 +43,7 @@ func (t *turn) decide() {
 	t.claimRecord()
 	t.configNames()
 	t.housekeep()
+	t.blindness()
 	if t.rec.Op != nil {
 		t.operate()
 	} else {
@@ -86,10 +87,7 @@ func (t *turn) housekeep() {
 		return
 	}
 	t.keepProposal()
-	if st := t.s.standby; st != nil && (r.Standby.State != st.State || !slices.Equal(r.Standby.Why, st.Why)) {
-		t.edit().Standby = Standby{State: st.State, Why: slices.Clone(st.Why)}
-		t.note("standby", fmt.Sprintf("standby is %s", st.State))
-	}
+	t.keepStandby()
 	if r.ConfigHash != t.p.Expected {
 		d := t.edit()
 		if d.ConfigHash != "" {

@@ -29,6 +29,7 @@ type Episode struct {
 	DownSince time.Time     `json:"down_since,omitzero"`  // sending of the first miss that counts, of the first verdict
 	DownAt    time.Time     `json:"down_at,omitzero"`     // when the verdict became down
 	Longest   time.Duration `json:"longest_ns,omitempty"` // the longest stretch in which the quorum said down without a break
+	DownNow   time.Time     `json:"down_now,omitzero"`    // since when it still says so, without a break; zero: it does not
 	RodeOutAt time.Time     `json:"rode_out_at,omitzero"` // when ride_out was over and confirmed
 
 	// WouldAt is when no guard about the world refused any more: the moment at
@@ -40,8 +41,8 @@ type Episode struct {
 	Exposure string    `json:"exposure,omitempty"` // of a replicated instance: a bound at that moment, or "unknown"
 
 	End     EpisodeEnd `json:"end"`                // empty: still open
-	EndedAt time.Time  `json:"ended_at,omitzero"`  // when the last domain stopped saying down, or of the move
-	UpAt    time.Time  `json:"up_at,omitzero"`     // since when the quorum says up again of Active
+	EndedAt time.Time  `json:"ended_at,omitzero"`  // when it became quiet (see Watch), or of the move
+	UpAt    time.Time  `json:"up_at,omitzero"`     // since when the quorum says up again of Active; where it always did, since when nobody says down
 	Moved   *Moved     `json:"moved,omitempty"`    // how the name left Active
 	SeenTo  time.Time  `json:"seen_to"`            // until when this is told
 	Gaps    []Gap      `json:"gaps,omitempty"`     // times of it in which nobody looked

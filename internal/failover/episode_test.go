@@ -338,3 +338,108 @@ func BenchmarkWatchDown(b *testing.B) {
 		w.watch, _ = w.watch.See(&w.s, &w.p, w.now)
 	}
 }
+
+// TestOneDomainThatGoesOnSayingDownHidesNoRecovery: what the quorum says ends an
+// outage. A domain with a trouble of its own neither makes it last nor swallows
+// the next one.
+func TestOneDomainThatGoesOnSayingDownHidesNoRecovery(t *testing.T) {
+	w := inShadow(testPolicy())
+	w.all("a", "down", "refused")
+	w.after(5 * time.Second) // it would have moved
+	back := func() time.Time {
+		for _, v := range []VantageName{"v1", "v2"} {
+			w.vote(v, "a", "up", "200")
+			w.report(v)
+		}
+		return w.now
+	}
+	up := back()
+	w.after(time.Second)
+	e := w.told(t)
+	if !e.UpAt.Equal(up) || Judge(e, w.now.Add(time.Hour)).Judgement != Needless {
+		t.Errorf("the quorum says up: %s, %+v", Judge(e, w.now.Add(time.Hour)).Judgement, e)
+	}
+	w.after(9 * time.Second)
+	for _, v := range []VantageName{"v1", "v2"} {
+		w.vote(v, "a", "down", "refused")
+		w.report(v)
+	}
+	w.after(20 * time.Second)
+	back()
+	w.after(10 * time.Second)
+	es := Newest(w.episodes)
+	if len(es) != 3 || es[0].End != EndRecovered || es[1].End != EndRecovered || es[1].WouldAt.IsZero() || es[2].End != "" {
+		t.Fatalf("two outages and what is left are %d episodes: %+v", len(es), es)
+	}
+	if j := Judge(es[1], w.now); j.Judgement != Needed || es[1].MostDown != 3 {
+		t.Errorf("the second: %s, %s", j.Judgement, j.Why)
+	}
+	w.all("a", "up", "200")
+	quiet := w.now
+	w.after(10 * time.Second)
+	if e := Newest(w.episodes)[2]; e.End != EndRecovered || !e.UpAt.Equal(quiet) {
+		t.Errorf("nobody says down since %s: %+v", quiet, e)
+	}
+}
+
+// TestAnOutageThatIsNoneAnyMoreDoesNotLast: while one domain says down and the
+// quorum does not, no outage grows.
+func TestAnOutageThatIsNoneAnyMoreDoesNotLast(t *testing.T) {
+	w := inShadow(testPolicy())
+	w.all("a", "down", "refused")
+	w.after(time.Second)
+	for _, v := range []VantageName{"v1", "v2"} {
+		w.vote(v, "a", "unknown", "no controls")
+		w.report(v)
+	}
+	w.after(2 * time.Second)
+	if j := Judge(w.told(t), w.now.Add(time.Hour)); j.Judgement != Pending {
+		t.Errorf("%s: %s", j.Judgement, j.Why)
+	}
+	w.command(Command{Do: DoPause, Reason: "work"})
+	w.all("a", "down", "refused")
+	w.after(5 * time.Second)
+	if j := Judge(w.told(t), w.now.Add(time.Hour)); j.Judgement != Stopped || !strings.Contains(j.Why, "stayed lost for 1h0m") {
+		t.Errorf("%s: %s, down since %s", j.Judgement, j.Why, j.DownNow)
+	}
+}
+
+// TestTheEvidenceIsOfItsMoment: of the one at which it would have moved, and
+// before one comes, of the end of ride_out.
+func TestTheEvidenceIsOfItsMoment(t *testing.T) {
+	w := inShadow(testPolicy())
+	w.command(Command{Do: DoPause, Reason: "work"})
+	w.all("a", "down", "refused")
+	w.after(6 * time.Second)
+	if e := w.told(t); !e.WouldAt.IsZero() || !strings.Contains(strings.Join(e.Evidence, "\n"), "says down of a: refused") {
+		t.Fatalf("when ride_out was over: %q", e.Evidence)
+	}
+	w.all("a", "down", "no route")
+	w.after(time.Second)
+	if e := w.told(t); !strings.Contains(strings.Join(e.Evidence, "\n"), "refused") {
+		t.Errorf("it is not of the end of ride_out any more: %q", e.Evidence)
+	}
+	w.command(Command{Do: DoResume})
+	w.after(2 * time.Second)
+	if e := w.told(t); e.WouldAt.IsZero() || !strings.Contains(strings.Join(e.Evidence, "\n"), "says down of a: no route") {
+		t.Errorf("when it would have moved: %q", e.Evidence)
+	}
+}
+
+// TestManyGapsAreBounded: of an episode that outlasts many restarts; and no gap
+// begins before what the episode itself has seen.
+func TestManyGapsAreBounded(t *testing.T) {
+	at := time.Date(2026, 1, 31, 2, 0, 0, 0, time.UTC)
+	e := Episode{ID: "e", Began: at, SeenTo: at.Add(time.Minute)}
+	for range 3 * mostGaps {
+		w := Resume(e, at, at.Add(time.Hour)) // the newest beat was before its newest telling
+		e = *w.Open()
+		if !e.Gaps[0].From.Equal(e.SeenTo) {
+			t.Fatalf("%+v", e.Gaps)
+		}
+		e.resumed(at.Add(time.Hour))
+	}
+	if n := len(e.Gaps); n != mostGaps || e.Restart != 3*mostGaps || !strings.HasPrefix(e.Gaps[n-1].Why, "several, the last of them") || len(e.Gaps[n-1].Why) > 200 {
+		t.Errorf("%d gaps: %+v", n, e.Gaps[n-1])
+	}
+}

@@ -70,6 +70,7 @@ type (
 		TTL    uint32
 		Mark   string // text of the mark, empty when absent
 		Other  string // what else stands at the name, for people
+		Floor  uint32 // seconds, the least TTL that the provider takes there; 0 is not known
 	}
 
 	// NameWritten answers WriteName.
@@ -86,11 +87,14 @@ type (
 
 	// Exposure says what would be lost by switching now: Lag as of Sampled.
 	Exposure struct {
+		From      ClusterName // whose writes it is about; empty is the active cluster's. That of another one is ignored
 		Known     bool
 		Lag       time.Duration
-		Rows      int64
+		Rows      int64 // at least so many
+		About     int64 // with what is unread, an estimate; 0 is not known
 		Sampled   time.Time
 		Gap       string // a stream was trimmed or re-created: why the loss is unknown
+		Why       string // what it hangs on, or why it is unknown
 		Watermark string // of the applied position, for plans
 		FromOld   time.Time
 	}
@@ -103,11 +107,20 @@ type (
 		Err     string
 	}
 
-	// Drained answers Drain.
+	// Drained answers Drain. Nothing is applied any more when it comes, until the
+	// next Drain or until the operation is unwound. An answer to another
+	// operation than the one in hand is ignored.
 	Drained struct {
+		Op    string        // the operation; empty is the one in hand
 		Empty bool          // empty at latest twice, with every watermark at or past the close
-		Bound time.Duration // what is left, as a bound; negative is unknown
+		Bound time.Duration // what is left, as a bound; negative is unknown. Begins counts before it
 		Err   string
+
+		Begins time.Time // everything written before is on the new cluster; zero is unknown
+		Rows   int64     // read and not applied: at least so many are left
+		Gap    string    // a stream was trimmed or re-created: what is left is unknown
+		Gone   bool      // the old cluster answers nothing: asking again until the deadline promises nothing
+		Cut    string    // where it ended, in words for people; empty is what the other fields say
 	}
 
 	// CutDone answers Cut: who is still connected to the old side.
@@ -116,10 +129,12 @@ type (
 		Err        string
 	}
 
-	// StandbyChanged is replication's word on the standby.
+	// StandbyChanged is replication's word on the standby. An invalidated one
+	// stays so whatever it says, and it makes none: a move does, and a person ends it.
 	StandbyChanged struct {
-		State StandbyState
-		Why   []string
+		Cluster ClusterName // that it is about; empty is the standby. A word about another one is ignored
+		State   StandbyState
+		Why     []string
 	}
 
 	// FloodVerdict answers AskFlood.
@@ -214,6 +229,17 @@ type NameAgreement struct {
 	Wanted    Target    `json:"wanted"`              //
 	AskedAt   time.Time `json:"asked_at,omitzero"`   //
 	LastAgree time.Time `json:"last_agree,omitzero"` // when the last address to agree answered
+
+	// At are the addresses that were asked, sorted, each once.
+	At []string `json:"at,omitempty"`
+	// Served is, of each value that an address showed, the largest TTL.
+	Served []ServedTTL `json:"served,omitempty"`
+}
+
+// ServedTTL is a value with the largest TTL that it was served with.
+type ServedTTL struct {
+	Value Target `json:"value"`
+	TTL   uint32 `json:"ttl"` // seconds
 }
 
 // Verb is what a command asks for.
@@ -232,6 +258,7 @@ const (
 	DoDisarm     Verb = "disarm"
 	DoApprove    Verb = "approve"
 	DoDeny       Verb = "deny"
+	DoRefill     Verb = "refill"
 )
 
 // Action is one thing that the shell must do. Commit is always alone: what
@@ -246,8 +273,11 @@ type (
 		Audit  []AuditEntry
 	}
 
-	// ReadName asks the write point of a name.
-	ReadName struct{ Name NameRecord }
+	// ReadName asks the write point of a name. Urgent: a move waits for it.
+	ReadName struct {
+		Name   NameRecord
+		Urgent bool
+	}
 
 	// WriteName replaces value, TTL and mark of a name in one conditional
 	// step: only if the name still shows Expect and, where ExpectMark is not
@@ -271,10 +301,15 @@ type (
 		Token   Token
 	}
 
-	// Drain reads the old side's streams up to the close proof.
+	// Drain reads the old side's streams up to the close proof, and ends with
+	// nothing being applied any more.
 	Drain struct {
-		From  ClusterName
-		Until time.Time
+		Op       string
+		Kind     OpKind
+		From     ClusterName
+		To       ClusterName
+		Until    time.Time // the close proof; zero: there is none
+		Deadline time.Time // from here on nothing is applied; the answer comes soon after it
 	}
 
 	// Cut makes pooled clients let go of a cluster.
@@ -299,7 +334,7 @@ type (
 
 	// Page tells people.
 	Page struct {
-		Kind string // held, proposal, proposal-expired, drift, both-down, settled, unwound, yield, publication
+		Kind string // held, proposal, proposal-expired, drift, both-down, auth-fault, blind, settled, unwound, yield, publication
 		Text string
 	}
 

@@ -39,7 +39,9 @@ func (t *turn) take(e Event) {
 	case Verified:
 		t.verified(e)
 	case Exposure:
-		s.exposure = &e
+		if e.From == "" || !s.found || e.From == s.rec.Active {
+			s.exposure = &e
+		}
 	case GateDone:
 		delete(s.busy, "gate:"+string(e.Cluster))
 		g := s.gates[e.Cluster]
@@ -49,13 +51,17 @@ func (t *turn) take(e Event) {
 		}
 		set(&s.gates, e.Cluster, g)
 	case Drained:
-		delete(s.busy, "drain")
-		s.drained = &e
+		if e.Op == "" || e.Op == opID(s.rec.Op) {
+			delete(s.busy, "drain")
+			s.drained = &e
+		}
 	case CutDone:
 		delete(s.busy, "cut")
 		s.cut = &e
 	case StandbyChanged:
-		s.standby = &e
+		if t.heard(e) {
+			s.standby = &e
+		}
 	case HooksDone:
 		t.hooksDone(e)
 	case FloodVerdict:
@@ -114,6 +120,9 @@ func (t *turn) committed(e Committed) {
 	}
 	old := s.rec
 	s.rec = *s.pending
+	if old.Active != s.rec.Active {
+		s.exposure, s.standby = nil, nil // they were about the other direction
+	}
 	s.rec.Rev, s.rec.AuditHead = e.Rev, e.AuditHead
 	s.pending, s.found = nil, true
 	t.rec = &s.rec
@@ -142,7 +151,7 @@ func (t *turn) entered(old *Record) {
 		t.unpage("held")
 		t.unpage("operation")
 		if l := s.rec.LastOp; l != nil {
-			t.words = append(t.words, Page{Kind: string(l.Outcome), Text: fmt.Sprintf("%s %s of %s from %s to %s %s", l.Op.Kind, l.Op.ID, t.p.Instance, l.Op.From, l.Op.To, l.Outcome)})
+			t.words = append(t.words, Page{Kind: string(l.Outcome), Text: fmt.Sprintf("%s %s of %s from %s to %s %s%s", l.Op.Kind, l.Op.ID, t.p.Instance, l.Op.From, l.Op.To, l.Outcome, l.leftWords())})
 		}
 	}
 }
@@ -214,17 +223,27 @@ func (s *State) waiting(p *Policy, now time.Time) string {
 func (t *turn) verified(e Verified) {
 	s := t.s
 	delete(s.busy, "verify")
-	all := len(e.Names) > 0
+	all, low := len(e.Names) > 0, true
 	for _, n := range slices.Sorted(maps.Keys(e.Names)) {
 		a := e.Names[n]
 		set(&s.published, n, a)
-		if r := s.rec.Name(n); r == nil || !a.Agree || a.Wanted != r.Value {
+		r := s.rec.Name(n)
+		if r == nil || !a.Agree || a.Wanted != r.Value {
 			all = false
 		}
+		low = low && r != nil && a.MaxTTL <= r.TTL
+		for _, x := range a.Served {
+			s.noteServed(n, x.Value, x.TTL, t.now)
+		}
+	}
+	if s.verify.low++; !all || !low {
+		s.verify.low = 0
 	}
 	s.verify.at = t.now
 	if all {
-		s.verify.rounds++
+		if s.verify.rounds++; s.verify.rounds == 1 {
+			s.verify.first = t.now
+		}
 		s.verify.dissent = time.Time{}
 		t.unpage("publication")
 		return

@@ -40,22 +40,27 @@ var alone = map[Guard]struct {
 	manual bool
 	policy func(*Policy)
 	world  func(*world)
+	person func(*world) // where a person is refused for another reason than automation
 }{
 	GuardLeader:     {world: func(w *world) { w.s.lead.Leading = false }},
 	GuardLease:      {world: func(w *world) { w.s.lead.Until = w.now.Add(time.Second) }},
 	GuardAdopting:   {world: func(w *world) { w.s.adopted, w.s.since = false, w.now }},
 	GuardOpInFlight: {world: func(w *world) { w.s.rec.Op = &Op{ID: "orders-1.1", Kind: Failover, From: "a", To: "b"} }},
 	GuardShadow:     {world: func(w *world) { w.s.rec.Mode = ModeShadow }},
-	GuardApproval:   {world: func(w *world) { w.s.rec.Mode = ModePropose }},
+	GuardApproval:   {world: func(w *world) { w.s.rec.Mode = ModePropose }, person: func(w *world) { w.p.Approvals = 1 }},
 	GuardDrift:      {world: func(w *world) { w.s.rec.Stops = []Stop{{Kind: StopDrift, Why: "x"}} }},
 	GuardTilt: {world: func(w *world) {
 		w.s.tiltAt = w.now.Add(-time.Millisecond)
 		w.all("a", "down", "refused")
 		w.all("b", "up", "200")
 	}},
-	GuardDomains:      {policy: func(p *Policy) { p.Vantages = p.Vantages[:1] }},
-	GuardSource:       {kind: Switchover, manual: true},
-	GuardTarget:       {policy: func(p *Policy) { p.MinUp = 48 * time.Hour }},
+	GuardDomains: {policy: func(p *Policy) { p.Vantages = p.Vantages[:1] }},
+	GuardSource:  {kind: Switchover, manual: true},
+	GuardTarget: {policy: func(p *Policy) { p.MinUp = 48 * time.Hour }, person: func(w *world) {
+		v := w.p.Vantages[0].Name
+		w.vote(v, "b", "down", "refused")
+		w.report(v)
+	}},
 	GuardMoveProof:    {world: func(w *world) { w.s.rec.Proofs = nil; w.all("b", "up", "anonymous") }},
 	GuardStandby:      {world: func(w *world) { w.s.rec.Standby = Standby{State: StandbyInvalidated} }},
 	GuardExposure:     {policy: replicated, world: func(w *world) { w.s.exposure.Lag = time.Hour }},
@@ -86,7 +91,8 @@ func stopped(k StopKind) func(*world) {
 	return func(w *world) { w.s.rec.Stops = []Stop{{Kind: k, By: "ann", Why: "x"}} }
 }
 
-func refusalsOf(g Guard) []Refusal {
+// askedOf tells the story of a guard and asks, by automation or as a person.
+func askedOf(g Guard, auto bool) *ask {
 	c := alone[g]
 	var change []func(*Policy)
 	if c.policy != nil {
@@ -96,13 +102,18 @@ func refusalsOf(g Guard) []Refusal {
 	if c.world != nil {
 		c.world(w)
 	}
+	if c.person != nil && !auto {
+		c.person(w)
+	}
 	w.s.kept = nil
 	kind := Failover
 	if c.kind != "" {
 		kind = c.kind
 	}
-	return w.s.ask(&w.p, kind, "b", !c.manual, w.now).refusals()
+	return w.s.ask(&w.p, kind, "b", auto, w.now)
 }
+
+func refusalsOf(g Guard) []Refusal { return askedOf(g, !alone[g].manual).refusals() }
 
 func TestNothingRefusesWhenAllIsWell(t *testing.T) {
 	w := ready()
@@ -176,28 +187,45 @@ func TestOverrides(t *testing.T) {
 	}
 }
 
-// TestStopsBindAutomationOnly: cool-down, acknowledgement and lock-out do not
-// stop a person; pause and freeze do.
-func TestStopsBindAutomationOnly(t *testing.T) {
-	for _, g := range []Guard{GuardCooldown, GuardUnacknowledged, GuardLockout, GuardFlood, GuardDomains, GuardContradicted, GuardHooks} {
-		c := alone[g]
-		var change []func(*Policy)
-		if c.policy != nil {
-			change = append(change, c.policy)
+// TestWhomAGuardBinds: what a person may do all the same is a list that is
+// meant, and everything else stops a person, too.
+func TestWhomAGuardBinds(t *testing.T) {
+	automation := []Guard{
+		GuardCooldown, GuardUnacknowledged, GuardLockout, GuardFlood, GuardDomains, GuardContradicted, GuardHooks,
+	}
+	for _, g := range Guards() {
+		var want []Guard
+		if !slices.Contains(automation, g) {
+			want = []Guard{g}
 		}
-		w := ready(change...)
-		if c.world != nil {
-			c.world(w)
-		}
-		if r := w.s.ask(&w.p, Failover, "b", false, w.now).refusals(); len(r) != 0 {
-			t.Errorf("%s binds a person: %v", g, r)
+		if got := guardsOf(askedOf(g, false).refusals()); !slices.Equal(got, want) {
+			t.Errorf("in the story of %s a person is refused by %v, want %v", g, got, want)
 		}
 	}
-	for _, g := range []Guard{GuardPaused, GuardFreeze} {
-		w := ready()
-		alone[g].world(w)
-		if r := w.s.ask(&w.p, Failover, "b", false, w.now).refusals(); len(r) != 1 {
-			t.Errorf("%s does not bind a person: %v", g, r)
+}
+
+// TestWhatIsAskedAgain: an operation that was begun needs the world to be fit
+// for it at each step, and no stop and no order takes away its right to finish.
+func TestWhatIsAskedAgain(t *testing.T) {
+	world := []Guard{
+		GuardLeader, GuardLease, GuardDrift, GuardTilt, GuardDomains, GuardSource, GuardTarget, GuardMoveProof, GuardStandby,
+		GuardExposure, GuardStreamGap, GuardCorrelated, GuardContradicted, GuardWritePath, GuardFence,
+	}
+	for _, g := range Guards() {
+		var want []Guard
+		if slices.Contains(world, g) {
+			want = []Guard{g}
+		}
+		if got := guardsOf(askedOf(g, !alone[g].manual).worldRefusals()); !slices.Equal(got, want) {
+			t.Errorf("in the story of %s an operation is held by %v, want %v", g, got, want)
 		}
 	}
+}
+
+func guardsOf(rs []Refusal) []Guard {
+	var out []Guard
+	for _, r := range rs {
+		out = append(out, r.Guard)
+	}
+	return out
 }

@@ -33,6 +33,8 @@ type history struct {
 	approved int
 	landed   int
 
+	carrier *carrier // nil: nothing is replicated
+
 	was        map[string]string // an operation, and the one that it was before
 	vetoed     map[string]bool
 	unanswered int // runs of hooks
@@ -62,6 +64,13 @@ func (h *history) carry(i int, how string) {
 		h.carryWrite(a, how)
 	case RunHooks:
 		h.carryHooks(a, how)
+	case Drain:
+		h.untouched(a)
+		if how == "kill before" || how == "kill after" {
+			h.kill()
+			return
+		}
+		h.carryDrain(a, how)
 	default:
 		if how == "kill before" || how == "kill after" {
 			h.untouched(a)
@@ -165,6 +174,7 @@ func (h *history) checkCommit(before *Record, c Commit) {
 	}
 	h.auditOfValues(before, r, c)
 	h.checkHooks(before, r)
+	h.checkLeft(before, r, c.Audit)
 }
 
 func (h *history) opBegan(before, r *Record) {
@@ -338,6 +348,7 @@ func (h *history) naiveVerdict(want string, c ClusterName) bool {
 
 // always holds after every step.
 func (h *history) always() {
+	h.checkExposure()
 	for _, c := range h.p.Clusters {
 		if h.naiveVerdict("up", c) {
 			h.upAt[c] = h.now
@@ -381,6 +392,15 @@ var historyPolicies = map[string]func(*Policy){
 		p.RPO.Bound = time.Hour
 		p.Gated, p.ClientProbes, p.Fence, p.GateDriver, p.CanCut = true, true, FencePrefer, FencePrefer, true
 	},
+	"bounded": func(p *Policy) {
+		replicated(p)
+		p.RPO.Bound = 2 * time.Second
+		p.Gated, p.ClientProbes, p.Fence, p.GateDriver, p.CanCut = true, true, FencePrefer, FencePrefer, true
+	},
+	"ungated": func(p *Policy) {
+		replicated(p)
+		p.RPO.Bound, p.ClientProbes = 2*time.Second, true
+	},
 	"approve": func(p *Policy) {
 		p.Names = []NamePolicy{externalName("orders.test.")}
 		p.Auto, p.Approvals, p.ApprovalLife = AutoApprove, 2, 30*time.Second
@@ -398,6 +418,7 @@ type reached struct {
 	sync.Mutex
 	writes, refused, landed, settled, unwound, kills, approved int
 	vetoed, hooked, unanswered                                 int // operations vetoed, and such that passed their hooks; runs without an answer
+	lossy, consent, refills, told                              int // of the carriers
 }
 
 // TestHistories runs random lives under every policy; the Makefile asks for
@@ -414,6 +435,10 @@ func TestHistories(t *testing.T) {
 	})
 	t.Logf("%d writes, %d landed, %d refused by their prerequisite; %d operations settled, %d unwound, %d were approved; %d kills", r.writes, r.landed, r.refused, r.settled, r.unwound, r.approved, r.kills)
 	t.Logf("%d operations passed their hooks, %d were vetoed; %d runs of hooks without an answer", r.hooked, r.vetoed, r.unanswered)
+	t.Logf("%d words on exposure; %d operations left something behind, %d by a consent; %d refills", r.told, r.lossy, r.consent, r.refills)
+	if r.lossy == 0 || r.consent == 0 || r.refills == 0 {
+		t.Error("the histories did not reach every end of a drain")
+	}
 	if r.hooked == 0 || r.vetoed == 0 || r.unanswered == 0 {
 		t.Error("the histories did not reach every answer of hooks")
 	}
@@ -435,6 +460,9 @@ func (r *reached) live(h *history) {
 	r.approved += h.approved
 	r.hooked, r.unanswered = r.hooked+len(h.passed), r.unanswered+h.unanswered
 	r.vetoed += len(h.vetoed)
+	if c := h.carrier; c != nil {
+		r.lossy, r.consent, r.refills, r.told = r.lossy+c.lossy, r.consent+c.consent, r.refills+c.refills, r.told+c.told
+	}
 	for _, o := range h.lastOps {
 		switch o {
 		case Settled:
@@ -466,6 +494,7 @@ func newHistory(t *rapid.T, change func(*Policy)) *history {
 	if p.Replicated {
 		w.feed(StandbyChanged{State: StandbySynced})
 		w.feed(Exposure{Known: true, Sampled: w.now})
+		h.carrier = &carrier{from: w.ledger.Active, consents: map[string]time.Time{}}
 	}
 	w.after(3 * p.Round)
 	if p.Approvals > 0 && rapid.Bool().Draw(t, "asked") {
@@ -473,6 +502,15 @@ func newHistory(t *rapid.T, change func(*Policy)) *history {
 		w.after(p.RideOut + 3*p.Round) // what a rule wants now waits for people
 	}
 	w.manual, w.quiet = true, true
+	if h.carrier != nil && rapid.Bool().Draw(t, "lost") {
+		h.carrier.stuck = rapid.Bool().Draw(t, "stuck")
+		h.pass(4 * time.Second)
+		for _, v := range h.p.Vantages {
+			h.voteAndClient(v.Name, "a", "down")
+			h.report(v.Name)
+		}
+		h.pass(p.RideOut + 3*p.Round)
+	}
 	return h
 }
 
@@ -480,6 +518,10 @@ func (h *history) step() {
 	t := h.t
 	h.manual = true
 	if h.p.Approvals > 0 && len(h.queued) == 0 && rapid.IntRange(0, 3).Draw(t, "people") == 0 {
+		h.person()
+		return
+	}
+	if h.carrier != nil && h.wanted() && rapid.IntRange(0, 3).Draw(t, "somebody comes") == 0 {
 		h.person()
 		return
 	}
@@ -521,6 +563,7 @@ func (h *history) pause() {
 	if rapid.Bool().Draw(h.t, "noticed") {
 		h.feed(Tilted{Stall: 3 * time.Second})
 	}
+	h.carryOn()
 	h.feed(Tick{})
 }
 
@@ -534,6 +577,7 @@ func (h *history) pass(d time.Duration) {
 		for _, v := range h.p.Vantages {
 			h.report(v.Name)
 		}
+		h.carryOn()
 		if work {
 			h.workOff()
 		}
@@ -588,6 +632,9 @@ func (h *history) person() {
 		return
 	}
 	verbs := []Verb{DoSwitchover, DoFailover, DoAbort, DoPause, DoResume, DoAck, DoAdopt, DoRestore, DoArm, DoDisarm}
+	if h.carrier != nil {
+		verbs = append(verbs, DoRefill, DoFailover, DoFailover)
+	}
 	if h.p.Approvals > 0 { // most of them would end the wait
 		verbs = []Verb{DoSwitchover, DoSwitchover, DoFailover, DoFailover, DoAbort, DoResume, DoArm, DoDisarm}
 	}
@@ -600,6 +647,9 @@ func (h *history) person() {
 	}
 	if c.Do == DoPause {
 		c.For = 5 * time.Second
+	}
+	if h.carrier != nil {
+		h.consents(&c)
 	}
 	if (c.Do == DoAdopt || c.Do == DoRestore) && h.s.rec.Stop(StopDrift) != nil {
 		h.agree()
@@ -690,6 +740,7 @@ func (h *history) end() {
 		for _, v := range h.p.Vantages {
 			h.report(v.Name)
 		}
+		h.carryOn()
 		h.workOff()
 		h.always()
 		switch {

@@ -85,20 +85,24 @@ func (t *turn) postAnswered(i int, hooks []Hook, e *HooksDone) {
 	due := t.rec.HooksDue[i]
 	op := due.Op
 	var left, words []string
-	for _, h := range hooks {
-		r := HookResult{Name: h.Name, Verdict: HookBroken, Reason: "it gave no answer"}
+	for _, name := range due.Left {
+		r := HookResult{Name: name, Verdict: HookBroken, Reason: "it gave no answer"}
 		if e.Err != "" {
 			r.Reason = e.Err
 		}
-		if j := slices.IndexFunc(e.Results, func(r HookResult) bool { return r.Name == h.Name }); j >= 0 {
+		if j := slices.IndexFunc(e.Results, func(r HookResult) bool { return r.Name == name }); j >= 0 {
 			r = e.Results[j]
 		}
-		if r.Verdict == HookPassed {
-			words = append(words, fmt.Sprintf("hook %s: done", r.Name))
-			continue
+		known := slices.ContainsFunc(hooks, func(h Hook) bool { return h.Name == name })
+		switch {
+		case r.Verdict == HookPassed:
+			words = append(words, fmt.Sprintf("hook %s: done", name))
+		case known:
+			left = append(left, name)
+			words = append(words, fmt.Sprintf("hook %s: failed: %s", name, short(r.Reason)))
+		default:
+			words = append(words, fmt.Sprintf("hook %s: given up: the config does not have it any more", name))
 		}
-		left = append(left, r.Name)
-		words = append(words, fmt.Sprintf("hook %s: failed: %s", r.Name, short(r.Reason)))
 	}
 	t.postNote(&op, fmt.Sprintf("post-hooks of %s, attempt %d of %d: %s", op.ID, due.Attempt, postTries, strings.Join(words, "; ")))
 	delete(t.s.posts, op.ID)

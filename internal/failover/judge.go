@@ -52,10 +52,10 @@ func JudgeRules() []Rule {
 		{Needed, "it would have switched, and the cluster stayed lost for longer than ride_out after that moment, or a person moved the name", fmt.Sprintf("at least %s is taken for ride_out here: clients see a move no faster than the least TTL", LeastGrace)},
 		{Needless, "it would have switched, and the cluster came back by itself within ride_out after that moment, with no person moving the name", "the same bound: a move that clients see only after the recovery helped nobody"},
 		{Missed, fmt.Sprintf("it would not have switched (votes were short, ride_out was not over, or a guard about the world refused), and a person moved the name, or the cluster stayed lost for longer than %s", MissedAfter), "in that time the person on call is at a keyboard"},
-		{NearMiss, fmt.Sprintf("it came back, and %d vote was missing for the quorum, or the quorum had said down for at least 1/%d of ride_out", NearMissShort, NearMissPart), "one vantage more, or half the ride_out, and the name would have moved"},
+		{NearMiss, fmt.Sprintf("it came back, and %d vote was missing for the quorum, or the quorum had said down for at least 1/%d of ride_out, or ride_out was over and a guard about the world refused", NearMissShort, NearMissPart), "one vantage more, or half the ride_out, and the name would have moved"},
 		{Stopped, "everything else was given, and a stop or a window of somebody stood in the way", "that is what stops are for: it counts neither for nor against automation"},
 		{Pending, "what decides it has not happened yet", ""},
-		{Unjudged, "nobody looked when it mattered: the controller was down, or the vantages were silent", "silence is never taken for calm"},
+		{Unjudged, "nobody looked when it mattered: the controller was down, or the vantages were silent, or the clock was set back", "silence is never taken for calm"},
 		{Blip, "everything else", ""},
 	}
 }
@@ -72,6 +72,8 @@ type Judged struct {
 func Judge(e Episode, now time.Time) Judged {
 	j := Judged{Episode: e}
 	switch {
+	case e.disordered():
+		j.Judgement, j.Why = Unjudged, "its times are out of order: the clock was set back, or the line is damaged"
 	case !e.WouldAt.IsZero():
 		j.judgeWould(now)
 	case e.byPerson():
@@ -90,6 +92,8 @@ func Judge(e Episode, now time.Time) Judged {
 		j.Judgement, j.Why = Unjudged, fmt.Sprintf("%s; then nobody could say how %s was", e.whyNot(), e.Active)
 	case e.stoppedOnly():
 		j.Judgement, j.Why = Stopped, e.whyNot()+", and it came back"
+	case !e.RodeOutAt.IsZero():
+		j.Judgement, j.Why = NearMiss, e.whyNot()+", and it came back"
 	case !e.DownAt.IsZero() && NearMissPart*e.Longest >= e.RideOut:
 		j.Judgement, j.Why = NearMiss, fmt.Sprintf("down for %s of the %s of ride_out, and it came back", e.Longest.Round(time.Millisecond), e.RideOut)
 	case e.Short() == NearMissShort:
@@ -147,15 +151,20 @@ func (e *Episode) Short() int { return max(e.Quorum-e.MostDown, 0) }
 
 func (e *Episode) byPerson() bool { return e.Moved != nil && !e.Moved.Auto }
 
-// lostFor is how long the quorum has said down, or had.
+// lostFor is how long the quorum has said down without a break, at most.
 func (e *Episode) lostFor(now time.Time) time.Duration {
-	switch {
-	case e.DownAt.IsZero():
-		return 0
-	case e.End == "" && e.UpAt.IsZero():
-		return now.Sub(e.DownSince)
+	if e.End == "" && !e.DownNow.IsZero() {
+		return max(e.Longest, now.Sub(e.DownNow))
 	}
 	return e.Longest
+}
+
+// disordered says that something of the episode comes before its beginning: of
+// such times no length can be told.
+func (e *Episode) disordered() bool {
+	return slices.ContainsFunc([]time.Time{e.DownAt, e.RodeOutAt, e.WouldAt, e.EndedAt}, func(at time.Time) bool {
+		return !at.IsZero() && at.Before(e.Began)
+	})
 }
 
 // blind says whether a gap lies in the stretch.
@@ -190,6 +199,9 @@ func (e *Episode) whyNot() string {
 		if g.Kind != SpokeNotArmed {
 			names = append(names, string(g.Guard))
 		}
+	}
+	if len(names) == 0 { // of an armed one: its readings, or the leave of the breaker, were on their way
+		return "ride_out was over, and what a move still waited for had not come"
 	}
 	return "refused by " + strings.Join(names, ", ")
 }
@@ -229,7 +241,9 @@ func ScoreOf(es []Episode, gaps []Gap, since, now time.Time) Score {
 		}
 		j := Judge(e, seen)
 		s.Counts[j.Judgement]++
-		s.Gained += j.Gained
+		if s.Gained += j.Gained; s.Gained < 0 { // of damaged lines
+			s.Gained = 1<<63 - 1
+		}
 		if j.Judgement != Blip {
 			s.Judged = append(s.Judged, j)
 		}

@@ -14,12 +14,13 @@ func Look(s *State, p *Policy, now time.Time) View {
 		v.Clusters = append(v.Clusters, s.clusterView(p, c, now))
 	}
 	rec := s.rec.Clone()
+	v.Protection = rec.Standby
 	for _, n := range rec.Names {
-		v.Names = append(v.Names, s.nameView(n))
+		v.Names = append(v.Names, s.nameView(p, n))
 	}
 	if !s.found { // what adopt would take over
 		for _, n := range p.Names {
-			v.Names = append(v.Names, s.nameView(NameRecord{Name: n.Name, Provider: n.Provider, Zone: n.Zone, Embedded: n.Embedded}))
+			v.Names = append(v.Names, s.nameView(p, NameRecord{Name: n.Name, Provider: n.Provider, Zone: n.Zone, Embedded: n.Embedded}))
 		}
 	}
 	v.Op, v.LastOp, v.Stops, v.Proposal = rec.Op, rec.LastOp, s.stops(p, now), rec.Proposal
@@ -27,6 +28,7 @@ func Look(s *State, p *Policy, now time.Time) View {
 		v.Step = stepView(p, rec.Op)
 	}
 	v.Exposure = s.exposureView(p, now)
+	v.MovedBy = s.movedBy(p, s.lastMove())
 	if !s.found {
 		return v
 	}
@@ -44,6 +46,9 @@ func (s *State) notices(p *Policy, now time.Time) []string {
 	var out []string
 	if s.correlated {
 		out = append(out, "both clusters were lost together: nothing moves until one has been up for ride_out")
+	}
+	if words := s.authWords(p, now); words != "" {
+		out = append(out, words)
 	}
 	if words := s.rec.pauseWords(now); s.found && words != "" {
 		out = append(out, words)
@@ -83,6 +88,11 @@ func (s *State) notices(p *Policy, now time.Time) []string {
 			out = append(out, fmt.Sprintf("%s is new in the config and shows %q: it joins when it shows %s", n.Name, f.read.Value, n.Targets[s.rec.Active]))
 		}
 	}
+	for _, n := range p.Names {
+		if floor := s.names[n.Name].read.Floor; floor > p.TTL {
+			out = append(out, fmt.Sprintf("%s: %s takes no TTL below %d s and ttl is %d s, so it will refuse every move: raise ttl, or the edition of the zone; with %d s resolvers keep the old value for as long after a move", n.Name, n.Provider, floor, p.TTL, floor))
+		}
+	}
 	if s.rec.Divergence != "" {
 		out = append(out, "divergence window "+s.rec.Divergence)
 	}
@@ -94,7 +104,7 @@ func (s *State) notices(p *Policy, now time.Time) []string {
 
 func (s *State) clusterView(p *Policy, c ClusterName, now time.Time) ClusterView {
 	t := s.tally(p, c, now)
-	v := ClusterView{Name: c, Role: s.role(c), Verdict: t.verdict, Why: t.words(), Working: p.maintenanceWords(c, now), DownSince: t.downSince, UpSince: t.upSince}
+	v := ClusterView{Name: c, Role: s.role(c), Verdict: t.verdict, Why: t.words(), Fault: t.blind(p), Working: p.maintenanceWords(c, now), DownSince: t.downSince, UpSince: t.upSince}
 	for _, d := range t.domains {
 		v.Domains = append(v.Domains, DomainView{Domain: d.domain, Vote: d.vote, Why: d.why()})
 	}
@@ -102,8 +112,8 @@ func (s *State) clusterView(p *Policy, c ClusterName, now time.Time) ClusterView
 		seen := s.sights[x.vantage].Clusters[c]
 		vv := VantageView{
 			Vantage: x.vantage, Domain: x.domain, Vote: x.vote, Reason: x.reason, AgeMS: -1,
-			Misses: seen.Misses, Fall: seen.Fall, Warnings: slices.Clone(seen.Warnings), Identity: seen.Identity,
-			CertificateEnds: seen.CertificateEnds,
+			Fault: x.fault, Misses: seen.Misses, Fall: seen.Fall, Warnings: slices.Clone(seen.Warnings), Identity: seen.Identity,
+			Canary: seen.Canary, Client: seen.Client, CertificateEnds: seen.CertificateEnds,
 		}
 		if r, ok := s.sights[x.vantage]; ok {
 			vv.AgeMS = now.Sub(r.at).Milliseconds()
@@ -119,10 +129,13 @@ func (s *State) clusterView(p *Policy, c ClusterName, now time.Time) ClusterView
 	return v
 }
 
-func (s *State) nameView(n NameRecord) NameView {
+func (s *State) nameView(p *Policy, n NameRecord) NameView {
 	v := NameView{NameRecord: n}
+	if np := p.Name(n.Name); np != nil {
+		v.Limits = np.Limits
+	}
 	if f, ok := s.names[n.Name]; ok && !f.readAt.IsZero() {
-		v.Seen, v.SeenMark, v.SeenAt, v.SeenErr = f.read.Value, f.read.Mark, f.readAt, f.read.Err
+		v.Seen, v.SeenMark, v.SeenAt, v.SeenErr, v.TTLFloor = f.read.Value, f.read.Mark, f.readAt, f.read.Err, f.read.Floor
 	}
 	if a, ok := s.published[n.Name]; ok {
 		v.Published = &a
@@ -149,10 +162,32 @@ func stepView(p *Policy, op *Op) *StepView {
 func (s *State) exposureView(p *Policy, now time.Time) ExposureView {
 	v := ExposureView{Applies: p.Replicated}
 	if e := s.exposure; e != nil {
-		v.Rows, v.Gap = e.Rows, e.Gap
+		v.Rows, v.About, v.Gap, v.Why = e.Rows, e.About, e.Gap, e.Why
 		v.Bound, v.Known = s.bound(p, now)
+	} else if p.Replicated {
+		v.Why = "nothing was measured yet"
 	}
 	return v
+}
+
+// words say the exposure for people.
+func (v ExposureView) words() string {
+	out := "unknown"
+	if v.Known {
+		out = "up to " + v.Bound.Round(time.Millisecond).String()
+	}
+	switch {
+	case v.About > 0:
+		out += fmt.Sprintf(", about %d rows", max(v.About, v.Rows))
+	case v.Rows > 0:
+		out += fmt.Sprintf(", at least %d rows", v.Rows)
+	}
+	for _, why := range []string{v.Gap, v.Why} {
+		if why != "" {
+			out += ": " + why
+		}
+	}
+	return out
 }
 
 // Explain says in words why the core did, did not, or would act.
@@ -167,6 +202,9 @@ func Explain(s *State, p *Policy, now time.Time) Explanation {
 			if vv.Reason != "" {
 				line += ": " + vv.Reason
 			}
+			if vv.Client != ClientNone {
+				line += "; a client's write: " + string(vv.Client)
+			}
 			if len(vv.Warnings) > 0 {
 				line += "; warns: " + strings.Join(vv.Warnings, ", ")
 			}
@@ -178,6 +216,15 @@ func Explain(s *State, p *Policy, now time.Time) Explanation {
 	}
 	for _, n := range v.Notices {
 		x.Lines = append(x.Lines, "note: "+n)
+	}
+	for _, l := range v.Limits() {
+		x.Lines = append(x.Lines, "provider "+l)
+	}
+	if p.Replicated && s.found {
+		x.Lines = append(x.Lines, fmt.Sprintf("standby %s is %s", v.Standby, s.rec.Standby.words()), "a switch now would lose: "+v.Exposure.words())
+		if u := s.rec.Standby.Unsynced; u != "" {
+			x.Lines = append(x.Lines, "  "+u)
+		}
 	}
 	if op := v.Op; op != nil {
 		x.Lines = append(x.Lines, opLines(op)...)

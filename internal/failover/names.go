@@ -119,9 +119,9 @@ func (t *turn) nameWritten(e NameWritten) {
 		f.done++
 		f.failures, f.nextTry, f.err = 0, time.Time{}, ""
 		f.nextSend = t.now.Add(backoff(f.done))
-		if f.done >= 4 {
+		if f.done >= doneEnough {
 			f.err = "the provider says done, and the name does not show it"
-			t.pageOnce("write-path", string(e.Name), fmt.Sprintf("%s: %s; does something else stand there, or is the TTL clamped?", e.Name, f.err))
+			t.pageOnce("write-path", string(e.Name), fmt.Sprintf("%s: %s; does something else stand there, is the TTL clamped, or does the server answer from a cache?", e.Name, f.err))
 		}
 	case WriteMismatch, WriteUnknown: // read back at once, write again later
 		f.nextTry = time.Time{}
@@ -134,6 +134,10 @@ func (t *turn) nameWritten(e NameWritten) {
 	}
 	set(&s.names, e.Name, f)
 }
+
+// doneEnough is how often a provider says that a write is done before it is
+// taken at its word.
+const doneEnough = 4
 
 // backoff is 100 ms doubled per failure, at most 5 s.
 func backoff(failures int) time.Duration {
@@ -212,7 +216,7 @@ func (t *turn) watchName(i int, seen NameRead) {
 
 // showsRecord says whether a name at rest is what the record says.
 func showsRecord(n *NameRecord, seen NameRead) bool {
-	return !seen.Absent && seen.Value == n.Value && seen.Mark == markText(n.Mark)
+	return !seen.Absent && seen.Value == n.Value && seen.Mark == markText(n.Mark) && seen.Other == ""
 }
 
 func markText(m Mark) string {
@@ -230,6 +234,9 @@ func (t *turn) drift(n *NameRecord, seen NameRead) {
 		shows = "no CNAME"
 	}
 	why := fmt.Sprintf("%s shows %s with mark %q, the record says CNAME %s with mark %q", n.Name, shows, seen.Mark, n.Value, markText(n.Mark))
+	if seen.Other != "" {
+		why += "; besides: " + seen.Other
+	}
 	if t.newer(seen.Mark) {
 		why += "; the mark is newer than the record: another controller, or a ledger that was restored"
 	}
@@ -247,9 +254,21 @@ func (t *turn) bringName(i int, seen NameRead) {
 	n := &t.rec.Names[i]
 	w := n.Want
 	mine := w.Mark.Token.Term == t.term()
-	if !seen.Absent && seen.Value == w.Value && seen.Mark == w.Mark.String() && (seen.TTL == w.TTL || seen.TTL == 0) {
-		t.proved(i)
-		return
+	if !seen.Absent && seen.Value == w.Value && seen.Mark == w.Mark.String() && seen.Other == "" {
+		if seen.TTL == w.TTL || seen.TTL == 0 {
+			t.proved(i)
+			return
+		}
+		// Clients are told the value, and the provider keeps a TTL of its own: what
+		// it says it has done is all that it will do, and nothing waits for more.
+		if t.s.names[n.Name].done >= doneEnough {
+			t.page("ttl", fmt.Sprintf("%s: %s shows %s with a TTL of %d s where %d s were written; its provider keeps a TTL of its own: write it as ttl_floor", t.p.Instance, n.Name, seen.Value, seen.TTL, w.TTL))
+			c := *w
+			c.TTL = seen.TTL
+			t.edit().Names[i].Want = &c
+			t.proved(i)
+			return
+		}
 	}
 	if t.newer(seen.Mark) {
 		t.drift(n, seen)

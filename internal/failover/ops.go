@@ -208,6 +208,7 @@ func (t *turn) convert(why string) {
 	before := fmt.Sprintf("%s %s", d.Op.Kind, d.Op.ID)
 	d.Op.ID = fmt.Sprintf("%s-%s", t.p.Instance, d.Token())
 	d.Op.Kind, d.Op.Reason, d.Op.Held = Failover, why, nil
+	delete(t.s.busy, "drain") // its answer is one to another operation
 	d.Op.StepSince = t.now
 	if d.Op.Step == StepIntent {
 		d.Op.Hooks = nil // it is another operation now, and nothing was begun: its own hooks are asked

@@ -3,6 +3,7 @@ package failover
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -21,10 +22,20 @@ func (t *turn) intentStep(op *Op) (verdictOn, string, Guard) {
 			}
 			return stay, "", ""
 		}
-		t.edit().Op.LoweredAt = t.now
-		op = t.rec.Op
+		if !t.lowEverywhere() {
+			return stay, "", ""
+		}
+		op = t.edit().Op
+		op.LoweredAt = t.now
+		if op.OldTTL > 0 {
+			t.note("step", fmt.Sprintf("the TTL of %d s is waited out until %s", op.OldTTL, t.now.Add(seconds(op.OldTTL)).UTC().Format(time.RFC3339)))
+		}
 	}
-	if t.now.Before(op.LoweredAt.Add(time.Duration(op.OldTTL) * time.Second)) {
+	if t.now.Before(op.LoweredAt.Add(seconds(op.OldTTL))) {
+		// One that goes back to the old TTL, or never left it, is to be in the bound.
+		if t.now.Sub(t.s.verify.at) >= max(t.p.VerifyEvery, lookWhileWaiting) {
+			t.do("verify", Verify{Names: slices.Clone(t.rec.Names)})
+		}
 		return stay, "", ""
 	}
 	return pass, "", ""
@@ -37,13 +48,15 @@ func (t *turn) lowerTTL(op *Op) bool {
 	done := true
 	for i := range t.rec.Names {
 		n := &t.rec.Names[i]
-		if n.TTL <= low {
+		is := t.s.carries(n)
+		if is <= low {
 			continue
 		}
-		if n.TTL > op.OldTTL {
+		// Caches may hold what was served before, and it need not be over yet.
+		if old := max(is, t.s.cached(n.Name, "", t.now)); old > op.OldTTL {
 			op = t.edit().Op
 			n = &t.rec.Names[i]
-			op.OldTTL = n.TTL
+			op.OldTTL = old
 		}
 		if n.Embedded {
 			d := t.edit()
@@ -58,6 +71,51 @@ func (t *turn) lowerTTL(op *Op) bool {
 	}
 	return done
 }
+
+// lowEverywhere waits until every authority serves the lowered TTL: the old one
+// is waited out from there on, not from the write. An authority that does not
+// follow cannot be waited for; it is named, and stays in the bound.
+func (t *turn) lowEverywhere() bool {
+	op, s := t.rec.Op, t.s
+	if op.OldTTL == 0 {
+		return true // nothing was lowered
+	}
+	if t.dirty {
+		return false // the lowered TTL is committed first
+	}
+	if s.verify.low >= AgreeRounds {
+		return true
+	}
+	if t.late(op) {
+		var left []string
+		for _, n := range t.rec.Names {
+			a, ok := s.published[n.Name]
+			switch {
+			case !ok:
+				left = append(left, string(n.Name)+": no authority was heard")
+			case a.MaxTTL > n.TTL:
+				left = append(left, fmt.Sprintf("%s is still served with a TTL of %d s", n.Name, a.MaxTTL))
+			default:
+				left = append(left, a.Dissent...)
+			}
+		}
+		d := t.edit()
+		d.Op.Notes = append(slices.Clone(d.Op.Notes), noteNotLow+strings.Join(left, ", "))
+		t.note("step", noteNotLow+strings.Join(left, ", "))
+		t.page("ttl", fmt.Sprintf("%s: %s%s; caches that asked there keep the old value for longer", t.p.Instance, noteNotLow, strings.Join(left, ", ")))
+		return true
+	}
+	if s.verify.at.IsZero() || t.now.Sub(s.verify.at) >= t.p.VerifyEvery {
+		t.do("verify", Verify{Names: slices.Clone(t.rec.Names)})
+	}
+	return false
+}
+
+// lookWhileWaiting is between two looks at the authorities while an old TTL is
+// waited out.
+const lookWhileWaiting = 5 * time.Second
+
+const noteNotLow = "not every authority was seen with the lowered TTL in time: "
 
 // fenced says whether the steps about gates have anything to do.
 func (t *turn) fenced() bool { return t.p.Gated && t.p.Fence != FenceNone }
@@ -98,42 +156,6 @@ func (t *turn) closeStep(op *Op) (verdictOn, string, Guard) {
 	return pass, "", ""
 }
 
-func (t *turn) drainStep(op *Op) (verdictOn, string, Guard) {
-	if !t.p.Replicated {
-		return pass, "", ""
-	}
-	if d := t.s.drained; d != nil && d.Empty {
-		t.note("step", "drained: nothing is left on "+string(op.From))
-		return pass, "", ""
-	}
-	if !t.late(op) {
-		t.again("drain", Drain{From: op.From, Until: op.CloseProofAt})
-		return stay, "", ""
-	}
-	if stepDef(op.Kind, op.Step).Late == LateUnwind {
-		return unwind, "not drained in time", GuardExposure
-	}
-	bound, known := t.s.bound(t.p, t.now)
-	if d := t.s.drained; d != nil && d.Bound >= 0 && d.Err == "" {
-		bound, known = d.Bound, true
-	}
-	if !t.lossAccepted(op, bound, known) {
-		why := "what is left on " + string(op.From) + " is unknown"
-		if known {
-			why = fmt.Sprintf("up to %s is left on %s, %s is allowed", bound, op.From, t.p.RPO)
-		}
-		t.again("drain", Drain{From: op.From, Until: op.CloseProofAt})
-		return hold, why, GuardExposure
-	}
-	o := t.edit().Op
-	o.LossBound = bound.String()
-	if !known {
-		o.LossBound = "unknown"
-	}
-	t.note("step", fmt.Sprintf("not drained in time, a loss of up to %s is accepted", o.LossBound))
-	return pass, "", ""
-}
-
 // again asks for a repeated effect, at most once per VerifyEvery.
 func (t *turn) again(key string, a Action) {
 	if _, busy := t.s.busy[key]; busy || !t.s.askedAt.IsZero() && t.now.Sub(t.s.askedAt) < t.p.VerifyEvery {
@@ -141,24 +163,6 @@ func (t *turn) again(key string, a Action) {
 	}
 	t.s.askedAt = t.now
 	t.do(key, a)
-}
-
-// lossAccepted: by the policy, or by a person's consent that is neither over
-// nor smaller than the bound.
-func (t *turn) lossAccepted(op *Op, bound time.Duration, known bool) bool {
-	switch {
-	case t.p.RPO.Kind == RPONone:
-		return true
-	case known && t.p.RPO.Kind == RPOBounded && bound <= t.p.RPO.Bound:
-		return true
-	case known && bound == 0:
-		return true
-	}
-	if e := t.s.exposure; e != nil && e.Gap != "" && slices.Contains(op.Override, GuardStreamGap) {
-		return true // an unknown loss was accepted by name
-	}
-	c := op.Consent
-	return c != nil && t.now.Before(c.Expires) && (c.Loss < 0 || known && bound <= c.Loss)
 }
 
 func (t *turn) openStep(op *Op) (verdictOn, string, Guard) {
@@ -229,6 +233,7 @@ func (t *turn) mark(op string) Mark {
 // write; for the others it persists the write that is given out next.
 func (t *turn) move() {
 	d := t.edit()
+	d.Op.TTLOld = t.s.ttlOld(d, d.Op.Targets, t.now)
 	for i := range d.Names {
 		n := &d.Names[i]
 		to, ok := d.Op.Targets[n.Name]
@@ -257,6 +262,24 @@ func (t *turn) move() {
 // unanswered call counts.
 func (t *turn) past(op *Op) bool { return stepIndex(op.Step) >= stepIndex(StepMove) }
 
+// pageMove says once that a name does not follow, and once more that a person
+// has moved it and only the mark is missing.
+func (t *turn) pageMove(op *Op, n NameRecord, to Target) {
+	f := t.s.names[n.Name]
+	why := f.err
+	if f.read.Err != "" {
+		why = "it cannot be read: " + f.read.Err
+	}
+	if f.read.Err == "" && f.read.Value == to && n.Want != nil && f.read.Mark == n.Want.Mark.String() {
+		return // it landed, and is proved in this turn
+	}
+	if f.read.Err == "" && f.read.Value == to {
+		t.pageOnce("move", string(n.Name)+" by hand", fmt.Sprintf("%s of %s: %s shows the new value, moved by somebody else; only our mark is missing beside it and is tried again: %s", op.Kind, t.p.Instance, n.Name, why))
+		return
+	}
+	t.pageOnce("move", string(n.Name), fmt.Sprintf("%s of %s: %s does not show the new value yet; there is no way back, it is tried again: %s", op.Kind, t.p.Instance, n.Name, why))
+}
+
 func (t *turn) moveStep(op *Op) (verdictOn, string, Guard) {
 	if st := t.rec.Stop(StopDrift); st != nil {
 		return hold, st.Why, GuardDrift
@@ -268,7 +291,7 @@ func (t *turn) moveStep(op *Op) (verdictOn, string, Guard) {
 		}
 		if n.Want != nil || n.Value != to {
 			if t.late(op) {
-				t.pageOnce("move", string(n.Name), fmt.Sprintf("%s of %s: %s does not show the new value yet; there is no way back, it is tried again: %s", op.Kind, t.p.Instance, n.Name, t.s.names[n.Name].err))
+				t.pageMove(op, n, to)
 			}
 			return stay, "", ""
 		}

@@ -51,11 +51,11 @@ func PlanMove(s *State, p *Policy, c Command, now time.Time) Plan {
 			continue
 		}
 		m := Mark{Token: Token{s.term(), s.rec.Epoch + 1}, Op: fmt.Sprintf("%s-%s", p.Instance, Token{s.term(), s.rec.Epoch + 1}), By: p.By}
-		pl.Diff = append(pl.Diff, NameDiff{Name: n.Name, Provider: n.Provider, From: n.Value, To: np.Targets[to], TTL: p.TTL, Mark: m.String()})
+		pl.Diff = append(pl.Diff, NameDiff{Name: n.Name, Provider: n.Provider, From: n.Value, To: np.Targets[to], TTL: p.TTL, Mark: m.String(), Limits: np.Limits})
 	}
 	pl.Steps = planSteps(s, p, kind)
 	pl.Hooks = planHooks(p, &c, kind)
-	pl.Bound = bound(s, p, kind, pl.Hooks)
+	pl.Bound = bound(s, p, kind, pl.Hooks, now)
 	return pl
 }
 
@@ -118,7 +118,7 @@ func planSteps(s *State, p *Policy, kind OpKind) []PlanStep {
 		case StepIntent:
 			if kind == Switchover && s.lowerFirst(p) {
 				for _, n := range s.rec.Names {
-					ps.Budget = max(ps.Budget, p.budget(kind, d.Step)+time.Duration(n.TTL)*time.Second)
+					ps.Budget = max(ps.Budget, p.budget(kind, d.Step)+seconds(s.carries(&n)))
 				}
 			} else if kind == Switchover {
 				ps.Skip = "the TTL is low already; only the commit is left"
@@ -132,15 +132,25 @@ func planSteps(s *State, p *Policy, kind OpKind) []PlanStep {
 }
 
 func (s *State) lowerFirst(p *Policy) bool {
-	return slices.ContainsFunc(s.rec.Names, func(n NameRecord) bool { return n.TTL > p.LowTTL() })
+	return slices.ContainsFunc(s.rec.Names, func(n NameRecord) bool { return s.carries(&n) > p.LowTTL() })
+}
+
+// carries is the TTL of a name: by the record, or more where its write point was
+// seen with more, as after somebody's edit.
+func (s *State) carries(n *NameRecord) uint32 {
+	if f := s.names[n.Name]; !n.Embedded && f.fresh && f.read.Err == "" && f.read.Value == n.Value {
+		return max(n.TTL, f.read.TTL)
+	}
+	return n.TTL
 }
 
 // bound is the honest time bound of a plan, term by term: that of the policy
 // with the TTLs that the names have now.
-func bound(s *State, p *Policy, kind OpKind, hooks []PlanHook) []BoundTerm {
-	ttl := p.TTL
+func bound(s *State, p *Policy, kind OpKind, hooks []PlanHook, now time.Time) []BoundTerm {
+	ttl, floor := p.TTL, p.TTLFloor
 	for _, n := range s.rec.Names {
-		ttl = max(ttl, n.TTL)
+		ttl = max(ttl, n.TTL, s.cached(n.Name, "", now))
+		floor = max(floor, s.names[n.Name].read.Floor)
 	}
-	return terms(p, kind, ttl, s.lowerFirst(p), preTime(hooks))
+	return terms(p, kind, ttl, floor, s.lowerFirst(p), preTime(hooks))
 }

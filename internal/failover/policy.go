@@ -46,6 +46,7 @@ type Policy struct {
 
 	TTL         uint32 // seconds, in steady state
 	TTLFloor    uint32 // seconds; the provider's least
+	Clients     ClientPolicy
 	LongestCall time.Duration
 	LeaseMargin time.Duration
 	VerifyEvery time.Duration // between two rounds of asking every authority
@@ -67,6 +68,9 @@ type NamePolicy struct {
 	Zone     RecordName
 	Embedded bool
 	Targets  map[ClusterName]Target
+	// Limits are what its provider does not promise, in words, empty where
+	// nothing is missing. It decides nothing.
+	Limits string `json:"-"`
 }
 
 // VantagePolicy says which failure domain a vantage belongs to.

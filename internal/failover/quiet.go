@@ -11,7 +11,7 @@ import (
 // moves for it, and a process that is short of time has many of them. It goes
 // by what the last Step counted.
 func (s *State) calm(p *Policy) bool {
-	if !s.found || !s.adopted || s.rec.Op != nil || s.pending != nil || len(s.queue) > 0 || s.correlated || !s.still || !s.adoptAt.IsZero() {
+	if !s.found || !s.adopted || s.rec.Op != nil || s.pending != nil || len(s.queue) > 0 || s.correlated || !s.auth.IsZero() || !s.still || !s.adoptAt.IsZero() {
 		return false
 	}
 	for _, n := range s.rec.Names {
@@ -80,7 +80,7 @@ func (s *State) Quiet(p *Policy, r Report, now time.Time) bool {
 		was, had := last.Clusters[c]
 		is, has := r.Clusters[c]
 		if !had || !has || was.Vote != is.Vote || is.Vote == Down || is.Misses > 0 || was.Misses > 0 || is.Failed > was.Failed ||
-			is.Identity != was.Identity || is.Canary != was.Canary || is.Client != was.Client || !slices.Equal(is.Warnings, was.Warnings) {
+			is.Fault != was.Fault || is.Identity != was.Identity || is.Canary != was.Canary || is.Client != was.Client || !slices.Equal(is.Warnings, was.Warnings) {
 			return false
 		}
 	}

@@ -59,6 +59,11 @@ func TestAQuietReportMayWait(t *testing.T) {
 					word := rapid.SampledFrom([]string{"up", "down", "unknown", "1"}).Draw(t, "word")
 					eager.vote(v.Name, c, word, word)
 					l.vote(v.Name, c, word, word)
+					if word == "unknown" {
+						f := rapid.SampledFrom([]Fault{FaultNone, FaultKey, FaultSetup}).Draw(t, "fault")
+						eager.faulty(v.Name, c, f)
+						l.faulty(v.Name, c, f)
+					}
 				}
 				if rapid.IntRange(0, 19).Draw(t, "mute") == 0 {
 					continue
@@ -114,6 +119,7 @@ func TestWhatIsNotQuiet(t *testing.T) {
 		"more failures":       sight(func(s *Sighting) { s.Failed = 1 }),
 		"another identity":    sight(func(s *Sighting) { s.Identity = !s.Identity }),
 		"a canary":            sight(func(s *Sighting) { s.Canary = CanaryBad }),
+		"a fault":             sight(func(s *Sighting) { s.Fault = FaultKey }),
 		"a client":            sight(func(s *Sighting) { s.Client = ClientRefused }),
 		"a warning":           sight(func(s *Sighting) { s.Warnings = []string{"slow"} }),
 		"a cluster less":      func(_ *world, r *Report) { delete(r.Clusters, "b") },
@@ -127,6 +133,7 @@ func TestWhatIsNotQuiet(t *testing.T) {
 		"before the adoption": func(w *world, _ *Report) { w.s.adopted = false },
 		"with a commit":       func(w *world, _ *Report) { w.s.pending = &Record{} },
 		"with a command":      func(w *world, _ *Report) { w.s.queue = []Command{{}} },
+		"keys refused":        func(w *world, _ *Report) { w.s.auth = w.now },
 		"both lost":           func(w *world, _ *Report) { w.s.correlated = true },
 		"others say down": func(w *world, _ *Report) {
 			w.vote("v2", "a", "down", "x")

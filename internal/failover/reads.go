@@ -26,7 +26,13 @@ func (t *turn) readName(n NameRecord) {
 	if t.now.Before(f.nextTry) || !f.readAt.IsZero() && t.now.Sub(f.readAt) < every {
 		return
 	}
-	t.do("name:"+string(n.Name), ReadName{Name: n})
+	t.do("name:"+string(n.Name), ReadName{Name: n, Urgent: n.Want != nil || t.moveWaits()})
+}
+
+// moveWaits says whether an operation is under way or about to begin: what it
+// needs to know must not queue behind the routine of ten thousand others.
+func (t *turn) moveWaits() bool {
+	return t.rec.Op != nil || !t.s.wanted.IsZero() && t.now.Sub(t.s.wanted) <= time.Minute
 }
 
 // namesFresh says whether every name that lives elsewhere was read since a move
@@ -71,6 +77,7 @@ func (t *turn) nameRead(e NameRead) {
 		f.nextTry = t.now.Add(backoff(f.failures))
 	} else {
 		f.nextTry = time.Time{}
+		s.noteServed(e.Name, e.Value, e.TTL, t.now)
 	}
 	set(&s.names, e.Name, f)
 }

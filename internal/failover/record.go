@@ -102,6 +102,15 @@ type NameWant struct {
 	Sender Token     `json:"sender"` // under which it was last issued
 }
 
+// Pending is the write that is waited for at a name, and whether one is.
+func (n NameRecord) Pending() (WriteName, bool) {
+	if n.Want == nil {
+		return WriteName{}, false
+	}
+	w := n.Want
+	return WriteName{Name: n, Expect: n.Value, Value: w.Value, TTL: w.TTL, Mark: w.Mark}, true
+}
+
 // Foreign is a state of a name that somebody else made.
 type Foreign struct {
 	Value  Target `json:"value,omitempty"`
@@ -128,16 +137,23 @@ const (
 type StandbyState string
 
 const (
-	StandbyPlain       StandbyState = "plain"       // nothing is replicated
+	StandbyPlain       StandbyState = "plain"       // nothing is replicated, or nothing was said of it yet
 	StandbySynced      StandbyState = "synced"      // replication says that it follows
+	StandbyUnprotected StandbyState = "unprotected" // it is replicated, and what it has cannot be relied upon
 	StandbyInvalidated StandbyState = "invalidated" // it was active and may hold writes that the other side never saw
-	StandbyRefilling   StandbyState = "refilling"
+	StandbyRefilling   StandbyState = "refilling"   // it is copied anew
 )
 
 // Standby is the state of the cluster that the name does not point at.
 type Standby struct {
 	State StandbyState `json:"state"`
 	Why   []string     `json:"why,omitempty"`
+	// Unsynced is what an invalidated one may hold that the active cluster never
+	// saw, in words; empty: it was shown that it holds nothing of the kind.
+	Unsynced string `json:"unsynced,omitempty"`
+	// Refill is who said, and why, that what it holds may be overwritten; kept
+	// until it is synced.
+	Refill string `json:"refill,omitempty"`
 }
 
 // StopKind names a standing reason not to start.
@@ -205,15 +221,25 @@ type Op struct {
 	MovedAt    time.Time              `json:"moved_at,omitzero"`    // when every write point showed the new value
 
 	CloseProofAt time.Time `json:"close_proof_at,omitzero"`
-	Cut          []string  `json:"cut,omitempty"`        // stragglers, listed
-	Stragglers   []string  `json:"stragglers,omitempty"` // authorities that did not agree in time
-	Notes        []string  `json:"notes,omitempty"`
-	OrFailover   bool      `json:"or_failover,omitempty"` // a switchover that may become a failover by itself
-	AcceptPinned bool      `json:"accept_pinned,omitempty"`
-	LossBound    string    `json:"loss_bound,omitempty"`
+	Cut          []string  `json:"cut,omitempty"`  // stragglers, listed
+	Left         *Left     `json:"left,omitempty"` // what the drain left behind; nil: nothing was left, or nothing is replicated
+
+	// PublishedAt is when the last address of an authority was seen to agree, in
+	// the first of the rounds that count; zero: it settled without.
+	PublishedAt time.Time `json:"published_at,omitzero"`
+	Verified    []string  `json:"verified,omitempty"` // addresses that were asked and agreed
+	// TTLOld is the largest TTL, in seconds, with which the old value may have
+	// been in a cache when the name moved or later.
+	TTLOld uint32 `json:"ttl_old,omitempty"`
+
+	Stragglers   []string `json:"stragglers,omitempty"` // authorities that did not agree in time
+	Notes        []string `json:"notes,omitempty"`
+	OrFailover   bool     `json:"or_failover,omitempty"` // a switchover that may become a failover by itself
+	AcceptPinned bool     `json:"accept_pinned,omitempty"`
+	LossBound    string   `json:"loss_bound,omitempty"`
 
 	OldTTL    uint32    `json:"old_ttl,omitempty"`    // the largest TTL before it was lowered, in seconds
-	LoweredAt time.Time `json:"lowered_at,omitzero"`  // when the lowered TTL stood everywhere
+	LoweredAt time.Time `json:"lowered_at,omitzero"`  // when every authority was seen with the lowered TTL, or its time was over
 	CloseAt   time.Time `json:"close_at,omitzero"`    // when the gate of old was ordered closed
 	OpenAt    time.Time `json:"open_at,omitzero"`     // when the gate of new was ordered open
 	UnwindWhy string    `json:"unwind_why,omitempty"` // why it runs backwards
@@ -242,6 +268,9 @@ type Consent struct {
 	Loss    time.Duration `json:"loss"` // negative: unknown loss was accepted
 	By      string        `json:"by"`
 	Expires time.Time     `json:"expires"`
+	// Used is when an operation went on by it; zero: not yet. It ends with an
+	// unwinding, used or not.
+	Used time.Time `json:"used,omitzero"`
 }
 
 // Outcome is how an operation ended.
@@ -323,6 +352,10 @@ func (o Op) clone() Op {
 		c := *o.Consent
 		o.Consent = &c
 	}
+	if o.Left != nil {
+		l := *o.Left
+		o.Left = &l
+	}
 	if o.Hooks != nil {
 		h := *o.Hooks
 		h.Asked, h.Notes = slices.Clone(h.Asked), slices.Clone(h.Notes)
@@ -335,6 +368,7 @@ func (o Op) clone() Op {
 	o.Targets = maps.Clone(o.Targets)
 	o.Cut = slices.Clone(o.Cut)
 	o.Stragglers = slices.Clone(o.Stragglers)
+	o.Verified = slices.Clone(o.Verified)
 	o.Notes = slices.Clone(o.Notes)
 	return o
 }

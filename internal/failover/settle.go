@@ -29,7 +29,10 @@ func (t *turn) cutStep(op *Op) (verdictOn, string, Guard) {
 
 func (t *turn) confirmStep(op *Op) (verdictOn, string, Guard) {
 	v := t.s.verify
-	if v.rounds >= 2 {
+	if v.rounds >= AgreeRounds {
+		o := t.edit().Op
+		o.PublishedAt, o.Verified = v.first, t.s.askedAddresses()
+		o.TTLOld = max(o.TTLOld, t.seenOld(o, v.first))
 		return pass, "", ""
 	}
 	if t.late(op) {
@@ -41,7 +44,8 @@ func (t *turn) confirmStep(op *Op) (verdictOn, string, Guard) {
 				left = append(left, fmt.Sprintf("%s: no authority was heard", n.Name))
 			}
 		}
-		t.edit().Op.Stragglers = left
+		o := t.edit().Op
+		o.Stragglers, o.TTLOld = left, max(o.TTLOld, t.seenOld(o, t.now))
 		t.note("step", fmt.Sprintf("not every authority agreed in time: %d stragglers", len(left)))
 		t.page("publication", fmt.Sprintf("%s settles with authorities that do not agree: %v", t.p.Instance, left))
 		return pass, "", ""
@@ -52,12 +56,25 @@ func (t *turn) confirmStep(op *Op) (verdictOn, string, Guard) {
 	return stay, "", ""
 }
 
+// seenOld is the largest TTL with which an old value was seen and may be cached
+// at that moment: an authority that followed late served it for longer.
+func (t *turn) seenOld(op *Op, at time.Time) uint32 {
+	var most uint32
+	for n, to := range op.Targets {
+		most = max(most, t.s.cached(n, to, at))
+	}
+	return most
+}
+
 // settleStep restores the TTL where it was lowered.
 func (t *turn) settleStep(op *Op) (verdictOn, string, Guard) {
-	if t.restoreTTL() || t.late(op) {
-		return pass, "", ""
+	if !t.restoreTTL() {
+		if !t.late(op) {
+			return stay, "", ""
+		}
+		t.oweTTL()
 	}
-	return stay, "", ""
+	return pass, "", ""
 }
 
 func (t *turn) restoreTTL() bool {
@@ -87,9 +104,9 @@ func (t *turn) settle() {
 	op := *d.Op
 	d.Active = op.To
 	if op.Kind == Failover && t.p.Replicated {
-		d.Standby = Standby{State: StandbyInvalidated, Why: []string{"it was active until " + op.ID + " and may hold writes that did not cross"}}
+		t.invalidateOld(&op)
 	}
-	t.note("settle", fmt.Sprintf("%s from %s to %s", op.Kind, op.From, op.To))
+	t.note("settle", fmt.Sprintf("%s from %s to %s%s", op.Kind, op.From, op.To, op.leftWords()))
 	if t.p.Cooldown > 0 {
 		t.stop(Stop{Kind: StopCooldown, By: t.p.By, Why: "after " + op.ID, Until: t.now.Add(t.p.Cooldown)})
 	}
@@ -100,6 +117,38 @@ func (t *turn) settle() {
 		t.countMove()
 	}
 	t.finish(Settled, "")
+}
+
+// invalidateOld: after a failover the old cluster is written to no more, and what
+// it may hold alone stands in the record until a person gives it up.
+func (t *turn) invalidateOld(op *Op) {
+	why := "it was active until " + op.ID
+	switch unproven := slices.Contains(op.Notes, noteUnproven); {
+	case op.Left != nil:
+		t.invalidate(why+" and may hold writes that did not cross", op.Left.Words(op.From, op.To))
+	case unproven:
+		t.invalidate(why+" and may hold writes that did not cross", "it was drained, and its gate was not proved closed: it may have accepted writes after that")
+	case op.CloseProofAt.IsZero():
+		t.invalidate(why+" and may hold writes that did not cross", "it was drained, and nothing closes it: it may have accepted writes after that")
+	default:
+		t.invalidate(why+", was closed and drained", "")
+	}
+}
+
+// leftWords say, of an operation that moved the name, what it left behind.
+func (s *OpSummary) leftWords() string {
+	if s.Outcome != Settled {
+		return ""
+	}
+	return s.Op.leftWords()
+}
+
+// leftWords say what the drain left behind, where it left anything.
+func (o *Op) leftWords() string {
+	if o.Left == nil {
+		return ""
+	}
+	return "; " + o.Left.Words(o.From, o.To)
 }
 
 // countMove keeps the automatic moves of the longest period, and locks out

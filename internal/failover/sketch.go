@@ -15,7 +15,7 @@ func Sketch(s *State, p *Policy, now time.Time) View {
 	v.Clusters = make([]ClusterView, 0, len(p.Clusters))
 	for _, c := range p.Clusters {
 		t := s.tally(p, c, now)
-		v.Clusters = append(v.Clusters, ClusterView{Name: c, Role: s.role(c), Verdict: t.verdict, DownSince: t.downSince, UpSince: t.upSince})
+		v.Clusters = append(v.Clusters, ClusterView{Name: c, Role: s.role(c), Verdict: t.verdict, Fault: t.blind(p), DownSince: t.downSince, UpSince: t.upSince})
 		if s.found && c == v.Active && t.verdict == Down && s.rec.Op == nil {
 			v.Wants = wants(&v)
 		}
@@ -28,7 +28,7 @@ func Sketch(s *State, p *Policy, now time.Time) View {
 func (s *State) outline(p *Policy, now time.Time) View {
 	v := View{
 		Instance: p.Instance, Phase: s.phase(), At: now, Leading: s.lead.Leading, LeadWhy: s.lead.Why,
-		Mode: s.rec.Mode.String(), Auto: p.Auto, Preset: p.Preset, Token: Token{s.term(), s.rec.Epoch},
+		AuthFault: s.auth, Mode: s.rec.Mode.String(), Auto: p.Auto, Preset: p.Preset, Token: Token{s.term(), s.rec.Epoch},
 	}
 	if p.ForceShadow {
 		v.Mode = "shadow"
@@ -36,7 +36,7 @@ func (s *State) outline(p *Policy, now time.Time) View {
 	if !s.loaded {
 		v.Waiting = "the ledger is being read"
 	} else if !s.found && p.ForceShadow && p.AllEmbedded() {
-		v.Waiting = "no record yet, and --shadow makes none"
+		v.Waiting = noRecordInShadow
 	} else if !s.found {
 		v.Waiting = "no record yet: pointsman adopt " + string(p.Instance)
 	} else if why := s.strange(p); why != "" {
@@ -45,7 +45,7 @@ func (s *State) outline(p *Policy, now time.Time) View {
 		v.Waiting = s.waiting(p, now)
 	}
 	if s.found {
-		v.Active, v.Standby = s.rec.Active, p.Other(s.rec.Active)
+		v.Active, v.Standby, v.Protection = s.rec.Active, p.Other(s.rec.Active), s.rec.Standby
 	}
 	return v
 }

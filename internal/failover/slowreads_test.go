@@ -45,6 +45,7 @@ func TestSlowReadsDelayAMoveAndNeverPreventIt(t *testing.T) {
 				at   time.Time
 			}
 			var reads []read
+			urgent := 0
 			// Each read twice over, once on schedule and once for the move.
 			most := p.RideOut + 2*time.Duration(c.names+1)*c.takes + 5*time.Second
 			for w.ledger.Op == nil {
@@ -72,6 +73,11 @@ func TestSlowReadsDelayAMoveAndNeverPreventIt(t *testing.T) {
 					w.queued = w.queued[1:]
 					switch a := a.(type) {
 					case ReadName:
+						if a.Urgent {
+							urgent++
+						} else if !w.s.wanted.IsZero() {
+							t.Errorf("%s is read as if there was time", a.Name.Name)
+						}
 						from := w.now
 						if c.inTurns && busy.After(from) {
 							from = busy
@@ -86,6 +92,9 @@ func TestSlowReadsDelayAMoveAndNeverPreventIt(t *testing.T) {
 						w.effect(a)
 					}
 				}
+			}
+			if urgent < c.names {
+				t.Errorf("%d reads went before the routine ones, of %d names", urgent, c.names)
 			}
 			if paged := slices.ContainsFunc(w.pages, func(p Page) bool { return p.Kind == "slow-reads" }); paged != c.paged {
 				t.Errorf("pages %v", w.pages)

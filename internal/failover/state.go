@@ -36,6 +36,7 @@ type State struct {
 	// correlated is set while both clusters were lost together and neither
 	// has been up for ride_out since.
 	correlated bool
+	auth       time.Time // since when keys are refused at both clusters, until one has been up for ride_out
 	tiltAt     time.Time
 	detected   time.Time // when the verdict on the active cluster last turned down
 
@@ -44,6 +45,7 @@ type State struct {
 	trouble   map[string]string // by provider
 	published map[RecordName]NameAgreement
 	verify    verifyFact
+	served    map[RecordName][]servedFact // what caches may hold; never edited in place
 
 	standby      *StandbyChanged // until it is in the record
 	exposure     *Exposure
@@ -94,7 +96,9 @@ type nameFact struct {
 }
 
 type verifyFact struct {
-	rounds  int // consecutive rounds in which all agreed
+	rounds  int       // consecutive rounds in which all agreed
+	first   time.Time // the first of them
+	low     int       // of them, consecutive ones in which no TTL was above the record's
 	at      time.Time
 	dissent time.Time // since when not all agree, outside of operations; zero: they do
 }
@@ -137,6 +141,7 @@ func (s State) clone() State {
 	s.names = cloned(s.names)
 	s.trouble = cloned(s.trouble)
 	s.published = cloned(s.published)
+	s.served = cloned(s.served)
 	s.gates = cloned(s.gates)
 	s.busy = cloned(s.busy)
 	s.posts = cloned(s.posts)

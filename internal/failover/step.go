@@ -17,6 +17,7 @@ func Step(s State, p *Policy, e Event, now time.Time) (State, []Action) {
 	t.take(e)
 	next.refreshClocks(p, now)
 	next.refreshCorrelated(p, now)
+	next.refreshAuth(p, now)
 	t.refreshFacts()
 	t.decide()
 	out := t.actions()

@@ -25,8 +25,9 @@ type vantageVote struct {
 	domain  DomainName
 	vote    Vote
 	reason  string
-	has     bool // it said something of the cluster; the rest is of that
-	canary  bool // a fresh write with the service identity went well
+	fault   Fault // of a vote that is unknown
+	has     bool  // it said something of the cluster; the rest is of that
+	canary  bool  // a fresh write with the service identity went well
 
 	misses, fall         int
 	first, last, upSince time.Time
@@ -86,6 +87,9 @@ func (s *State) effective(p *Policy, v VantagePolicy, c ClusterName, now time.Ti
 		out.reason = fmt.Sprintf("says up, and its newest answer is %s old", now.Sub(seen.LastSuccess).Round(time.Millisecond))
 	default:
 		out.vote, out.reason = seen.Vote, seen.Reason
+		if seen.Vote == Unknown {
+			out.fault = seen.Fault
+		}
 	}
 	return out
 }

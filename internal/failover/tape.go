@@ -26,8 +26,13 @@ type Tape struct {
 	Reasons  []string       `json:"reasons,omitempty"`
 }
 
-// TapeVersion is the form that this program writes and reads.
-const TapeVersion = 1
+// TapeVersion is the newest form that this program reads. It writes the oldest
+// that has room for what is on the tape: classes of faults are since the second.
+const (
+	TapeVersion = 2
+	firstTape   = 1
+	faultTape   = 2
+)
 
 // Standing is what a record says that decisions hang on.
 type Standing struct {
@@ -100,8 +105,8 @@ const (
 	// only what is news: every decision that waits for time alone was made, or
 	// waits for news.
 	exactFor = 10 * time.Minute
-	// tapeNotes and tapeTime bound one tape. A process that is killed loses the
-	// tape in hand.
+	// tapeNotes and tapeTime bound one tape, and a change of the record ends it. A
+	// process that is killed loses the tape in hand.
 	tapeNotes = 256
 	tapeTime  = 30 * time.Second
 	// mostReasons bounds the different words of one tape.
@@ -152,7 +157,9 @@ func (r *Recorder) Note(prev, next *State, p *Policy, e Event, now time.Time) *T
 	if next.still && now.Sub(r.news) > p.settled() {
 		r.on = false
 		out = r.Flush(now)
-	} else if t := r.tape; t != nil && (len(t.Notes) >= tapeNotes || now.Sub(t.From) >= tapeTime) {
+	} else if t := r.tape; t != nil && (len(t.Notes) >= tapeNotes || now.Sub(t.From) >= tapeTime || len(t.Changes) > 0) {
+		// With the record's change go the votes that led to it: a process that is
+		// killed next has handed them on.
 		out = r.Flush(now)
 	}
 	return out
@@ -200,7 +207,7 @@ func (x *sight) news(y *sight) bool {
 	}
 	for c, a := range x.Clusters {
 		b, ok := y.Clusters[c]
-		if !ok || a.Vote != b.Vote || a.Identity != b.Identity || a.Canary != b.Canary || a.Client != b.Client {
+		if !ok || a.Vote != b.Vote || a.Fault != b.Fault || a.Identity != b.Identity || a.Canary != b.Canary || a.Client != b.Client {
 			return true
 		}
 	}
@@ -283,7 +290,7 @@ func (r *Recorder) open(prev *State, p *Policy, now time.Time) *Tape {
 	r.seq++
 	from := now.Truncate(time.Millisecond)
 	r.tape = &Tape{
-		Version: TapeVersion, Instance: p.Instance, Life: r.Life, Seq: r.seq, From: from, Until: from, Policy: p.Expected,
+		Version: firstTape, Instance: p.Instance, Life: r.Life, Seq: r.seq, From: from, Until: from, Policy: p.Expected,
 		Clusters: p.Clusters, Standing: StandingOf(&prev.rec),
 	}
 	for _, v := range p.Vantages {

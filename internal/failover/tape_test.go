@@ -55,6 +55,9 @@ func TestANoteIsReadAsItWasWritten(t *testing.T) {
 				if s.Vote == Up && s.LastSuccess.IsZero() {
 					s.LastSuccess = s.LastProbe // an up without a success is none
 				}
+				if s.Vote == Unknown {
+					s.Fault = rapid.SampledFrom(append([]Fault{FaultNone}, Faults...)).Draw(t, "fault")
+				}
 				if c := when("canary"); !c.IsZero() {
 					s.Canary, s.CanaryAt = rapid.SampledFrom([]CanaryResult{CanaryOK, CanaryBad}).Draw(t, "result"), c
 				}
@@ -104,6 +107,7 @@ func TestBadNotesAreNamed(t *testing.T) {
 		"12 2 u u":                  `"2" is no number from 0 to 1`,
 		"12 0 u":                    "3 words where a report has 4",
 		"12 0 u  u":                 "5 words where a report has 4",
+		"12 0 nK9 u":                "there is no fault 9",
 		"12 0 w u":                  `"w" begins with no vote`,
 		"12 0 uy1 u":                "a sighting has no 'y'",
 		"12 0 up99999999999999 u":   "is no number",

@@ -130,6 +130,10 @@ func (t *Tape) encodeSighting(b *strings.Builder, s *Sighting, at time.Time) {
 	case ClientSilent:
 		age('Q', s.ClientAt)
 	}
+	if i := slices.Index(Faults, s.Fault); i >= 0 {
+		b.WriteString("K" + strconv.Itoa(i))
+		t.Version = max(t.Version, faultTape)
+	}
 	if s.Reason != "" {
 		b.WriteString("R" + strconv.Itoa(t.reason(s.Reason)))
 	}
@@ -349,6 +353,11 @@ func (t *Tape) decodeSighting(word string, at time.Time) (*Sighting, error) {
 			s.Client, s.ClientAt = ClientRefused, when
 		case 'Q':
 			s.Client, s.ClientAt = ClientSilent, when
+		case 'K':
+			if x < 0 || x >= int64(len(Faults)) {
+				return fmt.Errorf("there is no fault %d", x)
+			}
+			s.Fault = Faults[x]
 		case 'R':
 			if x < 0 || x >= int64(len(t.Reasons)) {
 				return fmt.Errorf("there is no reason %d", x)

@@ -117,7 +117,12 @@ func (w *world) line(line string) error {
 	case "exposure":
 		return w.exposureLine(args)
 	case "standby":
-		w.feed(StandbyChanged{State: StandbyState(args[0]), Why: args[1:]})
+		state, of, _ := strings.Cut(args[0], "/")
+		why := make([]string, 0, len(args))
+		for _, x := range args[1:] {
+			why = append(why, strings.ReplaceAll(x, "_", " "))
+		}
+		w.feed(StandbyChanged{Cluster: ClusterName(of), State: StandbyState(state), Why: why})
 	case "trouble":
 		w.feed(WritePath{Provider: args[0], Trouble: strings.Join(args[1:], " ")})
 	case "tilt":
@@ -147,6 +152,8 @@ func (w *world) line(line string) error {
 		for _, a := range q {
 			w.perform(a)
 		}
+	case "drained": // an answer that comes by itself
+		w.feed(w.drained(Drain{Op: opID(w.s.rec.Op)}, strings.Join(args, " ")))
 	case "drop": // what waits is never done
 		w.queued, w.manual = nil, false
 	case "dns":
@@ -157,6 +164,17 @@ func (w *world) line(line string) error {
 		w.showRecord()
 	case "status":
 		w.showStatus()
+	case "moved":
+		m := Look(&w.s, &w.p, w.now).MovedBy
+		if m == nil {
+			w.say("nothing has moved")
+			break
+		}
+		w.say("%s", m.Words())
+		for _, b := range m.Terms {
+			w.say("term %s %s unbounded %v: %s", b.Term, b.Is.Round(time.Millisecond), b.Unbounded, b.Note)
+		}
+		w.say("verified %v missing %v", m.Verified, m.Missing)
 	case "explain":
 		x := Explain(&w.s, &w.p, w.now)
 		w.say("%s", x.Headline)
@@ -225,6 +243,11 @@ func (w *world) policyLine(args []string) error {
 			p.Settle, err = d, derr
 		case "ttl":
 			p.TTL, err = uint32(n), nerr
+		case "clients": // allowance/request/connection, empty for what is not known
+			x := strings.Split(v, "/")
+			p.Clients.ResolverAllowance, _ = time.ParseDuration(x[0])
+			p.Clients.RequestTimeout, _ = time.ParseDuration(x[1])
+			p.Clients.ConnectionLife, _ = time.ParseDuration(x[2])
 		case "budget":
 			p.Budget, err = []Budget{{n, time.Hour}}, nerr
 		case "ack":
@@ -322,7 +345,9 @@ func (w *world) sayLine(args []string) error {
 				if reason == "" {
 					reason = map[string]string{"up": "200", "down": "connection refused", "unknown": "its own fault"}[word]
 				}
+				word, class, _ := strings.Cut(word, "/")
 				w.vote(v.Name, ClusterName(c), word, reason)
+				w.faulty(v.Name, ClusterName(c), Fault(class))
 			}
 		}
 		w.report(v.Name)
@@ -353,6 +378,14 @@ func (w *world) exposureLine(args []string) error {
 			e.Watermark = v
 		case "from-old":
 			e.FromOld = w.now
+		case "from":
+			e.From = ClusterName(v)
+		case "why":
+			e.Why = strings.ReplaceAll(v, "_", " ")
+		case "rows":
+			_, _ = fmt.Sscan(v, &e.Rows)
+		case "about":
+			_, _ = fmt.Sscan(v, &e.About)
 		}
 	}
 	w.feed(e)
@@ -374,6 +407,16 @@ func (w *world) dnsLine(args []string) error {
 				d.mark = ""
 			}
 		}
+		w.dns[RecordName(args[1])] = d
+	case "beside":
+		d := w.dns[RecordName(args[1])]
+		if d.other = strings.ReplaceAll(args[2], "_", " "); d.other == "none" {
+			d.other = ""
+		}
+		w.dns[RecordName(args[1])] = d
+	case "ttl": // by somebody's hand
+		d := w.dns[RecordName(args[1])]
+		_, _ = fmt.Sscan(args[2], &d.ttl)
 		w.dns[RecordName(args[1])] = d
 	case "remove":
 		w.dns[RecordName(args[1])] = dnsState{absent: true}
@@ -489,6 +532,15 @@ func (w *world) showRecord() {
 	if op := r.Op; op != nil {
 		w.say("op %s %s %s to %s at %s unwind %v held %v", op.ID, op.Kind, op.From, op.To, op.Step, op.Unwind, op.Held != nil)
 	}
+	for _, why := range r.Standby.Why {
+		w.say("standby because %s", why)
+	}
+	if r.Standby.Unsynced != "" {
+		w.say("unsynced: %s", r.Standby.Unsynced)
+	}
+	if r.Standby.Refill != "" {
+		w.say("may be overwritten: %s", r.Standby.Refill)
+	}
 	for _, s := range r.Stops {
 		w.say("stop %s: %s", s.Kind, s.Why)
 	}
@@ -500,6 +552,9 @@ func (w *world) showRecord() {
 	}
 	if l := r.LastOp; l != nil && r.Op == nil {
 		w.say("last %s %s to %s %s", l.Op.Kind, l.Op.From, l.Op.To, l.Outcome)
+		if l.Op.Left != nil {
+			w.say("left %s", l.Op.Left.Words(l.Op.From, l.Op.To))
+		}
 	}
 	if r.Divergence != "" {
 		w.say("divergence %s", r.Divergence)
@@ -529,5 +584,8 @@ func (w *world) showStatus() {
 	}
 	if v.Exposure.Applies {
 		w.say("exposure known %v bound %s", v.Exposure.Known, v.Exposure.Bound)
+		if v.Exposure.Why != "" && w.s.exposure != nil {
+			w.say("exposure %s", v.Exposure.words())
+		}
 	}
 }

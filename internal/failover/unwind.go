@@ -10,6 +10,7 @@ import (
 func (t *turn) beginUnwind(why string) {
 	op := t.edit().Op
 	op.Unwind, op.UnwindWhy, op.Held, op.StepSince = true, why, nil, t.now
+	op.Consent, op.Left = nil, nil // to go forward again is another question
 	t.note("unwind", why)
 	t.page("unwind", fmt.Sprintf("%s of %s is unwound: %s", op.Kind, t.p.Instance, why))
 }
@@ -82,13 +83,19 @@ func (t *turn) leaveTTL(op *Op) bool {
 	if t.now.Sub(op.StepSince) < 30*time.Second {
 		return false
 	}
-	for i, n := range t.rec.Names {
-		if n.Want != nil && n.Want.Why == "ttl" && n.Want.TTL != t.p.TTL {
-			t.want(i, NameWant{Value: n.Value, TTL: t.p.TTL, Mark: n.Want.Mark, Why: "ttl"})
-		}
-	}
+	t.oweTTL()
 	t.page("ttl", fmt.Sprintf("%s was unwound, and its TTL is not restored yet; it is tried again", t.p.Instance))
 	return true
+}
+
+// oweTTL makes each write that is still waited for one of the policy's TTL,
+// whatever it is for: nobody restores a TTL once the operation is over.
+func (t *turn) oweTTL() {
+	for i, n := range t.rec.Names {
+		if n.Want != nil && n.Want.Value == n.Value && n.Want.TTL != t.p.TTL {
+			t.want(i, NameWant{Value: n.Value, TTL: t.p.TTL, Mark: n.Want.Mark, Over: n.Want.Over, Why: "ttl"})
+		}
+	}
 }
 
 // unopen closes the gate of new again. True when that is proved, or may be

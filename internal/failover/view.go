@@ -1,6 +1,9 @@
 package failover
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // View is what people and programs see of an instance: derived from the state
 // at one moment, never stored. Its JSON is what status -o json prints.
@@ -17,6 +20,8 @@ type View struct {
 	Preset   Preset       `json:"preset"`
 	Active   ClusterName  `json:"active"`
 	Standby  ClusterName  `json:"standby"`
+	// Protection is whether the standby may take over, and why not.
+	Protection Standby `json:"protection"`
 
 	Clusters []ClusterView `json:"clusters"`
 	Names    []NameView    `json:"names"`
@@ -25,11 +30,14 @@ type View struct {
 	LastOp   *OpSummary    `json:"last_op,omitempty"`
 	Stops    []Stop        `json:"stops,omitempty"`
 	Proposal *Proposal     `json:"proposal,omitempty"` // a move that waits for people
+	MovedBy  *MovedBy      `json:"moved_by,omitempty"` // of the last move
 	Exposure ExposureView  `json:"exposure"`
-	Wants    string        `json:"wants,omitempty"` // the failover that a rule wants, in words
-	Refused  []Refusal     `json:"refused,omitempty"`
-	Missing  []string      `json:"missing,omitempty"` // what is missing for a failover
-	Notices  []string      `json:"notices,omitempty"` // both down, correlated loss, disagreement of authorities
+	// AuthFault is since when keys are refused at both clusters, zero when they are not.
+	AuthFault time.Time `json:"auth_fault_since,omitzero"`
+	Wants     string    `json:"wants,omitempty"` // the failover that a rule wants, in words
+	Refused   []Refusal `json:"refused,omitempty"`
+	Missing   []string  `json:"missing,omitempty"` // what is missing for a failover
+	Notices   []string  `json:"notices,omitempty"` // both down, correlated loss, disagreement of authorities
 }
 
 // Phase is where the instance stands.
@@ -47,6 +55,7 @@ type ClusterView struct {
 	Role      string        `json:"role"` // active or standby
 	Verdict   Vote          `json:"verdict"`
 	Why       string        `json:"why"`
+	Fault     Fault         `json:"fault,omitempty"`       // for which a quorum of domains cannot look
 	Working   string        `json:"maintenance,omitempty"` // until when somebody works on it, and why
 	DownSince time.Time     `json:"down_since,omitzero"`
 	UpSince   time.Time     `json:"up_since,omitzero"`
@@ -69,11 +78,16 @@ type VantageView struct {
 	Domain   DomainName  `json:"domain"`
 	Vote     Vote        `json:"vote"` // after staleness and sickness
 	Reason   string      `json:"reason"`
-	AgeMS    int64       `json:"age_ms"` // of the report; -1 when there was none
+	Fault    Fault       `json:"fault,omitempty"` // class of the reason of an unknown vote
+	AgeMS    int64       `json:"age_ms"`          // of the report; -1 when there was none
 	Misses   int         `json:"misses"`
 	Fall     int         `json:"fall"`
 	Warnings []string    `json:"warnings,omitempty"`
-	Identity bool        `json:"identity"`
+	// Canary and Client are what became of its newest writes, where its checks
+	// make any.
+	Canary   CanaryResult `json:"canary,omitempty"`
+	Client   ClientResult `json:"client,omitempty"`
+	Identity bool         `json:"identity"`
 	// CertificateEnds is that of the certificate seen last; missing: none was.
 	CertificateEnds time.Time `json:"certificate_ends,omitzero"`
 }
@@ -86,6 +100,8 @@ type NameView struct {
 	SeenAt    time.Time      `json:"seen_at,omitzero"`
 	SeenErr   string         `json:"seen_err,omitempty"`
 	Published *NameAgreement `json:"published,omitempty"`
+	Limits    string         `json:"limits,omitempty"`    // what its provider does not promise
+	TTLFloor  uint32         `json:"ttl_floor,omitempty"` // seconds, the provider's least as last read; 0 is not known
 }
 
 // StepView is the step in hand with its budget.
@@ -101,8 +117,10 @@ type ExposureView struct {
 	Applies bool          `json:"applies"` // something is replicated
 	Known   bool          `json:"known"`
 	Bound   time.Duration `json:"bound_ns,omitempty"`
-	Rows    int64         `json:"rows,omitempty"`
+	Rows    int64         `json:"rows,omitempty"`  // at least so many
+	About   int64         `json:"about,omitempty"` // an estimate, with what is unread; 0 is not known
 	Gap     string        `json:"gap,omitempty"`
+	Why     string        `json:"why,omitempty"` // what it hangs on, or why it is unknown
 }
 
 // Explanation says in words why the core did, did not, or would act.
@@ -159,6 +177,7 @@ type NameDiff struct {
 	To       Target     `json:"to"`
 	TTL      uint32     `json:"ttl"`
 	Mark     string     `json:"mark"`
+	Limits   string     `json:"limits,omitempty"` // what its provider does not promise
 }
 
 // PlanStep is one step with its budget and what its end means.
@@ -178,4 +197,16 @@ type BoundTerm struct {
 	Is        time.Duration `json:"is_ns"`
 	Unbounded bool          `json:"unbounded,omitempty"`
 	Note      string        `json:"note,omitempty"`
+}
+
+// Limits are what the providers of the names do not promise, once for each, as
+// "PROVIDER: words".
+func (v *View) Limits() []string {
+	var out []string
+	for _, n := range v.Names {
+		if l := n.Provider + ": " + n.Limits; n.Limits != "" && !slices.Contains(out, l) {
+			out = append(out, l)
+		}
+	}
+	return out
 }

@@ -72,6 +72,7 @@ const (
 type Sighting struct {
 	Vote   Vote
 	Reason string // why, in words; for unknown the reason of the abstention
+	Fault  Fault  // of a vote that is unknown, where the cluster's own answer is the reason
 
 	Misses, Fall   int // consecutive misses so far, of how many
 	Hits, Rise     int // consecutive successes so far, of how many
@@ -95,6 +96,35 @@ type Sighting struct {
 
 	CertificateEnds time.Time // of the certificate that the newest success showed; zero: it showed none
 }
+
+// Fault is the class of a reason for which a vantage that looked cannot say
+// how the cluster is: the cluster answered, and what it said is about us. It
+// stands beside a vote that is unknown and never makes it another one. The
+// empty class says nothing.
+type Fault string
+
+const (
+	FaultNone Fault = ""
+	// FaultKey: the key is unknown there, disabled, of no user, or its
+	// signature does not fit.
+	FaultKey Fault = "key"
+	// FaultDenied: the key is known and may not do it.
+	FaultDenied Fault = "denied"
+	// FaultPlace: the cluster refuses the network from which we ask.
+	FaultPlace Fault = "place"
+	// FaultClock: our clock and that of the cluster are too far apart.
+	FaultClock Fault = "clock"
+	// FaultSetup: what the config names is not there: no such instance, none of
+	// our own tables.
+	FaultSetup Fault = "setup"
+)
+
+// Faults lists every class but the empty one. Tapes name them by their place, so
+// new ones come last.
+var Faults = []Fault{FaultKey, FaultDenied, FaultPlace, FaultClock, FaultSetup}
+
+// Auth says that the fault lies between a key and who checks it.
+func (f Fault) Auth() bool { return f == FaultKey || f == FaultDenied }
 
 // CanaryResult is what a write with the service identity met.
 type CanaryResult string

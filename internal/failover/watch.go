@@ -54,12 +54,23 @@ func (w Watch) End(now time.Time) []Episode {
 		}
 		x := *e
 		if x.End == "" {
-			x.End, x.EndedAt = EndUnseen, now
+			x.End, x.EndedAt, x.DownNow = EndUnseen, now, time.Time{}
 		}
 		x.Watched, x.SeenTo = true, now
 		out = append(out, x)
 	}
 	return out
+}
+
+// Abandoned is an episode of which nobody will see more, as it was seen last:
+// what was open ends there and grows no more.
+func (e Episode) Abandoned(why string) Episode {
+	e.Gaps = addGap(e.Gaps, Gap{From: e.SeenTo, Why: why})
+	if e.End == "" {
+		e.End, e.EndedAt, e.DownNow = EndUnseen, e.SeenTo, time.Time{}
+	}
+	e.Watched = true
+	return e
 }
 
 // Calm says that See would do nothing.
@@ -96,6 +107,7 @@ func (w Watch) See(s *State, p *Policy, now time.Time) (Watch, []Episode) {
 		w.open, w.quiet, w.down = begin(s, p, now), time.Time{}, time.Time{}
 		w.open.notice(s, p, &t, now)
 		w.note(&t, now)
+		w.open.DownNow = w.down
 		return w, append(out, *w.open)
 	}
 	if w.open == nil {
@@ -105,7 +117,13 @@ func (w Watch) See(s *State, p *Policy, now time.Time) (Watch, []Episode) {
 	changed := e.resumed(now)
 	changed = e.notice(s, p, &t, now) || changed
 	e.Longest = max(e.Longest, w.note(&t, now))
-	if w.over(&e, &t, p, now) {
+	if !e.DownNow.Equal(w.down) {
+		e.DownNow, changed = w.down, true
+	}
+	up := e.UpAt
+	over := w.over(&e, &t, p, now)
+	changed = changed || !e.UpAt.Equal(up)
+	if over {
 		e.SeenTo = now
 		return Watch{after: w.after}, append(out, e)
 	}
@@ -129,10 +147,13 @@ func (w *Watch) note(t *tally, now time.Time) time.Duration {
 	return now.Sub(w.down)
 }
 
-// over ends the episode when nobody has said down for the settled time.
+// over ends the episode when it has been quiet for the settled time: nobody
+// said down, or of an outage that the quorum had found, the quorum said up. One
+// domain that goes on saying down has a trouble of its own, and is told in an
+// episode of its own; it must neither make this one last nor hide the next.
 func (w *Watch) over(e *Episode, t *tally, p *Policy, now time.Time) bool {
-	switch {
-	case t.downs > 0:
+	switch ended := !e.DownAt.IsZero() && t.verdict == Up; {
+	case t.downs > 0 && !ended:
 		w.quiet, e.UpAt = time.Time{}, time.Time{} // it came back for a moment at most
 		return false
 	case w.quiet.IsZero():
@@ -140,11 +161,14 @@ func (w *Watch) over(e *Episode, t *tally, p *Policy, now time.Time) bool {
 	}
 	if t.verdict == Up && e.UpAt.IsZero() {
 		e.UpAt = t.upSince
+		if e.DownAt.IsZero() && e.UpAt.Before(w.quiet) { // the quorum said so all the time
+			e.UpAt = w.quiet
+		}
 	}
 	if now.Sub(w.quiet) < p.settled() {
 		return false
 	}
-	e.End, e.EndedAt, e.Watched = EndUnseen, w.quiet, true
+	e.End, e.EndedAt, e.Watched, e.DownNow = EndUnseen, w.quiet, true, time.Time{}
 	if t.verdict == Up {
 		e.End = EndRecovered
 	}
@@ -156,7 +180,7 @@ func (e *Episode) left(s *State, p *Policy, now time.Time) Episode {
 	out := *e
 	out.resumed(now)
 	out.End, out.EndedAt, out.SeenTo = EndMoved, now, now
-	out.UpAt = time.Time{}
+	out.UpAt, out.DownNow = time.Time{}, time.Time{}
 	m := &Moved{At: now, Kind: string(DoAdopt), To: s.rec.Active}
 	op := s.rec.Op
 	if l := s.rec.LastOp; op == nil && l != nil && l.Outcome == Settled && !l.At.Before(e.Began) {

@@ -56,6 +56,7 @@ type dnsState struct {
 	ttl    uint32
 	mark   string
 	absent bool
+	other  string // what else stands there, or which line lags behind
 }
 
 func (d dnsState) String() string {
@@ -163,9 +164,9 @@ const sketchEvery = 17
 func (w *world) sketch() {
 	look, sketch := Look(&w.s, &w.p, w.now), Sketch(&w.s, &w.p, w.now)
 	for i, c := range look.Clusters {
-		look.Clusters[i] = ClusterView{Name: c.Name, Role: c.Role, Verdict: c.Verdict, DownSince: c.DownSince, UpSince: c.UpSince}
+		look.Clusters[i] = ClusterView{Name: c.Name, Role: c.Role, Verdict: c.Verdict, Fault: c.Fault, DownSince: c.DownSince, UpSince: c.UpSince}
 	}
-	look.Names, look.Exposure, look.Refused, look.Missing, look.Notices, look.Step = nil, ExposureView{}, nil, nil, nil, nil
+	look.Names, look.Exposure, look.Refused, look.Missing, look.Notices, look.Step, look.MovedBy = nil, ExposureView{}, nil, nil, nil, nil, nil
 	if !reflect.DeepEqual(look, sketch) {
 		panic(fmt.Sprintf("the view says\n%+v\nthe sketch\n%+v", look, sketch))
 	}
@@ -302,7 +303,7 @@ func describe(a Action) string {
 	case SetGate:
 		return fmt.Sprintf("gate %s %s", a.Cluster, a.Want)
 	case Drain:
-		return "drain " + string(a.From)
+		return fmt.Sprintf("drain %s to %s for %s %s by %s", a.From, a.To, a.Kind, a.Op, a.Deadline.UTC().Format("04:05.000"))
 	case Cut:
 		return "cut " + string(a.From)
 	case AskFlood:
@@ -335,15 +336,12 @@ func (w *world) effect(a Action) {
 		switch f := w.take("drain"); f {
 		case "":
 			w.feed(Drained{Empty: true})
+		case "never": // no answer for now
 		default:
-			d, err := time.ParseDuration(f)
-			if err != nil {
-				d = -1
-			}
 			if w.fault["drain"] == "" {
 				w.fault["drain"] = f // what is left does not go away by itself
 			}
-			w.feed(Drained{Bound: d})
+			w.feed(w.drained(a, f))
 		}
 	case Cut:
 		var left []string
@@ -363,12 +361,48 @@ func (w *world) effect(a Action) {
 	}
 }
 
+// drained is an answer in words: a bound, or fields of it.
+func (w *world) drained(a Drain, words string) Drained {
+	d := Drained{Op: a.Op, Bound: -1}
+	if bound, err := time.ParseDuration(words); err == nil {
+		d.Bound = bound
+		return d
+	}
+	for _, f := range strings.Fields(words) {
+		k, v, _ := strings.Cut(f, "=")
+		v = strings.ReplaceAll(v, "_", " ")
+		switch k {
+		case "begins": // ago
+			ago, err := time.ParseDuration(v)
+			if err != nil {
+				panic(err)
+			}
+			d.Begins = w.now.Add(-ago)
+		case "rows":
+			_, _ = fmt.Sscan(v, &d.Rows)
+		case "gap":
+			d.Gap = v
+		case "cut":
+			d.Cut = v
+		case "err":
+			d.Err = v
+		case "of":
+			d.Op = v
+		case "gone":
+			d.Gone = true
+		case "empty":
+			d.Empty = true
+		}
+	}
+	return d
+}
+
 func (w *world) read(n RecordName) Event {
 	if f := w.take("read"); f != "" {
 		return NameRead{Name: n, Err: f}
 	}
 	d := w.dns[n]
-	return NameRead{Name: n, Absent: d.absent, Value: d.value, TTL: d.ttl, Mark: d.mark}
+	return NameRead{Name: n, Absent: d.absent, Value: d.value, TTL: d.ttl, Mark: d.mark, Other: d.other}
 }
 
 // write is the conditional write of a real server.
@@ -387,7 +421,11 @@ func (w *world) write(a WriteName) Event {
 	if d.absent != (a.Expect == "") || !d.absent && d.value != a.Expect || a.ExpectMark != nil && d.mark != *a.ExpectMark {
 		return NameWritten{Name: a.Name.Name, Outcome: WriteMismatch, Err: "NXRRSET"}
 	}
-	w.dns[a.Name.Name] = dnsState{value: a.Value, ttl: a.TTL, mark: a.Mark.String()}
+	var least uint32
+	if ttl, ok := strings.CutPrefix(f, "clamp "); ok { // the provider raises it and says nothing
+		_, _ = fmt.Sscan(ttl, &least)
+	}
+	w.dns[a.Name.Name] = dnsState{value: a.Value, ttl: max(a.TTL, least), mark: a.Mark.String()}
 	if a.Name.Name == w.p.Names[0].Name && d.value != a.Value {
 		w.moved(a.Value)
 	}
@@ -401,8 +439,15 @@ func (w *world) verify(a Verify) Event {
 	f := w.take("verify")
 	out := Verified{Names: map[RecordName]NameAgreement{}}
 	for _, n := range a.Names {
-		g := NameAgreement{Asked: 2, Wanted: n.Value, AskedAt: w.now}
-		if d := w.dns[n.Name]; f == "" && !d.absent && d.value == n.Value {
+		d := w.dns[n.Name]
+		g := NameAgreement{Asked: 2, Wanted: n.Value, AskedAt: w.now, MaxTTL: d.ttl, At: []string{"192.0.2.1"}, Served: []ServedTTL{{d.value, d.ttl}}}
+		late, value := d, Target("")
+		if ttl, ok := strings.CutPrefix(f, "ttl "); ok { // of a secondary that is behind, and what it shows
+			_, _ = fmt.Sscan(ttl, &late.ttl, &value)
+			f, late.value = "", orTarget(value, d.value)
+			g.MaxTTL, g.Served = max(g.MaxTTL, late.ttl), append(g.Served, ServedTTL{late.value, late.ttl})
+		}
+		if f == "" && !d.absent && d.value == n.Value && late.value == n.Value {
 			g.Agree, g.Agreeing, g.LastAgree = true, 2, w.now
 		} else {
 			g.Dissent = []string{fmt.Sprintf("%s: 192.0.2.1 udp shows %s", n.Name, d.value)}
@@ -410,6 +455,13 @@ func (w *world) verify(a Verify) Event {
 		out.Names[n.Name] = g
 	}
 	return out
+}
+
+func orTarget(t, other Target) Target {
+	if t == "" {
+		return other
+	}
+	return t
 }
 
 // after lets time pass in steps of a fifth of a round, with everybody who has
@@ -428,6 +480,13 @@ func (w *world) after(d time.Duration) {
 		}
 		w.feed(Tick{})
 	}
+}
+
+// faulty gives the newest vote its class.
+func (w *world) faulty(v VantageName, c ClusterName, f Fault) {
+	s := w.said[v][c]
+	s.Fault = f
+	w.said[v][c] = s
 }
 
 // vote sets what a vantage sees of a cluster from now on.

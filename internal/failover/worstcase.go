@@ -7,7 +7,7 @@ import "time"
 // a failover, from the command for a switchover. A term that nothing here can
 // bound is marked so, and [Sum] leaves it out.
 func (p *Policy) WorstCase(kind OpKind) []BoundTerm {
-	ts := terms(p, kind, p.TTL, p.TTL > p.LowTTL(), preTime(planHooks(p, &Command{}, kind)))
+	ts := terms(p, kind, p.TTL, p.TTLFloor, p.TTL > p.LowTTL(), preTime(planHooks(p, &Command{}, kind)))
 	if kind != Failover {
 		return ts
 	}
@@ -52,9 +52,10 @@ func (p *Policy) detect() time.Duration {
 
 // terms is the honest time bound, term by term. A connection's life is shown
 // as unbounded, never folded into a sum. lower: the TTL, which is ttl seconds
-// now, must be lowered before a switchover. asked is the most that pre-hooks
-// may take.
-func terms(p *Policy, kind OpKind, ttl uint32, lower bool, asked time.Duration) []BoundTerm {
+// now, must be lowered before a switchover. floor is the least TTL that the
+// providers take, in seconds: with less, no name moves. asked is the most that
+// pre-hooks may take.
+func terms(p *Policy, kind OpKind, ttl, floor uint32, lower bool, asked time.Duration) []BoundTerm {
 	var out []BoundTerm
 	add := func(term string, d time.Duration, note string) {
 		out = append(out, BoundTerm{Term: term, Is: d, Note: note})
@@ -77,7 +78,11 @@ func terms(p *Policy, kind OpKind, ttl uint32, lower bool, asked time.Duration) 
 	}
 	for _, d := range stepTable[kind] {
 		if b := p.budget(kind, d.Step); p.skips(d.Step) == "" && b > 0 && stepIndex(d.Step) < stepIndex(StepMove) && d.Step != StepIntent {
-			add(string(d.Step), b, "at most; then: "+string(d.Late))
+			note := "at most; then: " + string(d.Late)
+			if d.Step == StepDrain {
+				note = "at most, where the new cluster answers; what is under way to it then is waited for; then: " + string(d.Late)
+			}
+			add(string(d.Step), b, note)
 		}
 	}
 	if p.AllEmbedded() {
@@ -85,8 +90,8 @@ func terms(p *Policy, kind OpKind, ttl uint32, lower bool, asked time.Duration) 
 	} else {
 		add(termWrite, p.LongestCall, "one conditional write per name; retried forward when it fails")
 	}
-	add("old answers in resolvers", time.Duration(ttl)*time.Second, "the TTL that was served with the old value; resolvers that clamp or ignore it are not bounded")
-	return append(out, BoundTerm{Term: "open connections", Unbounded: true, Note: "clients that keep a connection do not look the name up again until it closes"})
+	out = append(out, BoundTerm{Term: termPublication, Unbounded: true, Note: "until the last address of an authority shows it: measured at every move, and bounded by nothing here"})
+	return append(out, p.Clients.clientTerms(max(ttl, floor))...)
 }
 
 // skips says why a step has nothing to do under this policy, or "".

@@ -20,7 +20,7 @@ func TestWorstCaseIsTheBoundOfAPlan(t *testing.T) {
 		for _, kind := range []OpKind{Failover, Switchover} {
 			s := &w.s
 			s.rec.Names = []NameRecord{{Name: p.Names[0].Name, TTL: p.TTL}}
-			want := bound(s, &w.p, kind, nil)
+			want := bound(s, &w.p, kind, nil, w.now)
 			if got := w.p.WorstCase(kind); !reflect.DeepEqual(got, want) {
 				t.Errorf("embedded %v, %s: got\n%+v\nwant\n%+v", embedded, kind, got, want)
 			}
@@ -51,18 +51,18 @@ func TestWorstCaseByTerm(t *testing.T) {
 		unbounded string
 	}{
 		// round 5s + timeout 2s + 2 re-checks of 2s; ride_out 15s; round + timeout; write 3s; ttl 30s
-		{PresetTablestore, nil, Failover, (5 + 2 + 4 + 15 + 7 + 3 + 30) * time.Second, "people, open connections"},
-		{PresetHTTP, nil, Failover, 1000*time.Millisecond + 3*700*time.Millisecond + 3*time.Second + 1700*time.Millisecond + 33*time.Second, "open connections"},
-		{PresetHTTP, func(p *Policy) { p.Names[0].Embedded = true }, Switchover, 35 * time.Second, "open connections"},
-		{PresetFastLab, nil, Failover, 200*time.Millisecond + 3*150*time.Millisecond + 8*time.Second, "open connections"},
-		{PresetFastLab, nil, Switchover, 8 * time.Second, "open connections"},
-		{PresetHTTP, func(p *Policy) { p.Auto = AutoPropose }, Failover, 40800 * time.Millisecond, "a person, open connections"},
-		{PresetHTTP, func(p *Policy) { p.Auto = AutoOff }, Failover, 40800 * time.Millisecond, "a person, open connections"},
-		{PresetHTTP, func(p *Policy) { p.Auto = AutoApprove }, Failover, 40800 * time.Millisecond, "people, open connections"},
-		{PresetHTTP, func(p *Policy) { p.Auto = AutoOff }, Switchover, 38 * time.Second, "open connections"},
-		{PresetHTTP, func(p *Policy) { p.Gated, p.Fence = true, FencePrefer }, Failover, 50800 * time.Millisecond, "open connections"},
-		{PresetHTTP, func(p *Policy) { p.Gated, p.Fence = true, FenceStrict }, Failover, 50800 * time.Millisecond, "proof of the close, open connections"},
-		{PresetHTTP, func(p *Policy) { p.Replicated = true }, Failover, 45800 * time.Millisecond, "open connections"},
+		{PresetTablestore, nil, Failover, (5 + 2 + 4 + 15 + 7 + 3 + 30) * time.Second, "people, publication, open connections"},
+		{PresetHTTP, nil, Failover, 1000*time.Millisecond + 3*700*time.Millisecond + 3*time.Second + 1700*time.Millisecond + 33*time.Second, "publication, open connections"},
+		{PresetHTTP, func(p *Policy) { p.Names[0].Embedded = true }, Switchover, 35 * time.Second, "publication, open connections"},
+		{PresetFastLab, nil, Failover, 200*time.Millisecond + 3*150*time.Millisecond + 8*time.Second, "publication, open connections"},
+		{PresetFastLab, nil, Switchover, 8 * time.Second, "publication, open connections"},
+		{PresetHTTP, func(p *Policy) { p.Auto = AutoPropose }, Failover, 40800 * time.Millisecond, "a person, publication, open connections"},
+		{PresetHTTP, func(p *Policy) { p.Auto = AutoOff }, Failover, 40800 * time.Millisecond, "a person, publication, open connections"},
+		{PresetHTTP, func(p *Policy) { p.Auto = AutoApprove }, Failover, 40800 * time.Millisecond, "people, publication, open connections"},
+		{PresetHTTP, func(p *Policy) { p.Auto = AutoOff }, Switchover, 38 * time.Second, "publication, open connections"},
+		{PresetHTTP, func(p *Policy) { p.Gated, p.Fence = true, FencePrefer }, Failover, 50800 * time.Millisecond, "publication, open connections"},
+		{PresetHTTP, func(p *Policy) { p.Gated, p.Fence = true, FenceStrict }, Failover, 50800 * time.Millisecond, "proof of the close, publication, open connections"},
+		{PresetHTTP, func(p *Policy) { p.Replicated = true }, Failover, 45800 * time.Millisecond, "publication, open connections"},
 	} {
 		p := worstPolicy(t, c.preset, c.change)
 		ts := p.WorstCase(c.kind)

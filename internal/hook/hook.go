@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -60,6 +62,39 @@ func (c *Config) validate() error {
 type Runner struct {
 	cfg       atomic.Pointer[Config]
 	pre, post chan struct{}
+
+	mu    sync.Mutex
+	stats Stats
+}
+
+// Stats counts runs since the start, tests left out.
+type Stats struct {
+	Runs map[failover.HookWhen]map[failover.HookVerdict]uint64
+	Took map[failover.HookWhen]time.Duration // in sum
+}
+
+// Stats returns a copy of the counters.
+func (r *Runner) Stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := Stats{Runs: map[failover.HookWhen]map[failover.HookVerdict]uint64{}, Took: maps.Clone(r.stats.Took)}
+	for when, by := range r.stats.Runs {
+		out.Runs[when] = maps.Clone(by)
+	}
+	return out
+}
+
+func (r *Runner) tally(when failover.HookWhen, res *failover.HookResult) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stats.Runs == nil {
+		r.stats = Stats{Runs: map[failover.HookWhen]map[failover.HookVerdict]uint64{}, Took: map[failover.HookWhen]time.Duration{}}
+	}
+	if r.stats.Runs[when] == nil {
+		r.stats.Runs[when] = map[failover.HookVerdict]uint64{}
+	}
+	r.stats.Runs[when][res.Verdict]++
+	r.stats.Took[when] += res.Took
 }
 
 // New returns a Runner.
@@ -101,6 +136,9 @@ func (r *Runner) run(ctx context.Context, i failover.InstanceName, a failover.Ru
 			res = r.one(ctx, cfg, i, &a, &cfg.Hooks[i][at], test)
 		}
 		out = append(out, res)
+		if !test {
+			r.tally(a.When, &res)
+		}
 		stops := res.Verdict == failover.HookVetoed || res.Verdict == failover.HookBroken && !h.Pass
 		if a.When == failover.HookPre && stops && !test {
 			break

@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,7 +20,18 @@ import (
 	"pointsman/internal/failover"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if file := os.Getenv("HOOK_TEST_CHILD"); file != "" {
+		d := Def{Hook: failover.Hook{Name: "gate", When: failover.HookPre, Timeout: time.Minute}, Command: []string{file}}
+		r, err := New(config(d))
+		if err != nil {
+			panic(err)
+		}
+		_, _ = r.Run(context.Background(), "orders", order(failover.HookPre, d))
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var errDenied = errors.New("denied")
 
@@ -210,6 +224,15 @@ func TestLongOutputIsCut(t *testing.T) {
 	if got.Verdict != failover.HookVetoed || len(got.Reason) < 4000 || len(got.Reason) > maxReason {
 		t.Errorf("%s with %d bytes", got.Verdict, len(got.Reason))
 	}
+	b := &firstBytes{most: keptOutput}
+	for range 1000 { // of a flood no more is in memory
+		if n, err := b.Write(make([]byte, 3000)); n != 3000 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if len(b.kept) != keptOutput {
+		t.Errorf("%d bytes of a flood are kept", len(b.kept))
+	}
 }
 
 // dead says that the process is gone, or waits for its parent to notice; a
@@ -243,6 +266,7 @@ func TestAHookThatNeverEndsIsKilledWithItsGroup(t *testing.T) {
 	for name, text := range map[string]string{
 		"it":          "trap '' TERM INT HUP; echo $$ > DIR/pid; sleep 60 & wait",
 		"a child":     "trap '' TERM; sleep 60 & echo $! > DIR/pid; sleep 60",
+		"a flood":     "echo $$ > DIR/pid; exec yes",
 		"a fork bomb": "for i in 1 2 3 4 5 6 7 8; do sleep 60 & done; echo $! > DIR/pid; wait",
 	} {
 		began := time.Now()
@@ -267,9 +291,15 @@ func TestAHookThatNeverEndsIsKilledWithItsGroup(t *testing.T) {
 	}
 	// One that left the group keeps the pipe, and is not waited for.
 	began = time.Now()
-	got = one(t, script(t, "setsid sleep 5 & echo left"))
-	if got.Verdict != failover.HookPassed || got.Reason != "left" || time.Since(began) > 3*time.Second {
+	left := strings.ReplaceAll("setsid sh -c 'echo $$ > DIR/new; mv DIR/new DIR/left; exec sleep 60' & while [ ! -s DIR/left ]; do :; done; echo left", "DIR", dir)
+	got = one(t, script(t, left))
+	if got.Verdict != failover.HookPassed || got.Reason != "left" || time.Since(began) > 4*time.Second {
 		t.Errorf("a daemon: %+v after %s", got, time.Since(began))
+	}
+	if pid, err := strconv.Atoi(pidIn(t, dir+"/left")); err != nil {
+		t.Error(err)
+	} else if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Errorf("it was not left alone: %v", err)
 	}
 }
 
@@ -324,6 +354,10 @@ func TestPreHooksEndAtTheFirstThatStops(t *testing.T) {
 	res, _ = r.Test(t.Context(), "orders", order(failover.HookPre, ds...))
 	if got := words(res); got != "one pass, soft error, two veto, three pass" {
 		t.Errorf("test: %s", got)
+	}
+	// A test is no run: of the four only the run is counted.
+	if s := r.Stats(); !maps.Equal(s.Runs[failover.HookPre], map[failover.HookVerdict]uint64{failover.HookPassed: 1, failover.HookBroken: 1, failover.HookVetoed: 1}) || s.Took[failover.HookPre] <= 0 || len(s.Runs) != 1 {
+		t.Errorf("counted %+v", s)
 	}
 	broken := script(t, "exit 3", named("hard"))
 	r = runner(t, config(broken, ds[0]))

@@ -196,7 +196,7 @@ func (b *bench) ridden(ctx context.Context, l *Lab) error {
 func pick(names ...string) ([]Story, error) {
 	var stories []Story
 	for _, name := range names {
-		s, err := FindStory(name)
+		s, err := FindStory(HTTP, name)
 		if err != nil {
 			return nil, err
 		}
@@ -211,7 +211,7 @@ func (b *bench) stories(ctx context.Context, l *Lab, stories []Story, figure map
 	report, err := Demo(ctx, l, DemoConfig{Stories: stories, Rounds: b.cfg.Rounds, Begin: b.cfg.Begin, End: b.cfg.End})
 	b.figures.OK = b.figures.OK && report.OK
 	for i, r := range report.Stories {
-		report.Stories[i].In = l.World.Tune.words()
+		report.Stories[i].In = l.World.Tune.Words()
 		if name := figure[r.Name]; name != "" && r.AnsweredMS != nil {
 			b.figures.add(name, *r.AnsweredMS-milliseconds(l.World.Tune.RideOut))
 		}

@@ -174,10 +174,32 @@ func (c Client) Watch(ctx context.Context, every time.Duration, tell func(Call))
 	}
 }
 
+// Follow looks the name up every so often until the context ends and tells
+// what it shows.
+func (c Client) Follow(ctx context.Context, every time.Duration, tell func(target string, err error)) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		look, cancel := context.WithTimeout(ctx, cmp.Or(c.Patience, c.Timeout))
+		target, _, err := c.Resolve(look)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		tell(target, err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
 // Transitions turns calls into the few lines that a person wants to see: one
 // per change of outcome, with how long there had been no service. The zero
 // value is ready.
 type Transitions struct {
+	Noun     string // what is counted; call if empty
 	last     string
 	badSince time.Time
 	Calls    int
@@ -186,24 +208,32 @@ type Transitions struct {
 
 // Add takes one call and returns a line when the outcome changed, else "".
 func (t *Transitions) Add(c Call) string {
+	return t.add(c.At, c.Took, c.Outcome(), c.Err != nil)
+}
+
+// AddWrite takes one write.
+func (t *Transitions) AddWrite(w Write) string {
+	return t.add(w.At, w.Took, w.Outcome(), w.Err != nil)
+}
+
+func (t *Transitions) add(at time.Time, took time.Duration, out string, failed bool) string {
 	t.Calls++
-	now := c.At.Add(c.Took)
-	out := c.Outcome()
+	now := at.Add(took)
 	changed := out != t.last
 	t.last = out
 	line := ""
 	if changed {
 		line = now.Format("15:04:05.000") + "  " + out
 	}
-	if c.Err != nil {
+	if failed {
 		t.Failed++
 		if t.badSince.IsZero() {
-			t.badSince = c.At
+			t.badSince = at
 		}
 		return line
 	}
 	if !t.badSince.IsZero() && line != "" {
-		line += fmt.Sprintf("  (%d ms after the first failed call)", now.Sub(t.badSince).Milliseconds())
+		line += fmt.Sprintf("  (%d ms after the first failed %s)", now.Sub(t.badSince).Milliseconds(), cmp.Or(t.Noun, "call"))
 	}
 	t.badSince = time.Time{}
 	return line

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -18,10 +17,11 @@ import (
 
 // ClusterConfig says what one cluster is and where it listens.
 type ClusterConfig struct {
-	Name   string         // what it answers in X-Cluster
+	Name   string         // who it is: X-Cluster, or the table that only it has
 	Listen netip.AddrPort // for clients; the port must not be 0, for it is opened again after a fault
 	Manage netip.AddrPort // for the management API
 	Token  string         // bearer token of the management API
+	Tables *TablesConfig  // a Tablestore instead of a web server
 }
 
 // Seen is one request that a cluster has answered, as its history keeps it.
@@ -31,26 +31,44 @@ type Seen struct {
 	Path   string    `json:"path"`
 	Remote string    `json:"remote"`
 	Status int       `json:"status"`
+	Code   string    `json:"code,omitempty"`   // of an error of Tablestore; there Host is the instance
+	Tables []string  `json:"tables,omitempty"` // that it was about
 }
 
 // historyLimit is how many requests a cluster remembers.
 const historyLimit = 256
 
-// Cluster is one HTTP back end. It answers / and /healthz with the header
-// X-Cluster and a JSON body that says who answered and for which Host.
+// service is what stands behind the port of a cluster. One at a time calls
+// open, shut and turn.
+type service interface {
+	// open lets clients in, shut refuses them and cuts those who are in. Where
+	// that is so already nothing is done.
+	open() error
+	shut() error
+	// turn makes the knobs true, all but those of the port.
+	turn(Knobs) error
+	// requests is the history, oldest first.
+	requests() []Seen
+	// close ends it.
+	close() error
+}
+
+// Cluster is one back end behind a port that can be closed: a web server
+// (webService) or a Tablestore (tableService).
 //
 // Its management API, on a second address, has GET and PUT /knobs and GET
 // /requests. Safe for concurrent use.
 type Cluster struct {
 	cfg     ClusterConfig
 	manage  net.Listener
+	service service
 	changed chan struct{} // holds at most one token: the knobs were set
+
+	turning sync.Mutex // of the service
 
 	mu    sync.Mutex
 	knobs Knobs
 	since time.Time // when they were set: flapping begins here
-	seen  []Seen
-	next  int // where the ring goes on once it is full
 }
 
 // NewCluster binds the management address; the client port is bound by Run,
@@ -59,11 +77,22 @@ func NewCluster(cfg ClusterConfig) (*Cluster, error) {
 	if cfg.Name == "" || cfg.Listen.Port() == 0 || cfg.Token == "" {
 		return nil, errors.New("a cluster needs a name, a port and a token")
 	}
+	if cfg.Tables != nil {
+		if err := cfg.Tables.validate(); err != nil {
+			return nil, fmt.Errorf("cluster %s: %w", cfg.Name, err)
+		}
+	}
 	ln, err := net.Listen("tcp", cfg.Manage.String())
 	if err != nil {
 		return nil, fmt.Errorf("management API of cluster %s: %w", cfg.Name, err)
 	}
-	return &Cluster{cfg: cfg, manage: ln, changed: make(chan struct{}, 1)}, nil
+	c := &Cluster{cfg: cfg, manage: ln, changed: make(chan struct{}, 1)}
+	if cfg.Tables != nil {
+		c.service = &tableService{name: cfg.Name, listen: cfg.Listen, cfg: *cfg.Tables}
+	} else {
+		c.service = &webService{name: cfg.Name, listen: cfg.Listen}
+	}
+	return c, nil
 }
 
 // ManageAddr is where the management API is bound.
@@ -72,60 +101,48 @@ func (c *Cluster) ManageAddr() netip.AddrPort {
 }
 
 // Run serves until the context ends. A port that cannot be bound is an error.
+// Who is answered by the management API may turn knobs: the service is open.
 func (c *Cluster) Run(ctx context.Context) error {
+	if _, err := c.door(); err != nil {
+		return errors.Join(fmt.Errorf("cluster %s: %w", c.cfg.Name, err), c.manage.Close(), c.service.close())
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return serve(ctx, c.manage, c.manageHandler()) })
-	g.Go(func() error { return c.door(ctx) })
-	return g.Wait()
+	g.Go(func() error { return c.keep(ctx) })
+	return errors.Join(g.Wait(), c.service.close())
 }
 
-// door opens and closes the client port as the knobs say.
-func (c *Cluster) door(ctx context.Context) error {
-	for ctx.Err() == nil {
-		c.mu.Lock()
-		open, until := c.knobs.open(c.since, time.Now())
-		c.mu.Unlock()
-		if err := c.hold(ctx, open, until); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// hold keeps the port open or closed until the given time, the next change of
-// knobs that matters to it, or the end of the context.
-func (c *Cluster) hold(ctx context.Context, open bool, until time.Time) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	if !until.IsZero() {
-		ctx, cancel = context.WithDeadline(ctx, until)
-		defer cancel()
-	}
-	var g errgroup.Group
-	if open {
-		ln, err := net.Listen("tcp", c.cfg.Listen.String())
+// keep opens and closes the client port as the knobs say.
+func (c *Cluster) keep(ctx context.Context) error {
+	for {
+		until, err := c.door()
 		if err != nil {
 			return fmt.Errorf("port of cluster %s: %w", c.cfg.Name, err)
 		}
-		g.Go(func() error {
-			defer cancel()
-			return serve(ctx, ln, http.HandlerFunc(c.answer))
-		})
-	}
-	for wait := true; wait; {
+		var next <-chan time.Time
+		if !until.IsZero() {
+			next = time.After(time.Until(until))
+		}
 		select {
 		case <-ctx.Done():
-			wait = false
+			return nil
 		case <-c.changed:
-			c.mu.Lock()
-			same, _ := c.knobs.open(c.since, time.Now())
-			flaps := c.knobs.FlapMS > 0
-			c.mu.Unlock()
-			wait = same == open && !flaps && until.IsZero()
+		case <-next:
 		}
 	}
-	cancel()
-	return g.Wait()
+}
+
+// door opens or closes the client port, and says until when that holds.
+func (c *Cluster) door() (until time.Time, err error) {
+	c.turning.Lock()
+	defer c.turning.Unlock()
+	c.mu.Lock()
+	open, until := c.knobs.open(c.since, time.Now())
+	c.mu.Unlock()
+	if open {
+		return until, c.service.open()
+	}
+	return until, c.service.shut()
 }
 
 // serve runs one HTTP server on a listener until the context ends, and then
@@ -152,50 +169,14 @@ func serve(ctx context.Context, ln net.Listener, h http.Handler) error {
 	return nil
 }
 
-// answer is what clients and probes get.
-func (c *Cluster) answer(w http.ResponseWriter, r *http.Request) {
-	c.mu.Lock()
-	k := c.knobs
-	c.mu.Unlock()
-	if k.SlowMS > 0 {
-		t := time.NewTimer(time.Duration(k.SlowMS) * time.Millisecond)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-r.Context().Done():
-			return
-		}
-	}
-	status := http.StatusOK
-	switch {
-	case r.URL.Path != "/" && r.URL.Path != "/healthz":
-		status = http.StatusNotFound
-	case k.ErrorRate > 0 && rand.Float64() < k.ErrorRate:
-		status = http.StatusServiceUnavailable
-	}
-	name := c.cfg.Name
-	if k.Identity != "" {
-		name = k.Identity
-	}
-	c.remember(Seen{At: time.Now(), Host: r.Host, Path: r.URL.Path, Remote: r.RemoteAddr, Status: status})
-	w.Header().Set("X-Cluster", name)
-	writeJSON(w, status, map[string]string{"cluster": name, "host": r.Host})
-}
-
-func (c *Cluster) remember(s Seen) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.seen) < historyLimit {
-		c.seen = append(c.seen, s)
-		return
-	}
-	c.seen[c.next] = s
-	c.next = (c.next + 1) % historyLimit
-}
-
 // Set changes the knobs.
 func (c *Cluster) Set(k Knobs) error {
 	if err := k.Validate(); err != nil {
+		return err
+	}
+	c.turning.Lock()
+	defer c.turning.Unlock()
+	if err := c.service.turn(k); err != nil {
 		return err
 	}
 	c.mu.Lock()
@@ -210,9 +191,9 @@ func (c *Cluster) Set(k Knobs) error {
 
 // Requests returns the history, oldest first.
 func (c *Cluster) Requests() []Seen {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return append(append([]Seen{}, c.seen[c.next:]...), c.seen[:c.next]...)
+	c.turning.Lock()
+	defer c.turning.Unlock()
+	return c.service.requests()
 }
 
 func (c *Cluster) manageHandler() http.Handler {

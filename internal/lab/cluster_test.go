@@ -172,11 +172,11 @@ func TestTheManagementAPITurnsKnobsForTheHolderOfTheToken(t *testing.T) {
 }
 
 func TestTheRequestHistoryIsBoundedAndOldestFirst(t *testing.T) {
-	var c Cluster
+	var c webService
 	for i := range historyLimit + 10 {
 		c.remember(Seen{Path: fmt.Sprint(i)})
 	}
-	seen := c.Requests()
+	seen := c.requests()
 	if len(seen) != historyLimit || seen[0].Path != "10" || seen[historyLimit-1].Path != fmt.Sprint(historyLimit+9) {
 		t.Errorf("%d kept, from %s to %s", len(seen), seen[0].Path, seen[len(seen)-1].Path)
 	}

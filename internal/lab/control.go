@@ -99,6 +99,15 @@ func (st LabState) Parts(ctx context.Context) ([]Part, error) {
 	return parts, nil
 }
 
+// Writes asks what has become of the writes so far.
+func (st LabState) Writes(ctx context.Context) (WriteReport, error) {
+	var r WriteReport
+	if err := callJSON(ctx, st.Token, http.MethodGet, "http://"+st.Control+"/writes", nil, &r); err != nil {
+		return r, st.unanswered(err)
+	}
+	return r, nil
+}
+
 // unanswered says what it means that the lab did not do what it was asked.
 func (st LabState) unanswered(err error) error {
 	if errors.Is(err, syscall.ECONNREFUSED) {
@@ -160,6 +169,14 @@ func (l *Lab) control(ctx context.Context, ln net.Listener) error {
 	})
 	mux.HandleFunc("GET /parts", func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, l.Parts(r.Context()))
+	})
+	mux.HandleFunc("GET /writes", func(w http.ResponseWriter, r *http.Request) {
+		report, err := l.CountWrites(r.Context())
+		if err != nil {
+			writeJSON(w, http.StatusBadRequest, Told{Error: err.Error()})
+			return
+		}
+		writeJSON(w, http.StatusOK, report)
 	})
 	return serve(ctx, ln, bearer(l.World.token, mux))
 }

@@ -36,6 +36,7 @@ type Result struct {
 	Alone       map[string]int `json:"alone,omitempty"`        // answers of each secondary while the controller was dead
 	Evidence    []string       `json:"evidence,omitempty"`     // what made the vantages look
 	UnwatchedMS *float64       `json:"unwatched_ms,omitempty"` // answered, for the same fault while nothing was held open
+	Client      *ClientView    `json:"client,omitempty"`       // of the client that writes, where there is one
 	Why         []string       `json:"why,omitempty"`          // the promises that were broken
 
 	measured map[string]float64 // what only a benchmark asks for, by figure
@@ -43,9 +44,26 @@ type Result struct {
 
 // Report is the whole demo.
 type Report struct {
-	OK      bool     `json:"ok"`
-	Stories []Result `json:"stories"`
-	LeftOut []string `json:"left_out,omitempty"` // stories that could not be told here, each with the reason
+	OK      bool         `json:"ok"`
+	Stories []Result     `json:"stories"`
+	LeftOut []string     `json:"left_out,omitempty"` // stories that could not be told here, each with the reason
+	Writes  *WriteReport `json:"writes,omitempty"`   // of the client that writes, where there is one
+	// Replicated is the same where rows are carried to the standby.
+	Replicated *WriteReport `json:"replicated_writes,omitempty"`
+}
+
+// Join adds what was told in another lab.
+func (r *Report) Join(o Report) {
+	r.OK = r.OK && o.OK
+	r.Stories = append(r.Stories, o.Stories...)
+	r.LeftOut = append(r.LeftOut, o.LeftOut...)
+	switch {
+	case o.Writes == nil:
+	case o.Writes.Replicated:
+		r.Replicated = o.Writes
+	default:
+		r.Writes = o.Writes
+	}
 }
 
 // JSON is the report as demo -o json prints it.
@@ -66,6 +84,7 @@ type DemoConfig struct {
 	Rounds  int
 	Begin   func(Story)         // before each story, may be nil
 	End     func(Story, Result) // after each story, may be nil
+	Tell    func(string)        // how far the story is that is told, may be nil
 }
 
 // Demo tells the stories on a running lab, with a recorder that asks the
@@ -82,13 +101,14 @@ func Demo(ctx context.Context, l *Lab, cfg DemoConfig) (Report, error) {
 	report.LeftOut = left
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return rec.Run(gctx) })
+	stop := l.write(gctx, g)
 	g.Go(func() error {
 		for range max(cfg.Rounds, 1) {
 			for _, s := range told {
 				if cfg.Begin != nil {
 					cfg.Begin(s)
 				}
-				res, err := tell(gctx, &stage{lab: l, rec: rec, instance: in.Name, name: in.Names[0]}, s)
+				res, err := tell(gctx, &stage{lab: l, rec: rec, writer: l.writer, instance: in.Name, name: in.Names[0], say: cfg.Tell}, s)
 				if err != nil {
 					return fmt.Errorf("story %s: %w", s.Name, err)
 				}
@@ -98,6 +118,13 @@ func Demo(ctx context.Context, l *Lab, cfg DemoConfig) (Report, error) {
 					cfg.End(s, res)
 				}
 			}
+		}
+		if l.writer != nil {
+			var err error
+			if report.Writes, err = settleWrites(gctx, l, stop); err != nil {
+				return fmt.Errorf("count the writes: %w", err)
+			}
+			report.OK = report.OK && len(report.Writes.Why) == 0
 		}
 		return errBodyDone
 	})
@@ -114,6 +141,10 @@ func Demo(ctx context.Context, l *Lab, cfg DemoConfig) (Report, error) {
 // which it says why not.
 func tellable(stories []Story, w *World) (told []Story, left []string) {
 	for _, s := range stories {
+		if s.Replicated != w.Tune.Replicate {
+			left = append(left, fmt.Sprintf("story %s: it is told in a lab whose rows are replicated: %t", s.Name, s.Replicated))
+			continue
+		}
 		if s.lacks != nil {
 			if why := s.lacks(w); why != "" {
 				left = append(left, fmt.Sprintf("story %s: %s", s.Name, why))
@@ -129,6 +160,7 @@ func tellable(stories []Story, w *World) (told []Story, left []string) {
 type stage struct {
 	lab      *Lab
 	rec      *Recorder
+	writer   *Writer // nil where nothing is written
 	instance string
 	name     string // the one of the instance that is recorded
 
@@ -139,6 +171,8 @@ type stage struct {
 	why      []string  // promises that were broken
 	measured map[string]float64
 	alone    map[string]int // by secondary, see Result
+	rebuilt  bool           // the client was, see ClientView
+	say      func(string)   // see DemoConfig.Tell
 
 	evidence    []string // see Result
 	unwatchedMS *float64 // see Result
@@ -161,12 +195,22 @@ func tell(ctx context.Context, st *stage, s Story) (Result, error) {
 	if err := st.prepare(ctx); err != nil {
 		return Result{}, err
 	}
+	if err := st.onActive(ctx); err != nil {
+		return Result{}, err
+	}
 	if _, err := st.rec.Take(ctx); err != nil { // what was answered between stories is no part of one
 		return Result{}, err
 	}
+	written := st.mark()
 	if err := s.play(ctx, st); err != nil {
 		return Result{}, err
 	}
+	if s.Moves && st.writer != nil {
+		if err := st.follow(ctx, s.pins); err != nil {
+			return Result{}, err
+		}
+	}
+	view := st.view(written)
 	answers, err := st.rec.Take(ctx)
 	if err != nil {
 		return Result{}, err
@@ -190,7 +234,7 @@ func tell(ctx context.Context, st *stage, s Story) (Result, error) {
 	}
 	res := st.result(s, after)
 	res.Counts, res.Alone, res.Why, res.OK = counts, st.alone, st.why, len(st.why) == 0
-	res.Evidence, res.UnwatchedMS = st.evidence, st.unwatchedMS
+	res.Evidence, res.UnwatchedMS, res.Client = st.evidence, st.unwatchedMS, view
 	if !res.OK {
 		st.explain(ctx)
 	}
@@ -221,6 +265,11 @@ func (st *stage) prepare(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*Bound, ErrNotReady)
 	defer cancel()
+	if st.lab.World.Tune.Replicate {
+		if err := st.lab.AwaitReplication(ctx, st.instance, "to follow", protected); err != nil {
+			return err
+		}
+	}
 	acked := false
 	return st.lab.AwaitView(ctx, st.instance, "to be calm", func(v View) string {
 		if why := bothUp(v); why != "" {
@@ -308,10 +357,19 @@ func (st *stage) result(s Story, after View) Result {
 
 // since is a moment in milliseconds after the fault, to a tenth; nil for none.
 func (st *stage) since(t time.Time) *float64 {
-	if t.IsZero() || st.fault.IsZero() {
+	if st.fault.IsZero() {
 		return nil
 	}
-	ms := float64(t.Sub(st.fault).Round(100*time.Microsecond)) / float64(time.Millisecond)
+	return msAfter(st.fault, t)
+}
+
+// msAfter is the distance in milliseconds, to a tenth; nil for a moment that
+// never came.
+func msAfter(from, to time.Time) *float64 {
+	if to.IsZero() {
+		return nil
+	}
+	ms := tenths(to.Sub(from))
 	return &ms
 }
 

@@ -120,12 +120,12 @@ func TestTimesAreAfterTheFaultAndNullWhereThereIsNone(t *testing.T) {
 }
 
 func TestStoriesAreFoundByName(t *testing.T) {
-	for _, s := range Stories() {
-		if got, err := FindStory(s.Name); err != nil || got.Says != s.Says {
+	for _, s := range Stories(HTTP) {
+		if got, err := FindStory(HTTP, s.Name); err != nil || got.Says != s.Says {
 			t.Errorf("%s: %v", s.Name, err)
 		}
 	}
-	if _, err := FindStory("kil"); err == nil || !strings.Contains(err.Error(), "wrong-identity") {
+	if _, err := FindStory(HTTP, "kil"); err == nil || !strings.Contains(err.Error(), "wrong-identity") {
 		t.Errorf("%v, want the list of stories", err)
 	}
 }

@@ -3,6 +3,7 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -21,7 +22,24 @@ type Knobs struct {
 	FlapMS int `json:"flap_ms,omitempty"`
 	// Closed closes the port: connections are refused.
 	Closed bool `json:"closed,omitempty"`
+	// Refuse lets a Tablestore refuse every request as it does for a reason of
+	// Refusals; empty is none.
+	Refuse string `json:"refuse,omitempty"`
+	// PartitionMS lets one partition of a Tablestore, that of one key of each
+	// table, answer 503 for so many milliseconds from when the knob was turned.
+	PartitionMS int `json:"partition_ms,omitempty"`
 }
+
+// The reasons for which a Tablestore can be made to refuse everything. All are
+// 403 OTSAuthFailed: only the message tells whether the cluster is down or the
+// fault lies with who asks.
+const (
+	RefuseNotRunning = "not-running" // the instance is not running
+	RefuseKey        = "key"         // the access key is disabled
+)
+
+// Refusals are these reasons.
+var Refusals = []string{RefuseNotRunning, RefuseKey}
 
 // Validate returns every fault at once.
 func (k Knobs) Validate() error {
@@ -34,6 +52,12 @@ func (k Knobs) Validate() error {
 	}
 	if k.FlapMS < 0 || k.FlapMS > 600_000 || k.FlapMS > 0 && k.FlapMS < 10 {
 		errs = append(errs, fmt.Errorf("flap_ms %d is neither 0 nor in 10 to 600000", k.FlapMS))
+	}
+	if k.Refuse != "" && !slices.Contains(Refusals, k.Refuse) {
+		errs = append(errs, fmt.Errorf("refuse %q is none of %v", k.Refuse, Refusals))
+	}
+	if k.PartitionMS < 0 || k.PartitionMS > 600_000 {
+		errs = append(errs, fmt.Errorf("partition_ms %d is outside 0 to 600000", k.PartitionMS))
 	}
 	return errors.Join(errs...)
 }
@@ -75,6 +99,15 @@ func (k Knobs) Words() string {
 	}
 	if k.Identity != "" {
 		add("says that it is %s", k.Identity)
+	}
+	switch k.Refuse {
+	case RefuseNotRunning:
+		add("says that the instance is not running")
+	case RefuseKey:
+		add("says that the access key is disabled")
+	}
+	if k.PartitionMS > 0 {
+		add("one partition away for %d ms", k.PartitionMS)
 	}
 	if s == "" {
 		return "healthy"

@@ -23,6 +23,7 @@ type Config struct {
 	Dir       string          // work folder; empty is a temporary one, removed at the end unless Keep says otherwise, and any ports
 	Pointsman string          // the binary under test
 	Self      string          // the binary that runs a cluster when called with cluster …
+	Kind      Kind            // what its clusters are; HTTP if empty
 	Instances []string        // Orders, Billing
 	Tune      Tune            // of the instances
 	Tunes     map[string]Tune // of single instances, in place of Tune
@@ -51,6 +52,8 @@ type Lab struct {
 
 	cfg    Config
 	family *Family
+	writer *Writer        // of clusters that take writes
+	named  map[int64]bool // rows of it that the program has said to be lost
 	told   chan string
 	keep   bool
 }
@@ -71,7 +74,7 @@ func Run(ctx context.Context, cfg Config, body func(context.Context, *Lab) error
 		cfg.Dir = dir
 	}
 	world, err := NewWorld(WorldConfig{
-		Dir: cfg.Dir, Instances: cfg.Instances, Ports: ports, Tune: cfg.Tune, Tunes: cfg.Tunes, Secondaries: cfg.Secondaries, Resolver: cfg.Resolver,
+		Dir: cfg.Dir, Kind: cfg.Kind, Instances: cfg.Instances, Ports: ports, Tune: cfg.Tune, Tunes: cfg.Tunes, Secondaries: cfg.Secondaries, Resolver: cfg.Resolver,
 	})
 	if err != nil {
 		if temp {
@@ -79,7 +82,10 @@ func Run(ctx context.Context, cfg Config, body func(context.Context, *Lab) error
 		}
 		return err
 	}
-	l := &Lab{World: world, Tool: Tool{Path: cfg.Pointsman, Config: world.Config}, cfg: cfg, family: NewFamily(5 * time.Second), told: make(chan string, 16)}
+	l := &Lab{
+		World: world, Tool: Tool{Path: cfg.Pointsman, Config: world.Config}, cfg: cfg, family: NewFamily(5 * time.Second),
+		writer: world.backend().writer(world), named: map[int64]bool{}, told: make(chan string, 16),
+	}
 	err = l.run(ctx, body)
 	if !temp {
 		// The folder stays for a look at logs and ledger; nobody answers any more.
@@ -121,11 +127,17 @@ func (l *Lab) startAll(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, Ready, ErrNotReady)
 	defer cancel()
 	for _, c := range l.World.Clusters {
-		err := l.family.Start(ctx, l.spec(c.Name, l.cfg.Self, []string{"POINTSMAN_LAB_TOKEN=" + l.World.token},
-			"cluster", "--name", c.Name, "--listen", c.Addr.String(), "--manage", c.Manage.String()))
+		args, env, err := l.World.backend().part(l.World, c)
 		if err != nil {
 			return err
 		}
+		args = append([]string{"cluster", "--name", c.Name, "--listen", c.Addr.String(), "--manage", c.Manage.String()}, args...)
+		if err := l.family.Start(ctx, l.spec(c.Name, l.cfg.Self, append(env, "POINTSMAN_LAB_TOKEN="+l.World.token), args...)); err != nil {
+			return err
+		}
+	}
+	if err := l.prepareReplication(ctx); err != nil {
+		return err
 	}
 	path, args, err := pinned(l.cfg.CPU, l.cfg.Pointsman, []string{"run", "-c", l.World.Config})
 	if err != nil {
@@ -158,6 +170,11 @@ func (l *Lab) startAll(ctx context.Context) error {
 		}
 		if _, err := l.Tool.Do(ctx, "arm", in.Name, "--mode", "auto", "--yes"); err != nil {
 			return err
+		}
+		if in.Tune.Replicate {
+			if err := l.AwaitReplication(ctx, in.Name, "to follow", protected); err != nil {
+				return err
+			}
 		}
 	}
 	return l.startSecondaries(ctx)
@@ -336,6 +353,14 @@ func (l *Lab) Parts(ctx context.Context) []Part {
 		}
 		parts = append(parts, p)
 	}
+	if w := l.writer; w != nil && w.Last().N > 0 {
+		n, open := w.Counts(), w.Open()
+		words := fmt.Sprintf("%s; %d acknowledged, %d errors; connections:", w.Last().Outcome(), n.Acknowledged, n.Errors)
+		for _, c := range l.World.Clusters {
+			words += fmt.Sprintf(" %d to %s", open[c.Name], c.Name)
+		}
+		parts = append(parts, Part{ChildState: ChildState{Name: ClientPart, State: Running}, Words: words})
+	}
 	slices.SortFunc(parts, func(a, b Part) int { return strings.Compare(a.Name, b.Name) })
 	return parts
 }
@@ -374,6 +399,14 @@ func (l *Lab) do(ctx context.Context, o Order) (string, error) {
 			return "", errors.New("an order to turn knobs needs knobs")
 		}
 		return o.Part + ": " + o.Knobs.Words(), l.Set(ctx, o.Part, *o.Knobs)
+	case "hush", "speak":
+		return l.tellWriter(ctx, o.Verb == "hush")
+	case "rebuild":
+		if l.writer == nil {
+			return "", errNoWriter
+		}
+		l.writer.Rebuild()
+		return "the client is built anew: its next write looks the name up", nil
 	}
 	return "", fmt.Errorf("the lab knows no verb %q", o.Verb)
 }

@@ -3,6 +3,7 @@ package lab
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"os"
@@ -63,10 +64,17 @@ func playCluster(args []string) int {
 		}
 		return ""
 	}
-	c, err := NewCluster(ClusterConfig{
+	cfg := ClusterConfig{
 		Name: get("--name"), Listen: netip.MustParseAddrPort(get("--listen")),
 		Manage: netip.MustParseAddrPort(get("--manage")), Token: os.Getenv("POINTSMAN_LAB_TOKEN"),
-	})
+	}
+	if get("--kind") == string(Tablestore) {
+		cfg.Tables = &TablesConfig{Data: get("--data"), Instances: []string{get("--instance")}}
+		if err := json.Unmarshal([]byte(os.Getenv(KeysVariable)), &cfg.Tables.Keys); err != nil {
+			panic(err)
+		}
+	}
+	c, err := NewCluster(cfg)
 	if err == nil {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()

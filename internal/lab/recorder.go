@@ -46,6 +46,9 @@ type RecorderConfig struct {
 	// Flat is for servers that answer the address of a cluster and have no CNAME:
 	// which target each address stands for. It then asks for A alone.
 	Flat map[netip.Addr]string
+	// Recurse is for resolvers: it asks with recursion, and what they answer
+	// need not be authoritative.
+	Recurse bool
 }
 
 // Recorder asks an authority for one name all the time, over UDP and with no
@@ -81,7 +84,7 @@ func NewRecorder(cfg RecorderConfig) (*Recorder, error) {
 	for i, typ := range types {
 		m := new(dns.Msg)
 		m.SetQuestion(cfg.Name, typ)
-		m.RecursionDesired = false
+		m.RecursionDesired = cfg.Recurse
 		b, err := m.Pack()
 		if err != nil {
 			return nil, fmt.Errorf("recorder: pack question for %s: %w", cfg.Name, err)
@@ -156,7 +159,7 @@ func (r *Recorder) receive(b []byte, now time.Time) {
 	if r.cfg.Flat != nil {
 		a = classifyFlat(b, r.cfg.Flat)
 	} else {
-		a = classify(b, r.cfg.Name, r.cfg.Hosts)
+		a = classify(b, r.cfg.Name, r.cfg.Hosts, r.cfg.Recurse)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -242,7 +245,7 @@ func (r *Recorder) Take(ctx context.Context) ([]Answer, error) {
 }
 
 // classify judges the wire form of one answer by itself.
-func classify(b []byte, name string, hosts map[string]netip.Addr) Answer {
+func classify(b []byte, name string, hosts map[string]netip.Addr, resolver bool) Answer {
 	m := new(dns.Msg)
 	if err := m.Unpack(b); err != nil {
 		return Answer{Kind: AnswerOdd, Note: "malformed: " + err.Error()}
@@ -275,7 +278,7 @@ func classify(b []byte, name string, hosts map[string]netip.Addr) Answer {
 		return Answer{Kind: AnswerEmpty}
 	case len(targets) > 1:
 		return odd("%d targets at one name", len(targets))
-	case !m.Authoritative:
+	case !m.Authoritative && !resolver:
 		return odd("not authoritative")
 	}
 	for _, rr := range m.Answer {

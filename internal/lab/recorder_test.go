@@ -205,7 +205,7 @@ func FuzzClassify(f *testing.F) {
 		f.Add(b[:len(b)/2])
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		a := classify(b, testName, testHosts)
+		a := classify(b, testName, testHosts, false)
 		if (a.Kind == AnswerTarget) != (a.Target != "") || (a.Kind == AnswerOdd) != (a.Note != "") || a.Kind == AnswerMissing || a.Kind == "" {
 			t.Errorf("%+v", a)
 		}

@@ -26,7 +26,7 @@ const (
 const us = "pointsman"
 
 // Names of our own two profiles: each is an instance of the lab, and a preset.
-var ourProfiles = map[string]string{Orders: usualPreset, Billing: "stateless-http"}
+var ourProfiles = map[string]string{Orders: fastPreset, Billing: "stateless-http"}
 
 // How long a contender gets to answer the standby.
 const (
@@ -117,7 +117,7 @@ func (b *bench) contenders(ctx context.Context, l *Lab) ([]contender, error) {
 			return nil, err
 		}
 		profile := ourProfiles[in.Name]
-		all = append(all, contender{part: Controller, name: us, profile: profile, rec: rec, fast: profile == usualPreset, ours: in.Name})
+		all = append(all, contender{part: Controller, name: us, profile: profile, rec: rec, fast: profile == fastPreset, ours: in.Name})
 	}
 	flat := map[netip.Addr]string{}
 	for _, c := range l.World.Clusters {

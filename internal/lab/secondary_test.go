@@ -75,8 +75,8 @@ func TestWithoutSecondariesTheirStoryIsLeftOutAndTheReportSaysSo(t *testing.T) {
 	if w.Asked() != w.DNS {
 		t.Errorf("the client asks %s", w.Asked())
 	}
-	told, left := tellable(Stories(), w)
-	if slices.ContainsFunc(told, func(s Story) bool { return s.Name == "controller-dead" }) || len(told) != len(Stories())-1 {
+	told, left := tellable(Stories(HTTP), w)
+	if slices.ContainsFunc(told, func(s Story) bool { return s.Name == "controller-dead" }) || len(told) != len(Stories(HTTP))-1 {
 		t.Errorf("told %v", told)
 	}
 	var b strings.Builder
@@ -84,7 +84,7 @@ func TestWithoutSecondariesTheirStoryIsLeftOutAndTheReportSaysSo(t *testing.T) {
 	if !strings.Contains(b.String(), "\nleft out: story controller-dead: no DNS server is here") {
 		t.Errorf("the report is\n%s", b.String())
 	}
-	if told, left := tellable(Stories(), withSecondaries(t)); len(told) != len(Stories()) || left != nil {
+	if told, left := tellable(Stories(HTTP), withSecondaries(t)); len(told) != len(Stories(HTTP)) || left != nil {
 		t.Errorf("with all of them %v is left out", left)
 	}
 }

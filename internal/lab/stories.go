@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -12,12 +13,20 @@ type Story struct {
 	Name  string
 	Says  string // for people
 	Moves bool   // the name must move, exactly once; else it must not move at all
-	play  func(context.Context, *stage) error
-	lacks func(*World) string // why it cannot be told in that world; nil for a story that always can
+	// Replicated stories are told in a lab whose rows are carried to the standby,
+	// the others in one where they are not: after a failover such a standby is
+	// closed until a person has it filled anew.
+	Replicated bool
+	pins       bool // the connections of a client to the old cluster live on: the client that writes stays until it is built anew
+	play       func(context.Context, *stage) error
+	lacks      func(*World) string // why it cannot be told in that world; nil for a story that always can
 }
 
-// Stories returns every story in the order of the demo.
-func Stories() []Story {
+// Stories returns every story of a kind of clusters, in the order of the demo.
+func Stories(k Kind) []Story { return backends[k].stories() }
+
+// webStories are those of web servers.
+func webStories() []Story {
 	return []Story{
 		{Name: "kill", Says: "the active cluster is killed with SIGKILL", Moves: true, play: func(ctx context.Context, st *stage) error {
 			return st.moves(ctx, func() error { return st.lab.Kill(st.from) })
@@ -40,15 +49,15 @@ func Stories() []Story {
 }
 
 // FindStory returns the story of that name.
-func FindStory(name string) (Story, error) {
+func FindStory(k Kind, name string) (Story, error) {
 	var names []string
-	for _, s := range Stories() {
+	for _, s := range Stories(k) {
 		if s.Name == name {
 			return s, nil
 		}
 		names = append(names, s.Name)
 	}
-	return Story{}, fmt.Errorf("no story %q; there are %v", name, names)
+	return Story{}, fmt.Errorf("no story %q of %s clusters; there are %v", name, k, names)
 }
 
 // moves makes a fault, waits for the recorder to see the other target, and
@@ -170,9 +179,20 @@ func playFlap(ctx context.Context, st *stage) error {
 }
 
 func playSwitchover(ctx context.Context, st *stage) error {
+	// A single vantage may still see one of them come up: a person, too, would
+	// be refused, and ask again.
+	end := time.Now().Add(Bound)
 	return st.moves(ctx, func() error {
-		_, err := st.lab.Tool.Do(ctx, "switchover", st.instance, "--to", st.to, "--yes")
-		return err
+		for {
+			st.fault = time.Now()
+			_, err := st.lab.Tool.Do(ctx, "switchover", st.instance, "--to", st.to, "--yes")
+			if err == nil || !strings.Contains(err.Error(), "refused by") || time.Now().After(end) {
+				return err
+			}
+			if err := pause(ctx, poll); err != nil {
+				return err
+			}
+		}
 	})
 }
 

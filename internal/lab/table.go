@@ -38,6 +38,7 @@ func (r Report) WriteTable(w io.Writer) {
 	t.Render()
 	fmt.Fprintln(w, "Times are ms after the fault, or after the command. An answer is asked for every 2 ms.")
 	r.writeSpread(w)
+	r.writeClients(w)
 	for _, s := range r.Stories {
 		if len(s.Alone) > 0 {
 			var each []string
@@ -53,6 +54,73 @@ func (r Report) WriteTable(w io.Writer) {
 	}
 	for _, what := range r.LeftOut {
 		fmt.Fprintf(w, "left out: %s\n", what)
+	}
+}
+
+// writeClients prints what the client that writes saw, where there is one.
+func (r Report) writeClients(w io.Writer) {
+	if r.Writes == nil && r.Replicated == nil {
+		return
+	}
+	t := newTable(w)
+	t.AppendHeader(table.Row{"client", "acknowledged", "errors", "pause", "to the old one", "errors there", "for", "not found", ""})
+	for _, s := range r.Stories {
+		if c := s.Client; c != nil {
+			old, there, long, how := "–", "–", "–", ""
+			if s.To != "" {
+				old, there, long = fmt.Sprint(c.Old), fmt.Sprint(c.OldErrors), ms(&c.OldMS)
+			}
+			if c.Rebuilt {
+				how = "built anew"
+			}
+			t.AppendRow(table.Row{s.Name, c.Acknowledged, c.Errors, ms(&c.PauseMS), old, there, long, c.Missed, how})
+		}
+	}
+	var columns []table.ColumnConfig
+	for n := 2; n <= 8; n++ {
+		columns = append(columns, table.ColumnConfig{Number: n, Align: text.AlignRight, AlignHeader: text.AlignRight})
+	}
+	t.SetColumnConfigs(columns)
+	t.Render()
+	fmt.Fprintln(w, "To the old one: after the name had shown the new one. Built anew: the client, for nothing else takes it from a cluster that answers.")
+	for _, writes := range []*WriteReport{r.Writes, r.Replicated} {
+		if writes != nil {
+			writes.Write(w)
+		}
+	}
+}
+
+// Write prints the report for people.
+func (r WriteReport) Write(w io.Writer) {
+	fmt.Fprintf(w, "writes: %d acknowledged (%d by more than one try), %d errors, longest pause %s ms; of %d rows that were read back %d were not there\n",
+		r.Acknowledged, r.Again, r.Errors, ms(&r.PauseMS), r.Reads, r.Missed)
+	for _, s := range r.Sides {
+		if s.Unread != "" {
+			fmt.Fprintf(w, "writes: %s acknowledged %s; what it holds is not known: %s\n", s.Cluster, rows(s.Acknowledged), s.Unread)
+			continue
+		}
+		fmt.Fprintf(w, "writes: %s acknowledged %s and holds %d", s.Cluster, rows(s.Acknowledged), s.Held)
+		if s.Beyond > 0 {
+			fmt.Fprintf(w, " (%d that it did not acknowledge)", s.Beyond)
+		}
+		fmt.Fprintf(w, "; of what the other one acknowledged it lacks %d", s.Lacks)
+		if s.Which != "" {
+			fmt.Fprintf(w, ": %s", s.Which)
+		}
+		fmt.Fprintln(w)
+	}
+	switch {
+	case !r.Replicated:
+		fmt.Fprintln(w, "writes: nothing is replicated: what the active cluster lacks, its clients have lost")
+	case !r.Rest:
+		fmt.Fprintln(w, "writes: rows are replicated: what one cluster lacks is on its way, or was lost in a failover (pointsman replication status, lost)")
+	case r.Lost > 0:
+		fmt.Fprintf(w, "writes: %s that had been acknowledged did not cross in a failover, each named by pointsman replication lost: %s\n", rows(r.Lost), r.Named)
+	default:
+		fmt.Fprintln(w, "writes: rows are replicated, and none that was acknowledged is lost")
+	}
+	for _, why := range r.Why {
+		fmt.Fprintf(w, "writes: BROKEN: %s\n", why)
 	}
 }
 

@@ -31,13 +31,16 @@ type View struct {
 	Active   string        `json:"active"`
 	Clusters []ClusterView `json:"clusters"`
 	Names    []struct {
-		Name  string `json:"name"`
-		Value string `json:"value"`
+		Name   string    `json:"name"`
+		Value  string    `json:"value"`
+		Want   *struct{} `json:"want"`   // nil: no write is open
+		Limits string    `json:"limits"` // what its provider does not promise
 	} `json:"names"`
 	Op      *Op        `json:"op"`
 	LastOp  *OpSummary `json:"last_op"`
 	Stops   []Stop     `json:"stops"`
 	Missing []string   `json:"missing"`
+	Notices []string   `json:"notices"`
 	Refused []struct {
 		Guard string `json:"guard"`
 		Why   string `json:"why"`
@@ -161,30 +164,45 @@ func (t Tool) View(ctx context.Context, instance string) (View, error) {
 // Commits returns every value that the audit says one name was given,
 // beginning at since.
 func (t Tool) Commits(ctx context.Context, instance, name string, since time.Time) ([]Commit, error) {
+	entries, err := t.audit(ctx, instance)
+	if err != nil {
+		return nil, err
+	}
+	return writesOf(entries, name, since), nil
+}
+
+// auditEntry is what the lab reads of a line of the audit.
+type auditEntry struct {
+	At    time.Time `json:"at"`
+	Kind  string    `json:"kind"`
+	Text  string    `json:"text"`
+	After string    `json:"after"`
+}
+
+func (t Tool) audit(ctx context.Context, instance string) ([]auditEntry, error) {
 	b, err := t.Do(ctx, "audit", instance, "-o", "json", "--limit", "1000")
 	if err != nil {
 		return nil, err
 	}
-	return parseAudit(b, name, since)
+	return parseAudit(b)
 }
 
-// parseAudit takes the writes of one name. The audit notes a write before the
-// record with it is committed, and so before anybody can see it.
-func parseAudit(b []byte, name string, since time.Time) ([]Commit, error) {
-	var entries []struct {
-		At    time.Time `json:"at"`
-		Kind  string    `json:"kind"`
-		Text  string    `json:"text"`
-		After string    `json:"after"`
-	}
+func parseAudit(b []byte) ([]auditEntry, error) {
+	var entries []auditEntry
 	if err := json.Unmarshal(b, &entries); err != nil {
 		return nil, fmt.Errorf("pointsman audit: read its JSON: %w", err)
 	}
+	return entries, nil
+}
+
+// writesOf takes the writes of one name. The audit notes a write before the
+// record with it is committed, and so before anybody can see it.
+func writesOf(entries []auditEntry, name string, since time.Time) []Commit {
 	var commits []Commit
 	for _, e := range entries {
 		if e.Kind == "write" && strings.HasPrefix(e.Text, name+" ") && !e.At.Before(since) {
 			commits = append(commits, Commit{At: e.At, Target: e.After})
 		}
 	}
-	return commits, nil
+	return commits
 }

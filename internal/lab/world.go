@@ -22,6 +22,7 @@ import (
 // Names of the parts of the lab that are no cluster.
 const (
 	Controller = "controller"
+	ClientPart = "client" // that writes; a part of the lab's own process
 	Orders     = "orders"
 	Billing    = "billing"
 )
@@ -46,6 +47,7 @@ type InstanceSite struct {
 // Dir and are readable by their owner only.
 type World struct {
 	Dir       string         `json:"dir"`
+	Kind      Kind           `json:"kind"`
 	Config    string         `json:"config"` // pointsman.yaml
 	DNS       netip.AddrPort `json:"dns"`    // the embedded authority, UDP and TCP
 	API       netip.AddrPort `json:"api"`    // of the controller; reports of vantages come in here
@@ -57,20 +59,23 @@ type World struct {
 	Secondaries []SecondarySite `json:"secondaries,omitempty"`
 	Resolver    netip.AddrPort  `json:"resolver,omitzero"` // invalid where there is none
 
-	token string // of the management APIs
+	token string              // of the management APIs
+	keys  map[string]TableKey // of Tablestore, by whom they are for
 }
 
 // Tune is what a lab's instances have otherwise than usual. The zero value is
 // the usual.
 type Tune struct {
-	Preset   string        `json:"preset,omitempty"`      // empty: fast-lab
-	RideOut  time.Duration `json:"ride_out_ns,omitempty"` // 0: as the preset says
-	Cooldown time.Duration `json:"cooldown_ns,omitempty"` // 0: as the preset says
+	Preset   string        `json:"preset,omitempty"`      // empty: that of the kind of clusters
+	RideOut  time.Duration `json:"ride_out_ns,omitempty"` // 0: as the kind of clusters, or the preset, says
+	Cooldown time.Duration `json:"cooldown_ns,omitempty"` // the same
 	Watch    string        `json:"watch,omitempty"`       // off, hold or request; empty: as the preset says
+	// Replicate lets pointsman carry the rows to the standby; of Tablestores only.
+	Replicate bool `json:"replicate,omitempty"`
 }
 
-// words says how instances are tuned, for people.
-func (t Tune) words() string {
+// Words says how instances are tuned, for people.
+func (t Tune) Words() string {
 	s := t.Preset
 	if t.RideOut > 0 {
 		s += ", ride_out " + t.RideOut.String()
@@ -78,10 +83,11 @@ func (t Tune) words() string {
 	if t.Watch != "" {
 		s += ", watch " + t.Watch
 	}
+	if t.Replicate {
+		s += ", replicated"
+	}
 	return s
 }
-
-const usualPreset = "fast-lab"
 
 // Ports are the ports that a lab takes where they are free; 0 is any. They,
 // and those taken instead, lie below the range from which kernels give out
@@ -106,6 +112,7 @@ var ErrOccupied = errors.New("the folder holds files that are not a lab's")
 // WorldConfig says what a world is made of.
 type WorldConfig struct {
 	Dir       string
+	Kind      Kind     // HTTP if empty
 	Instances []string // Orders, Billing
 	Ports     Ports
 	Tune      Tune
@@ -122,8 +129,11 @@ func NewWorld(cfg WorldConfig) (*World, error) {
 	if err != nil {
 		return nil, fmt.Errorf("work folder: %w", err)
 	}
-	cfg.Tune.Preset = cmp.Or(cfg.Tune.Preset, usualPreset)
-	w := &World{Dir: dir, Tune: cfg.Tune, Config: filepath.Join(dir, "pointsman.yaml"), Vantages: []string{"van-2", "van-3"}}
+	w := &World{Dir: dir, Kind: cmp.Or(cfg.Kind, HTTP), Config: filepath.Join(dir, "pointsman.yaml"), Vantages: []string{"van-2", "van-3"}}
+	if _, err := ParseKind(string(w.Kind)); err != nil {
+		return nil, err
+	}
+	w.Tune = w.backend().tune(cfg.Tune)
 	if w.token, err = secret(); err != nil {
 		return nil, err
 	}
@@ -135,10 +145,9 @@ func NewWorld(cfg WorldConfig) (*World, error) {
 		if err != nil {
 			return nil, err
 		}
-		site.Tune = cfg.Tune
+		site.Tune = w.Tune
 		if tune, ok := cfg.Tunes[name]; ok {
-			site.Tune = tune
-			site.Tune.Preset = cmp.Or(tune.Preset, usualPreset)
+			site.Tune = w.backend().tune(tune)
 		}
 		w.Instances = append(w.Instances, site)
 	}
@@ -249,7 +258,10 @@ func (w *World) clean() error {
 	if st, err := FindLab(w.Dir); err == nil && st.Alive() {
 		return fmt.Errorf("%s: a lab is running there already (process %d)", w.Dir, st.PID)
 	}
-	mine := []string{"data", "logs", "pointsman.yaml", "token", "explain.txt", transferSecret, Resolver}
+	mine := []string{"data", "logs", "pointsman.yaml", "token", "explain.txt", transferSecret, Resolver, storesDir}
+	for _, who := range tableUsers {
+		mine = append(mine, keyFile(who))
+	}
 	for kind := range secondaryNeeds {
 		mine = append(mine, kind)
 	}
@@ -287,6 +299,15 @@ func (w *World) writeFiles() error {
 			return fmt.Errorf("work folder: %w", err)
 		}
 	}
+	more, err := w.backend().files(w)
+	if err != nil {
+		return err
+	}
+	for name, content := range more {
+		if err := os.WriteFile(filepath.Join(w.Dir, name), []byte(content), 0o600); err != nil {
+			return fmt.Errorf("work folder: %w", err)
+		}
+	}
 	if len(w.Secondaries) > 0 {
 		raw := make([]byte, 32)
 		if _, err := rand.Read(raw); err != nil {
@@ -298,6 +319,18 @@ func (w *World) writeFiles() error {
 		}
 	}
 	return w.writeConfig()
+}
+
+// ClusterKeys and Checks are what the kind of clusters has in the config.
+func (w *World) ClusterKeys(in InstanceSite) string {
+	keys, _ := w.backend().config(in)
+	return keys
+}
+
+// Checks is the end of an instance in the config.
+func (w *World) Checks(in InstanceSite) string {
+	_, check := w.backend().config(in)
+	return strings.TrimSuffix(check, "\n")
 }
 
 func (w *World) writeConfig() error {
@@ -406,9 +439,9 @@ instances:
 {{- end}}
     clusters:
 {{- range $.Clusters}}
-      {{.Name}}: {target: {{.Target}}, address: "{{.Addr}}"}
+      {{.Name}}: {target: {{.Target}}, address: "{{.Addr}}"{{$.ClusterKeys $in}}}
 {{- end}}
     primary: a
-    check: {type: http, path: /healthz, status: [200], identity: {header: X-Cluster}}
+{{$.Checks $in}}
 {{- end}}
 `))

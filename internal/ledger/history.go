@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+	"modernc.org/sqlite"
 
 	"pointsman/internal/failover"
 )
@@ -88,8 +89,9 @@ type HistoryStats struct {
 // waits for the disk. All methods are safe for concurrent use.
 type History struct {
 	cfg   historyConfig
-	disk  *disk
 	turn  sync.Mutex // the right to use the disk
+	disk  *disk      // with turn
+	path  string     // with turn: of the file; empty: it is kept in memory
 	fresh int        // with turn: samples since the last pruning
 	wake  chan struct{}
 	stop  context.CancelFunc
@@ -129,15 +131,17 @@ func openHistory(_ context.Context, cfg historyConfig) (*History, error) {
 		return nil, errors.New("open history: dir must name the folder of the history")
 	}
 	d, trouble := openHistoryFile(cfg.dir)
+	path := filepath.Join(cfg.dir, historyFile)
 	if d == nil {
+		path = ""
 		cfg.count = min(cfg.count, historyCountMemory)
 		var err error
-		if d, err = openHistoryDisk("pointsman-history", url.Values{"mode": {"memory"}}); err != nil {
+		if d, err = openHistoryMemory(); err != nil {
 			return nil, fmt.Errorf("open history: %w", errors.Join(trouble, err))
 		}
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	h := &History{cfg: cfg, disk: d, wake: make(chan struct{}, 1), stop: stop, fresh: pruneEvery}
+	h := &History{cfg: cfg, disk: d, path: path, wake: make(chan struct{}, 1), stop: stop, fresh: pruneEvery}
 	h.stats.Trouble = trouble
 	h.tasks.Go(func() error { return h.monitorPending(ctx) })
 	return h, nil
@@ -160,10 +164,15 @@ func openHistoryFile(dir string) (_ *disk, trouble error) {
 	if err == nil {
 		return d, nil
 	}
-	if !errors.Is(describe(path, err), ErrCorrupt) {
+	if !errors.Is(describeHistory(path, err), ErrCorrupt) {
 		return nil, err
 	}
-	// Samples are worth less than a start: begin anew beside the old file.
+	return beginAnew(path, err)
+}
+
+// beginAnew puts a damaged file aside and begins another beside it: samples are
+// worth less than a start. It returns as openHistoryFile does.
+func beginAnew(path string, err error) (_ *disk, trouble error) {
 	if err := errors.Join(os.Rename(path, path+".damaged"), removeAll(path+walSuffix, path+"-journal"), touchPrivate(path)); err != nil {
 		return nil, err
 	}
@@ -270,14 +279,47 @@ func (h *History) flush() {
 		return
 	}
 	err := h.write(samples)
+	var trouble error
+	if err != nil {
+		if trouble = h.renew(err); trouble != nil {
+			err = h.write(samples)
+		}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if trouble != nil {
+		h.stats.Trouble = trouble
+	}
 	if err != nil {
 		h.stats.Dropped += uint64(len(samples))
 		h.stats.Trouble = err
 		return
 	}
 	h.stats.Added += uint64(len(samples))
+}
+
+// renew begins a new file where one was found to be damaged only when it was
+// written to, and returns what became of it; nil: it is not that, or nothing can
+// be done.
+func (h *History) renew(err error) (trouble error) {
+	if h.path == "" || !errors.Is(describeHistory(h.path, err), ErrCorrupt) {
+		return nil
+	}
+	_ = h.disk.close() // its error is the same
+	d, trouble := beginAnew(h.path, err)
+	if d == nil {
+		var merr error
+		if d, merr = openHistoryMemory(); merr != nil {
+			return nil // the closed one goes on refusing
+		}
+		h.path, h.cfg.count = "", min(h.cfg.count, historyCountMemory)
+	}
+	h.disk, h.fresh = d, pruneEvery
+	return trouble
+}
+
+func openHistoryMemory() (*disk, error) {
+	return openHistoryDisk("pointsman-history", url.Values{"mode": {"memory"}})
 }
 
 func (h *History) write(samples []waiting) (err error) {
@@ -353,7 +395,8 @@ func (h *History) prune() error {
 }
 
 // List returns the samples that the filter picks, oldest first, those that
-// were just added included.
+// were just added included. Data that the disk has garbled is a string that
+// begins with "damaged".
 func (h *History) List(_ context.Context, f HistoryFilter) ([]Sample, error) {
 	h.flush()
 	h.turn.Lock()
@@ -388,7 +431,7 @@ func (h *History) List(_ context.Context, f HistoryFilter) ([]Sample, error) {
 	rows, err := h.disk.conn.QueryContext(context.Background(), "SELECT id, at, instance, kind, data FROM samples WHERE "+
 		strings.Join(where, " AND ")+" ORDER BY id DESC LIMIT ?", append(args, limit)...)
 	if err != nil {
-		return nil, fmt.Errorf("list history: %w", err)
+		return nil, fmt.Errorf("list history: %w", describeHistory(h.path, err))
 	}
 	defer rows.Close()
 	var found []Sample
@@ -396,13 +439,63 @@ func (h *History) List(_ context.Context, f HistoryFilter) ([]Sample, error) {
 		var s Sample
 		var at int64
 		if err := rows.Scan(&s.ID, &at, &s.Instance, &s.Kind, (*[]byte)(&s.Data)); err != nil {
-			return nil, fmt.Errorf("list history: %w", err)
+			return nil, fmt.Errorf("list history: %w", describeHistory(h.path, err))
 		}
-		s.At = time.UnixMilli(at).UTC()
+		s.At = time.UnixMilli(min(at, lastMilli)).UTC()
+		if !json.Valid(s.Data) {
+			s.Data = damagedData(s.Data)
+		}
 		found = append(found, s)
 	}
+	if err := rows.Err(); err != nil { // what was read before it is not the whole
+		return nil, fmt.Errorf("list history: %w", describeHistory(h.path, err))
+	}
 	slices.Reverse(found)
-	return found, rows.Err()
+	return found, nil
+}
+
+// historyDamage is an ErrCorrupt in words of its own: what is advised for a
+// ledger would be wrong here.
+type historyDamage struct {
+	path string // empty: who asks names it
+	err  error
+}
+
+func (e *historyDamage) Error() string {
+	return fmt.Sprintf("history is damaged: %s: %v; no decision hangs on it, and with it moved away a new one begins", e.path, e.err)
+}
+func (e *historyDamage) Unwrap() error        { return e.err }
+func (e *historyDamage) Is(target error) bool { return target == ErrCorrupt }
+
+// describeHistory is describe for a history; an empty path is that of a copy,
+// whose reader knows the original.
+func describeHistory(path string, err error) error {
+	if path == "" {
+		return err
+	}
+	if err = describe(path, err); !errors.Is(err, ErrCorrupt) {
+		return err
+	}
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return &historyDamage{path, e}
+	}
+	return &historyDamage{path, errors.New("it is no history")}
+}
+
+// lastMilli is the last moment that JSON can say: years have four digits there
+// (RFC 3339 section 1).
+var lastMilli = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC).UnixMilli()
+
+// damagedData stands for data that is no JSON, which Add does not take: one line
+// that the disk has garbled must not cost a listing all others.
+func damagedData(data []byte) json.RawMessage {
+	const most = 80
+	words := strings.ToValidUTF8(string(data[:min(len(data), most)]), "?")
+	out, err := json.Marshal("damaged: " + words)
+	if err != nil {
+		return json.RawMessage(`"damaged"`)
+	}
+	return out
 }
 
 // Stats returns the counters.

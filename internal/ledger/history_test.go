@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -257,4 +258,79 @@ func TestAHangingHistoryNeverDelaysACommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.turn.Unlock()
+}
+
+// TestADamagedLineCostsNoOther: what is no JSON, and a time that no calendar has,
+// are listed as what they are, and can be handed on as JSON.
+func TestADamagedLineCostsNoOther(t *testing.T) {
+	h := mustHistory(t, historyConfig{dir: t.TempDir()})
+	add(t, h, Sample{At: day, Instance: "orders", Kind: "good"})
+	listed(t, h, HistoryFilter{}) // it is written
+	for _, at := range []int64{day.UnixMilli(), math.MaxInt64} {
+		if err := h.disk.exec("INSERT INTO samples (at, instance, kind, data) VALUES (?, 'orders', 'votes', ?)", at, []byte("{\x00\xff"+strings.Repeat("x", 9999))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ss, err := h.List(t.Context(), HistoryFilter{})
+	if err != nil || len(ss) != 3 {
+		t.Fatalf("%d lines, %v", len(ss), err)
+	}
+	data, err := json.Marshal(ss)
+	if err != nil {
+		t.Fatalf("they cannot be handed on: %v", err)
+	}
+	var words string
+	if err := json.Unmarshal(ss[1].Data, &words); err != nil || !strings.HasPrefix(words, "damaged: {") || len(words) > 300 {
+		t.Errorf("%q, %v", words, err)
+	}
+	if ss[2].At.Year() != 9999 || string(ss[0].Data) != "null" || len(data) > 2000 {
+		t.Errorf("%s", data)
+	}
+}
+
+// TestAHistoryThatIsFoundDamagedLaterIsPutAsideToo: the damage of pages that no
+// opening looks at shows when something is written.
+func TestAHistoryThatIsFoundDamagedLaterIsPutAsideToo(t *testing.T) {
+	dir := memDir(t)
+	h := mustHistory(t, historyConfig{dir: dir})
+	for n := range 2000 {
+		add(t, h, sample(n))
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, historyFile)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 4096; i < len(data); i++ {
+		data[i] = 0xa5
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h = mustHistory(t, historyConfig{dir: dir})
+	if why := h.Stats().Trouble; why != nil {
+		t.Fatalf("it was seen at once: %v", why)
+	}
+	if _, err := h.List(t.Context(), HistoryFilter{}); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "history is damaged: "+path) || strings.Contains(err.Error(), "ledger is damaged") {
+		t.Errorf("%v", err)
+	}
+	add(t, h, sample(1))
+	if got := listed(t, h, HistoryFilter{}); got != "1" {
+		t.Fatal(got)
+	}
+	if why := h.Stats().Trouble; why == nil || h.Stats().Dropped != 0 || !strings.Contains(why.Error(), "is now history.db.damaged") {
+		t.Errorf("trouble %v, %d dropped", why, h.Stats().Dropped)
+	}
+	if b, err := os.ReadFile(path + ".damaged"); err != nil || len(b) != len(data) {
+		t.Errorf("%d bytes put aside, %v", len(b), err)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := listed(t, mustHistory(t, historyConfig{dir: dir}), HistoryFilter{}); got != "1" {
+		t.Fatal(got)
+	}
 }

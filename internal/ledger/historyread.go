@@ -84,15 +84,15 @@ func copyHistory(ctx context.Context, path string) (_ *HistoryCopy, still bool, 
 func openHistoryCopy(ctx context.Context, dir, original string) (*HistoryCopy, error) {
 	d, err := openDisk(filepath.Join(dir, historyFile), url.Values{"mode": {"rw"}}, []string{"temp_store(MEMORY)", "cell_size_check(1)", "trusted_schema(0)"})
 	if err != nil {
-		return nil, describe(original, err)
+		return nil, describeHistory(original, err)
 	}
 	var there int
 	err = d.conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name = 'samples'").Scan(&there)
 	switch {
 	case err != nil:
-		err = describe(original, err)
+		err = describeHistory(original, err)
 	case there == 0:
-		err = fmt.Errorf("%s is no history: %w", original, ErrCorrupt)
+		err = &historyDamage{original, errors.New("there is no table of samples in it")}
 	}
 	if err != nil {
 		return nil, errors.Join(err, d.close())
@@ -105,7 +105,7 @@ func openHistoryCopy(ctx context.Context, dir, original string) (*HistoryCopy, e
 func (c *HistoryCopy) List(ctx context.Context, f HistoryFilter) ([]Sample, error) {
 	s, err := c.h.List(ctx, f)
 	if err != nil {
-		return nil, describe(c.path, err)
+		return nil, describeHistory(c.path, err)
 	}
 	return s, nil
 }

@@ -70,16 +70,11 @@ func peekOnce(path string) (p Peeked, still bool, err error) {
 	if err != nil {
 		return p, true, err
 	}
-	dir, err := os.MkdirTemp("", "pointsman-ledger-")
+	dir, err := copyAside(path)
 	if err != nil {
 		return p, true, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	for _, suffix := range []string{"", walSuffix} {
-		if err := copyFile(filepath.Join(dir, ledgerFile+suffix), path+suffix); err != nil && (suffix == "" || !errors.Is(err, os.ErrNotExist)) {
-			return p, true, err
-		}
-	}
 	p, err = readCopy(filepath.Join(dir, ledgerFile), path)
 	after, serr := os.Stat(path)
 	if serr != nil {
@@ -90,6 +85,39 @@ func peekOnce(path string) (p Peeked, still bool, err error) {
 		p.Written = log.ModTime()
 	}
 	return p, before.Size() == after.Size() && before.ModTime().Equal(after.ModTime()), err
+}
+
+// besides is where a copy goes when the folder for temporary files takes none:
+// a full disk is one of the nights on which a ledger is read beside its owner.
+const besides = "/dev/shm"
+
+// copyAside copies the ledger and its log into a new folder that only we read.
+func copyAside(path string) (dir string, err error) {
+	for _, parent := range []string{os.TempDir(), besides} {
+		dir, one := os.MkdirTemp(parent, "pointsman-ledger-")
+		if one == nil {
+			one = copyInto(dir, path)
+		}
+		if one == nil {
+			return dir, nil
+		}
+		if dir != "" {
+			one = errors.Join(one, os.RemoveAll(dir))
+		}
+		if err == nil {
+			err = one
+		}
+	}
+	return "", err
+}
+
+func copyInto(dir, path string) error {
+	for _, suffix := range []string{"", walSuffix} {
+		if err := copyFile(filepath.Join(dir, ledgerFile+suffix), path+suffix); err != nil && (suffix == "" || !errors.Is(err, os.ErrNotExist)) {
+			return err
+		}
+	}
+	return nil
 }
 
 func copyFile(to, from string) error {

@@ -148,3 +148,22 @@ func TestPeekNamesWhatIsWrong(t *testing.T) {
 		t.Errorf("no ledger: %v", err)
 	}
 }
+
+// TestPeekWhereNoTemporaryFileCanBeWritten: a full disk is one of the nights on
+// which a ledger is read beside its owner.
+func TestPeekWhereNoTemporaryFileCanBeWritten(t *testing.T) {
+	if _, err := os.Stat(besides); err != nil {
+		t.Skipf("this system has no %s", besides)
+	}
+	dir := t.TempDir()
+	if err := mustOpen(t, Config{Dir: dir}).Close(); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", filepath.Join(dir, "nosuch"))
+	if _, err := Peek(t.Context(), dir); err != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(besides + "/pointsman-ledger-*"); len(left) > 0 {
+		t.Errorf("it leaves %v", left)
+	}
+}

@@ -20,6 +20,7 @@ var never = []netip.Prefix{
 	netip.MustParsePrefix("168.63.129.16/32"),   // Azure, WireServer
 	netip.MustParsePrefix("192.0.0.192/32"),     // Oracle Cloud
 	netip.MustParsePrefix("fd00:ec2::254/128"),  // AWS
+	netip.MustParsePrefix("fd00:ec2::23/128"),   // AWS, EKS Pod Identity; its IPv4 address is link-local
 	netip.MustParsePrefix("fd20:ce::254/128"),   // Google Cloud
 }
 
@@ -47,11 +48,12 @@ var wrapping = []struct {
 	at  [4]int
 	not byte // what each byte of the IPv4 address is XORed with
 }{
-	{in: netip.MustParsePrefix("::/96"), at: [4]int{12, 13, 14, 15}},         // IPv4-compatible, RFC 4291 section 2.5.5.1
-	{in: netip.MustParsePrefix("64:ff9b::/96"), at: [4]int{12, 13, 14, 15}},  // NAT64, RFC 6052 section 2.1
-	{in: netip.MustParsePrefix("64:ff9b:1::/48"), at: [4]int{6, 7, 9, 10}},   // local NAT64, RFC 8215: the prefix
-	{in: netip.MustParsePrefix("64:ff9b:1::/48"), at: [4]int{7, 9, 10, 11}},  // may have 48, 56, 64 or 96 bits
-	{in: netip.MustParsePrefix("64:ff9b:1::/48"), at: [4]int{9, 10, 11, 12}}, // (RFC 6052 section 2.2)
+	{in: netip.MustParsePrefix("::/96"), at: [4]int{12, 13, 14, 15}},           // IPv4-compatible, RFC 4291 section 2.5.5.1
+	{in: netip.MustParsePrefix("::ffff:0:0:0/96"), at: [4]int{12, 13, 14, 15}}, // IPv4-translated, RFC 2765 section 2.1
+	{in: netip.MustParsePrefix("64:ff9b::/96"), at: [4]int{12, 13, 14, 15}},    // NAT64, RFC 6052 section 2.1
+	{in: netip.MustParsePrefix("64:ff9b:1::/48"), at: [4]int{6, 7, 9, 10}},     // local NAT64, RFC 8215: the prefix
+	{in: netip.MustParsePrefix("64:ff9b:1::/48"), at: [4]int{7, 9, 10, 11}},    // may have 48, 56, 64 or 96 bits
+	{in: netip.MustParsePrefix("64:ff9b:1::/48"), at: [4]int{9, 10, 11, 12}},   // (RFC 6052 section 2.2)
 	{in: netip.MustParsePrefix("64:ff9b:1::/48"), at: [4]int{12, 13, 14, 15}},
 	{in: netip.MustParsePrefix("2002::/16"), at: [4]int{2, 3, 4, 5}},                // 6to4, RFC 3056 section 2
 	{in: netip.MustParsePrefix("2001::/32"), at: [4]int{4, 5, 6, 7}},                // Teredo's server, RFC 4380 section 4

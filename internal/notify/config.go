@@ -111,6 +111,8 @@ var (
 	ErrUnknownChannel = errors.New("there is no such channel")
 	// ErrTooLarge: a document is larger than a message may be.
 	ErrTooLarge = fmt.Errorf("the document is larger than %d MiB", maxDocument>>20)
+	// ErrInMemory: what was queued waits in memory only, and a restart loses it.
+	ErrInMemory = errors.New("it waits in memory only")
 	// ErrClosed: the notifier has ended.
 	ErrClosed = errors.New("notification has ended")
 )

@@ -3,6 +3,7 @@ package notify
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -184,6 +185,11 @@ func (c *capped) Close() error {
 func exchange(ctx context.Context, g *guarded, r *http.Request) (*http.Response, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.timeout)
 	defer cancel()
+	// A client of net/http does so, its transport does not.
+	if u := r.URL.User; u != nil && r.Header.Get("Authorization") == "" {
+		password, _ := u.Password()
+		r.SetBasicAuth(u.Username(), password)
+	}
 	resp, err := g.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		return nil, nil, withoutURL(err)
@@ -237,6 +243,10 @@ func secretsOf(raw string) []string {
 		rest = raw
 	}
 	out := []string{raw, rest}
+	if u, err := url.Parse(raw); err == nil && u.User != nil {
+		password, _ := u.User.Password()
+		out = append(out, loginForms(u.User.Username(), password)...)
+	}
 	for _, p := range strings.FieldsFunc(rest, func(r rune) bool { return strings.ContainsRune("/?&=@:,+#", r) }) {
 		if len(p) >= minHidden {
 			out = append(out, p)
@@ -246,6 +256,18 @@ func secretsOf(raw string) []string {
 		}
 	}
 	return out
+}
+
+// loginForms are the forms in which a login goes over the wire: as it is, and in
+// Base64 as HTTP (RFC 7617) and SMTP (RFC 4616, and each part alone) send it. The
+// longest come first.
+func loginForms(user, password string) []string {
+	var out []string
+	for _, s := range []string{user + "\x00" + user + "\x00" + password, "\x00" + user + "\x00" + password, user + ":" + password, password} {
+		coded := base64.StdEncoding.EncodeToString([]byte(s))
+		out = append(out, coded, strings.TrimRight(coded, "="))
+	}
+	return append(out, password)
 }
 
 // hidden is an error in whose words nothing secret stands. What it wraps can

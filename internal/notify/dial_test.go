@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -46,7 +47,9 @@ func TestAddressesThatAreRefused(t *testing.T) {
 		{"fe80::1%eth0", all, "link-local or the metadata"},
 		{"100.100.100.200", all, "link-local or the metadata"},
 		{"fd00:ec2::254", all, "link-local or the metadata"},
+		{"fd00:ec2::23", all, "link-local or the metadata"},
 		{"168.63.129.16", all, "link-local or the metadata"},
+		{"::ffff:0:a9fe:a9fe", all, "leads to 169.254.169.254"},
 		{"::ffff:169.254.169.254", all, "link-local or the metadata"},
 		{"64:ff9b::a9fe:a9fe", all, "leads to 169.254.169.254"},
 		{"64:ff9b:1::a9fe:a9fe", all, "leads to 169.254.169.254"},
@@ -95,26 +98,28 @@ func TestANameThatTurnsToTheMetadataIsNotDialled(t *testing.T) {
 
 // An address that hangs does not take the time of the next one.
 func TestEachAddressHasItsShareOfTheTime(t *testing.T) {
-	d := &dialer{
-		lookup: func(context.Context, string) ([]netip.Addr, error) {
-			return []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2")}, nil
-		},
-		dial: func(ctx context.Context, _, to string) (net.Conn, error) {
-			if to == "203.0.113.1:443" {
-				<-ctx.Done()
-				return nil, ctx.Err()
-			}
-			c, _ := net.Pipe()
-			return c, nil
-		},
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	c, err := d.connect(ctx, "tcp", "x:443")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Close()
+	synctest.Test(t, func(t *testing.T) {
+		d := &dialer{
+			lookup: func(context.Context, string) ([]netip.Addr, error) {
+				return []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2")}, nil
+			},
+			dial: func(ctx context.Context, _, to string) (net.Conn, error) {
+				if to == "203.0.113.1:443" {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+				c, _ := net.Pipe()
+				return c, nil
+			},
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		c, err := d.connect(ctx, "tcp", "x:443")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	})
 }
 
 // misfits are receivers that do what none should, by what is said of it.
@@ -162,7 +167,10 @@ func TestEveryHTTPChannelWithstandsReceiversThatMisbehave(t *testing.T) {
 		} {
 			t.Run(fmt.Sprintf("%s/%s", c.Type, want), func(t *testing.T) {
 				t.Parallel()
-				c.Timeout = 400 * time.Millisecond
+				c.Timeout = time.Minute // a loaded machine is slow, too
+				if want == "no answer in time" {
+					c.Timeout = 400 * time.Millisecond
+				}
 				x := mustSender(t, c, real())
 				began := time.Now()
 				err := x.send(t.Context(), single(message(newID())))
@@ -175,7 +183,7 @@ func TestEveryHTTPChannelWithstandsReceiversThatMisbehave(t *testing.T) {
 				if err != nil && (strings.Contains(err.Error(), "1234567") || strings.Contains(err.Error(), "abcdef123456")) {
 					t.Errorf("the error tells the secret: %v", err)
 				}
-				if d := time.Since(began); d > 5*time.Second {
+				if d := time.Since(began); d > 30*time.Second {
 					t.Errorf("it took %s", d)
 				}
 			})

@@ -99,12 +99,19 @@ func (p *postman) send(ctx context.Context, x *parcel) error {
 		}
 	}
 	if part := (*partly)(nil); errors.As(err, &part) {
-		return hide(err, []string{p.password})
+		return hide(err, p.secrets())
 	}
 	if late := net.Error(nil); err != nil && (ctx.Err() != nil || errors.As(err, &late) && late.Timeout()) {
 		err = errNoAnswer
 	}
-	return hide(p.reason(err), []string{p.password})
+	return hide(p.reason(err), p.secrets())
+}
+
+func (p *postman) secrets() []string {
+	if p.password == "" {
+		return nil
+	}
+	return loginForms(p.user, p.password)
 }
 
 // phone keeps the connection that the library dialled.
@@ -189,13 +196,13 @@ func (p *postman) message(x *parcel) (*gomail.Msg, error) {
 	}
 	m.Subject(t.Subject)
 	m.SetDateWithValue(newest.At)
-	domain := p.from[strings.LastIndexByte(p.from, '@')+1:]
-	m.SetMessageIDWithValue(x.id + "@" + strings.Trim(domain, "> "))
+	domain := domainOf(p.from)
+	m.SetMessageIDWithValue(x.id + "@" + domain)
 	m.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no machine answers
 	m.SetGenHeader("X-Pointsman-Id", x.id)
 	if newest.Incident != "" {
 		// Mail programs put what belongs together under the first message.
-		m.SetGenHeader(gomail.HeaderReferences, "<incident-"+newest.Incident+"@"+strings.Trim(domain, "> ")+">")
+		m.SetGenHeader(gomail.HeaderReferences, "<incident-"+newest.Incident+"@"+domain+">")
 	}
 	if newest.State == Fire {
 		m.SetImportance(gomail.ImportanceHigh)
@@ -211,6 +218,14 @@ func (p *postman) message(x *parcel) (*gomail.Msg, error) {
 		return m, nil
 	}
 	return m, addDocument(m, d, t)
+}
+
+// domainOf is that of a mailbox that [CheckMailbox] takes.
+func domainOf(mailbox string) string {
+	if a, err := mail.ParseAddress(mailbox); err == nil {
+		mailbox = a.Address // without a name, and a comment behind it
+	}
+	return mailbox[strings.LastIndexByte(mailbox, '@')+1:]
 }
 
 func addDocument(m *gomail.Msg, d *Document, t Text) error {

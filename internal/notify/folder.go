@@ -2,6 +2,8 @@ package notify
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -39,7 +41,7 @@ func (f *folder) send(ctx context.Context, p *parcel) error {
 		return plain(err)
 	}
 	m := p.newest()
-	stem := m.At.UTC().Format("20060102T150405Z") + "-" + string(m.State) + "-" + inName(string(m.Instance)+"-"+m.Kind) + "-" + clip(inName(p.id), 16)
+	stem := m.At.UTC().Format("20060102T150405Z") + "-" + string(m.State) + "-" + inName(string(m.Instance)+"-"+m.Kind) + "-" + idInName(p.id)
 	files := [][2]string{{stem + ".txt", f.w.write(p).Plain()}}
 	if d := p.document(); d != nil {
 		files = f.document(stem, d)
@@ -142,6 +144,16 @@ func inName(s string) string {
 		return '_'
 	}, s)
 	return orElse(strings.Trim(clipBytes(s, 80), "-"), "x")
+}
+
+// idInName is an ID in the name of a file: short, and another for each.
+func idInName(id string) string {
+	s := inName(id)
+	if len(s) <= 16 {
+		return s
+	}
+	sum := sha256.Sum256([]byte(id))
+	return s[:7] + "-" + hex.EncodeToString(sum[:4])
 }
 
 // plain says what the system says, without the operation.

@@ -20,7 +20,11 @@ import (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("NOTIFY_TEST_CHILD"); dir != "" {
-		child(dir)
+		if url := os.Getenv("NOTIFY_TEST_URL"); url != "" {
+			busyChild(dir, url)
+		} else {
+			child(dir)
+		}
 		return
 	}
 	goleak.VerifyTestMain(m)

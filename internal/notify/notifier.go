@@ -242,7 +242,7 @@ func (n *Notifier) Open() []failover.InstanceName { return n.box.open() }
 // Deliver queues a report for the named channels; with none named, for those
 // that take what wants nobody. It is durable when it returns nil. Errors:
 // ErrUnknownChannel, which names it, ErrTooLarge, ErrClosed, that of ctx, and
-// that of the disk: then it is queued, and a restart loses it.
+// ErrInMemory with that of the disk: then it is queued, and a restart loses it.
 func (n *Notifier) Deliver(ctx context.Context, channels []string, d Document) error {
 	if d.size() > maxDocument {
 		return fmt.Errorf("deliver %.80q: %w", d.Title, ErrTooLarge)
@@ -266,7 +266,7 @@ func (n *Notifier) Deliver(ctx context.Context, channels []string, d Document) e
 	err = n.box.deliver(to, &m, n.out.now())
 	n.wakeAll()
 	if err != nil {
-		return fmt.Errorf("deliver %.80q: it waits in memory only: %w", d.Title, err)
+		return fmt.Errorf("deliver %.80q: %w: %w", d.Title, ErrInMemory, err)
 	}
 	return nil
 }

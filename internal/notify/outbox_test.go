@@ -214,7 +214,7 @@ func TestWhatWaitsOfOneIncidentGoesAsOne(t *testing.T) {
 // A digest holds no more than people read.
 func TestADigestIsBounded(t *testing.T) {
 	play(t, one(Limit{1, time.Minute}), func(st *stage) {
-		for i := range 2*maxDigest + 2 {
+		for i := range 2*20 + 2 {
 			st.tell(fire(fmt.Sprint(i), "held"))
 		}
 		time.Sleep(10 * time.Minute)
@@ -223,7 +223,7 @@ func TestADigestIsBounded(t *testing.T) {
 		for _, c := range st.to["x"].calls {
 			sizes = append(sizes, len(c.ids))
 		}
-		if !slices.Equal(sizes, []int{1, maxDigest, maxDigest, 1}) {
+		if !slices.Equal(sizes, []int{1, 20, 20, 1}) {
 			t.Errorf("sizes are %v", sizes)
 		}
 	})
@@ -466,13 +466,14 @@ func TestAFullOutboxDropsWhatWantsNobody(t *testing.T) {
 	put := func(id string, st State) {
 		o.put(s, &Message{ID: id, Instance: failover.InstanceName("i" + id), Kind: "held", State: st}, noon)
 	}
+	put("0", Fire) // older than the news, and wanted
 	put("news", Info)
 	put("news2", Info)
-	for i := range maxEntries {
-		put(fmt.Sprint(i), Fire)
+	for i := range maxEntries - 1 {
+		put(fmt.Sprint(i+1), Fire)
 	}
-	if got := o.entries[0].msg.ID; got != "0" || len(o.entries) != maxEntries {
-		t.Errorf("first is %s of %d", got, len(o.entries))
+	if first, next := o.entries[0].msg.ID, o.entries[1].msg.ID; first != "0" || next != "1" || len(o.entries) != 5000 {
+		t.Errorf("first are %s and %s of %d", first, next, len(o.entries))
 	}
 	put("more", Fire)
 	if got := o.entries[0].msg.ID; got != "1" || o.stats["x"].Dropped[string(dropFull)] != 3 {
@@ -502,4 +503,34 @@ func TestARateSurvivesAClockThatGoesBack(t *testing.T) {
 	if at := r.ready(noon, true); at.Sub(noon) > time.Minute {
 		t.Errorf("the next may go at %s", at)
 	}
+}
+
+// News that wants nobody goes to the first step alone: it is nothing that
+// anybody would acknowledge.
+func TestNewsGoesToNoLaterStep(t *testing.T) {
+	s := Setup{
+		Channels: []Channel{{Name: "chat", Info: true}, {Name: "pager", Info: true}},
+		Routes:   []Route{{Steps: []Step{{Channel: "chat"}, {Channel: "pager", After: 10 * time.Minute}}}},
+	}
+	play(t, s, func(st *stage) {
+		st.tell(info("1"))
+		time.Sleep(time.Hour)
+		st.want(t, "chat", "0s 1")
+		st.want(t, "pager")
+	})
+}
+
+// Whatever a receiver asks for, it is asked again within an hour.
+func TestNoReceiverSilencesUsForLong(t *testing.T) {
+	play(t, one(), func(st *stage) {
+		st.to["x"].fail = func(n int) error {
+			if n == 0 {
+				return &throttled{1000 * time.Hour, "status 429"}
+			}
+			return nil
+		}
+		st.tell(fire("1", "held"))
+		time.Sleep(2 * time.Hour)
+		st.want(t, "x", "0s 1", "1h0m0s 1")
+	})
 }

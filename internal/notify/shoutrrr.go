@@ -2,6 +2,9 @@ package notify
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -83,13 +86,15 @@ func (l *library) send(ctx context.Context, p *parcel) (err error) {
 	if err != nil {
 		return err
 	}
-	t := l.w.write(p)
+	marked := *p
+	marked.id = l.mark(p.id)
+	t := l.w.write(&marked)
 	text := t.Plain()
 	if d := p.document(); d != nil && d.Markdown != "" {
 		text += "\n" + d.Markdown
 	}
-	text = chatText(text, p.id, most[l.service])
-	ln := &lane{id: p.id, ctx: ctx, g: newGuarded(l.c.dialer(l.o), l.o.roots, l.c.timeout())}
+	text = chatText(text, marked.id, most[l.service])
+	ln := &lane{id: marked.id, ctx: ctx, g: newGuarded(l.c.dialer(l.o), l.o.roots, l.c.timeout())}
 	crossing.enter(ln)
 	defer crossing.leave(ln)
 	defer func() {
@@ -100,6 +105,17 @@ func (l *library) send(ctx context.Context, p *parcel) (err error) {
 	err = s.Send(text, l.params(p, t))
 	return hide(ln.judge(err), secretsOf(l.url))
 }
+
+// mark is the ID of a message on its way through this channel: that of the
+// message, which may be on its way through others at the same time, and what
+// nobody can guess who does not know the URL. It is the same over every try.
+func (l *library) mark(id string) string {
+	h := hmac.New(sha256.New, []byte(l.url))
+	_, _ = io.WriteString(h, id)
+	return id + "-" + hex.EncodeToString(h.Sum(nil)[:markBytes])
+}
+
+const markBytes = 4 // before they are hex
 
 // chatText is at most so many bytes and ends with the ID, by which the call is
 // found again on its way out.

@@ -102,7 +102,7 @@ func (w writer) write(p *parcel) Text {
 	m := p.newest()
 	t := Text{Subject: w.subject(ws, m)}
 	if m.Document != nil {
-		return w.document(ws, m, t)
+		return w.document(ws, m, t, p.id)
 	}
 	w.state(ws, m, &t)
 	var seen []string
@@ -240,14 +240,14 @@ func span(d time.Duration) string {
 	return d.String()
 }
 
-func (w writer) document(ws *words, m *Message, t Text) Text {
+func (w writer) document(ws *words, m *Message, t Text, id string) Text {
 	for l := range strings.Lines(m.Document.Summary) {
 		t.add(Line{Text: oneLine(l, maxText)})
 	}
 	if m.Shadow {
 		t.add(Line{Text: ws.shadowLine, Trust: true})
 	}
-	t.add(Line{Label: ws.from, Text: strings.TrimSpace(m.From + " · id " + m.ID)})
+	t.add(Line{Label: ws.from, Text: strings.TrimSpace(m.From + " · id " + id)})
 	return t
 }
 

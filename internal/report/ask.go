@@ -64,18 +64,7 @@ func (v *Service) Make(ctx context.Context, a Ask) (*Report, error) {
 	if a.SoFar {
 		h.From, h.To = c.Window.SoFar(h.MadeAt, c.Schedule.Location)
 	}
-	r, err := v.make(ctx, &c, h)
-	if err != nil {
-		return nil, err
-	}
-	r.ID = v.files.free(r.ID)
-	if err := v.keep(r, &c); err != nil {
-		return nil, err
-	}
-	if a.Deliver {
-		return r, v.deliver(ctx, r, c.Channels)
-	}
-	return r, nil
+	return v.make(ctx, &c, h, a.Deliver)
 }
 
 // List returns what is kept of a name, or of all, newest first.

@@ -47,7 +47,8 @@ type Builder struct {
 	brief []Instance // those of out.Instances that lost their details
 	extra []string   // what is not known
 
-	judged bool // there is a judge
+	judged  bool // there is a judge
+	clocked bool // the clocks of vantages were asked for
 }
 
 // NewBuilder begins a report; wanted says which instances it is about.
@@ -116,7 +117,8 @@ func (b *Builder) Instance(f *Facts) {
 	v := &f.View
 	in := Instance{
 		Name: v.Instance, Mode: v.Mode, Active: v.Active, Preset: v.Preset, SeenAt: v.At.UTC(),
-		Warnings: f.warnings(b.head.MadeAt), Proofs: f.proofs(b.head.MadeAt), Bound: f.Bound, Worst: worst(f.Bound), Stops: v.Stops,
+		Warnings: f.warnings(b.head.MadeAt), Bound: f.Bound, Worst: worst(f.Bound), Stops: v.Stops,
+		Limits: plains(v.Limits()),
 	}
 	in.Loss = f.exposure()
 	in.Ready, in.Why, in.Auto = f.readiness(b.head.MadeAt)
@@ -130,8 +132,16 @@ func (b *Builder) Instance(f *Facts) {
 	if rec == nil {
 		rec = &recorded{}
 	}
+	if v.Exposure.Applies || rec.exposure != nil {
+		in.Replication, in.Exposed = plain(f.Rows), rec.exposure.of(b.head.From, b.head.To)
+		in.Warnings = append(in.Warnings, in.Exposed.warnings()...)
+	}
 	in.Switches = slices.Clone(rec.switches) // newest first
+	for i := range in.Switches {
+		in.Switches[i].Reached = rec.reached[in.Switches[i].ID]
+	}
 	in.Pages = rec.pages
+	in.Proofs = f.proofs(b.head.MadeAt, rec.switches)
 	flapping := 0
 	for i := range v.Clusters {
 		c := b.cluster(v.Instance, &v.Clusters[i], rec)
@@ -169,10 +179,17 @@ func (b *Builder) cluster(name failover.InstanceName, v *failover.ClusterView, r
 		if b.past.next.IsZero() {
 			now = &x.Vote
 		}
-		seen := b.votes.window(name, votingKey{v.Name, x.Vantage}, b.past.restarts, b.past.gaps, now)
+		seen := b.votes.window(name, votingKey{v.Name, x.Vantage}, b.past.restarts, b.past.gaps, now, stirred(strip, b.head.To))
 		c.Vantages = append(c.Vantages, VantageSeen{Vantage: x.Vantage, Domain: x.Domain, Vote: x.Vote, Reason: plain(x.Reason), AgeMS: x.AgeMS, Window: &seen})
 	}
 	return c
+}
+
+// stirred says that what a cluster is began so lately that votes of it may not be
+// in the history yet.
+func stirred(strip []Stretch, to time.Time) bool {
+	n := len(strip)
+	return n > 1 && strip[n-1].From.After(to.Add(-tapeLag))
 }
 
 func (b *Builder) count(in *Instance, rec *recorded, flapping int) {
@@ -240,12 +257,23 @@ func (b *Builder) trim() {
 	b.out.Instances = b.out.Instances[:min(maxDetailed, len(b.out.Instances))]
 }
 
+func plains(of []string) []string {
+	var out []string
+	for _, s := range of {
+		out = append(out, plain(s))
+	}
+	return out
+}
+
 // shorten leaves the details out.
 func (i *Instance) shorten() {
 	i.Brief = true
-	i.Bound, i.Proofs, i.Switches, i.Pages, i.Auto, i.Preset = nil, nil, nil, nil, nil, ""
+	i.Bound, i.Limits, i.Proofs, i.Switches, i.Pages, i.Auto, i.Preset = nil, nil, nil, nil, nil, nil, ""
 	i.Why = bounded(i.Why, 2)
 	i.Warnings, i.Stops = bounded(i.Warnings, 1), bounded(i.Stops, 1)
+	if i.Exposed != nil {
+		i.Exposed.Points = nil
+	}
 	for k := range i.Clusters {
 		c := &i.Clusters[k]
 		c.Strip, c.Outages, c.Vantages, c.Why = nil, nil, nil, ""
@@ -276,6 +304,7 @@ func (b *Builder) Report(before *Report) *Report {
 	}
 	b.coverage()
 	r.Changes = compare(before, r)
+	r.Counts.Warnings += len(r.ClockWarnings())
 	r.NotKnown = b.notKnown()
 	r.Verdict = b.verdict()
 	return r
@@ -334,10 +363,7 @@ func coarse(in []Stretch, n int, whole time.Duration) []Stretch {
 
 func (b *Builder) notKnown() []string {
 	r := &b.out
-	out := []string{"how far the clocks of the vantages are off: they send ages, never times"}
-	if len(r.Vantages) > 0 {
-		out = out[1:]
-	}
+	out := b.clocksNotKnown()
 	if r.Coverage.Missing > 0 {
 		out = append(out, fmt.Sprintf("what happened in %s of the window: nothing was recorded", percent(r.Coverage.Missing)))
 	}
@@ -391,6 +417,7 @@ func (b *Builder) verdict() Verdict {
 		v.Level = Look
 	}
 	v.Why = append(often(n.Guards, "%s refuses at %s"), often(n.Auto, "%s refuses automation at %s")...)
+	v.Why = append(v.Why, bounded(b.out.ClockWarnings(), 4)...)
 	if gone := b.out.Coverage.unseen(); len(gone) > 0 {
 		v.Why = append(v.Why, gone...)
 		if v.Level == Good {

@@ -18,6 +18,7 @@ type Facts struct {
 	TTL    uint32               // seconds, what the policy wants in steady state
 	Drill  time.Time            // of the last rehearsal; zero: none is recorded
 	Proved bool                 // a move proof is wanted: it is not waived
+	Rows   string               // how the rows get to the standby, in words; empty where nothing is replicated
 	Old    time.Duration        // how old a state may be that still says what is; 0: any
 }
 
@@ -122,8 +123,9 @@ func (f *Facts) exposure() string {
 	return "up to " + span(e.Bound)
 }
 
-// proofs are what was shown once, and how long ago.
-func (f *Facts) proofs(now time.Time) []Proof {
+// proofs are what was shown once, and how long ago; moved are the operations of
+// the window, newest first.
+func (f *Facts) proofs(now time.Time, moved []Switch) []Proof {
 	var out []Proof
 	add := func(what string, at time.Time, life time.Duration, how string) {
 		p := Proof{What: what, At: at, Life: life, How: plain(how), Stale: at.IsZero()}
@@ -145,8 +147,23 @@ func (f *Facts) proofs(now time.Time) []Proof {
 			add("move to "+string(c.Name), time.Time{}, failover.MoveProofLife, "")
 		}
 	}
-	add("drill", f.Drill, drillLife, "")
+	add("drill", f.drill(moved), drillLife, "")
 	return out
+}
+
+// drill is when it was last shown that the way can be gone: by a rehearsal, or
+// by an operation that settled.
+func (f *Facts) drill(moved []Switch) time.Time {
+	at := f.Drill
+	if l := f.View.LastOp; l != nil && l.Outcome == failover.Settled {
+		at = latest(at, l.At)
+	}
+	for _, s := range moved {
+		if s.Outcome == failover.Settled {
+			at = latest(at, s.At)
+		}
+	}
+	return at
 }
 
 // worst is the sum of the bounded terms.

@@ -84,7 +84,7 @@ func TestProofsGetStale(t *testing.T) {
 	f.View.Clusters[0].Proof = &failover.Proof{At: now.Add(-6 * 24 * time.Hour)}
 	f.Drill = now.Add(-93 * 24 * time.Hour)
 	var got []string
-	for _, p := range f.proofs(now) {
+	for _, p := range f.proofs(now, nil) {
 		got = append(got, p.sentence())
 	}
 	want := "move to a: 6d ago; move to b: never; drill: 93d ago, stale, it counts for 92d"
@@ -92,7 +92,7 @@ func TestProofsGetStale(t *testing.T) {
 		t.Errorf("got %q, want %q", s, want)
 	}
 	f.Proved = false // waived
-	if ps := f.proofs(now); len(ps) != 1 {
+	if ps := f.proofs(now, nil); len(ps) != 1 {
 		t.Errorf("%+v", ps)
 	}
 }
@@ -110,6 +110,34 @@ func TestWords(t *testing.T) {
 	for part, want := range map[float64]string{1: "100 %", 0: "0 %", 0.9999999: "99.999 %", 0.0000001: "0.001 %", 0.5: "50 %", 0.98765: "98.765 %"} {
 		if got := percent(part); got != want {
 			t.Errorf("%v: %s, want %s", part, got, want)
+		}
+	}
+}
+
+// A settled operation is a rehearsal: it is shown that the way can be gone. One
+// that was unwound shows nothing.
+func TestASettledOperationIsADrill(t *testing.T) {
+	now := at("2026-11-28T12:00:00Z")
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	const day = 24 * time.Hour
+	for _, x := range []struct {
+		name  string
+		last  *failover.OpSummary
+		moved []Switch
+		want  time.Time
+	}{
+		{"nothing was ever moved", nil, nil, time.Time{}},
+		{"the record has one", &failover.OpSummary{Outcome: failover.Settled, At: ago(40 * day)}, nil, ago(40 * day)},
+		{"the record has one that was unwound", &failover.OpSummary{Outcome: failover.Unwound, At: ago(day)}, nil, time.Time{}},
+		{"the history has one before that", &failover.OpSummary{Outcome: failover.Unwound, At: ago(day)}, []Switch{
+			{Outcome: failover.Unwound, At: ago(day)}, {Outcome: failover.Settled, At: ago(5 * day)}, {Outcome: failover.Settled, At: ago(6 * day)},
+		}, ago(5 * day)},
+	} {
+		f := healthy("orders", now)
+		f.Drill, f.View.LastOp = time.Time{}, x.last
+		ps := f.proofs(now, x.moved)
+		if p := ps[len(ps)-1]; p.What != "drill" || !p.At.Equal(x.want) || p.Stale != x.want.IsZero() {
+			t.Errorf("%s: %+v", x.name, p)
 		}
 	}
 }

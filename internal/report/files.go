@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -119,16 +120,37 @@ func (f files) moments(name string) ([]string, error) {
 	return out, nil
 }
 
+// ours are the files that belong to a report, also half written.
+var ours = regexp.MustCompile(`^([0-9TZ-]+)\.(html|md|json)(\.tmp)?$`)
+
+// prune removes what is older than the newest keep of a name, and what a
+// process that was killed left behind: it is called while nothing is written.
 func (f files) prune(name string, keep int) error {
 	ms, err := f.moments(name)
-	if err != nil || len(ms) <= keep {
+	if err != nil {
 		return err
 	}
-	for _, m := range ms[:len(ms)-keep] {
-		for _, form := range []Format{JSON, Markdown, HTML} { // gone from the list first
-			if err := os.Remove(filepath.Join(f.dir, name, m+suffixes[form])); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return err
-			}
+	ms = ms[max(len(ms)-keep, 0):]
+	dir := filepath.Join(f.dir, name)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var old []string
+	for _, e := range entries {
+		m := ours.FindStringSubmatch(e.Name())
+		if m == nil || !e.Type().IsRegular() || !momentForm.MatchString(m[1]) || m[3] == "" && slices.Contains(ms, m[1]) {
+			continue
+		}
+		old = append(old, e.Name())
+	}
+	// The JSON first: without it nothing is in the list.
+	slices.SortStableFunc(old, func(a, b string) int {
+		return -cmp.Compare(strings.Count(a, suffixes[JSON]), strings.Count(b, suffixes[JSON]))
+	})
+	for _, x := range old {
+		if err := os.Remove(filepath.Join(dir, x)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
 		}
 	}
 	return nil
@@ -211,13 +233,18 @@ func (f files) report(id string) (*Report, error) {
 	return &r, nil
 }
 
-// newest is the ID of the newest report of a name, empty without one.
-func (f files) newest(name string) (string, error) {
+// newest is the ID of the newest report of a name but one, empty without one.
+func (f files) newest(name, but string) (string, error) {
 	ms, err := f.moments(name)
-	if err != nil || len(ms) == 0 {
+	if err != nil {
 		return "", err
 	}
-	return name + "/" + ms[len(ms)-1], nil
+	for _, m := range slices.Backward(ms) {
+		if id := name + "/" + m; id != but {
+			return id, nil
+		}
+	}
+	return "", nil
 }
 
 // Line is one kept report in a list.

@@ -27,6 +27,11 @@ func sampleReport() *Report {
 	for i := range facts {
 		b.Instance(&facts[i])
 	}
+	b.Clocks([]ClockNow{
+		{Vantage: "van-2", Now: &ClockAt{At: h.MadeAt.Add(-2 * time.Second), Offset: 40 * time.Microsecond, Within: 600 * time.Microsecond}},
+		{Vantage: "van-3", Now: &ClockAt{At: h.MadeAt.Add(-time.Second), Offset: -1234 * time.Millisecond, Within: 21 * time.Millisecond}},
+		{Vantage: "van-4", Why: "it says nothing of it (is it of an earlier version?) " + hostile},
+	})
 	b.Score(&Score{
 		Counts: map[string]int{string(failover.Needed): 1, string(failover.NearMiss): 1, string(failover.Blip): 3}, Gained: 58 * time.Minute, Unseen: 1,
 		Incidents: []Incident{

@@ -245,3 +245,14 @@ func BenchmarkMonth(b *testing.B) {
 		}
 	}
 }
+
+// TestNoMarkupInTheLabelOfAChart: the library writes them into an SVG as they
+// are, and the page takes that for its own.
+func TestNoMarkupInTheLabelOfAChart(t *testing.T) {
+	for _, s := range []string{hostile, `</text><script>alert(1)</script>`, `a" onload="x`, "a&amp;b", "\u202eevil", strings.Repeat("x", 100)} {
+		got := label(s)
+		if len(got) > 40 || strings.ContainsAny(got, "<>&\"'`\u202e\x1b\n") {
+			t.Errorf("%q became %q", s, got)
+		}
+	}
+}

@@ -126,8 +126,12 @@ func (r *Report) Markdown() string {
 	m.head()
 	m.readiness()
 	m.availability()
+	m.exposures()
 	m.switches()
+	m.following()
 	m.warnings()
+	m.limits()
+	m.clocks()
 	m.proofs()
 	m.bounds()
 	m.stops()
@@ -334,9 +338,32 @@ func (s *Switch) because() string {
 	return strings.Join(slices.DeleteFunc([]string{who, s.Reason, s.Why}, func(x string) bool { return x == "" }), ": ")
 }
 
+// limits says what no mending changes: it is no warning.
+func (m *markdown) limits() {
+	if !m.r.limited() {
+		return
+	}
+	m.line("## What providers do not promise\n")
+	for _, in := range m.r.shown() {
+		for _, l := range bounded(in.Limits, maxLines) {
+			m.line("* %s: %s", md(string(in.Name)), md(l))
+		}
+	}
+	m.line("")
+}
+
+// limited says that a provider of an instance on the page does not promise all.
+func (r *Report) limited() bool {
+	return slices.ContainsFunc(r.shown(), func(i Instance) bool { return len(i.Limits) > 0 })
+}
+
 func (m *markdown) warnings() {
 	m.line("## Warnings\n")
 	none := true
+	for _, w := range bounded(m.r.ClockWarnings(), maxLines) {
+		m.line("* %s", md(w))
+		none = false
+	}
 	for i := range m.r.shown() {
 		in := &m.r.Instances[i]
 		for k, w := range in.Warnings {

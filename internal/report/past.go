@@ -56,6 +56,8 @@ type past struct {
 	reached  time.Time // of the sample taken last, in the window or not; zero: there was none
 	samples  int
 	unread   int
+
+	clocks map[failover.VantageName]*clockPast
 }
 
 // recorded is what was recorded of one instance.
@@ -65,6 +67,8 @@ type recorded struct {
 	dropped  int // older switches
 	pages    map[string]int
 	outcomes int
+	reached  map[string][]Reach // by operation
+	exposure *exposurePast      // nil: nothing was recorded
 }
 
 func newPast(from, to time.Time, wanted func(failover.InstanceName) bool) *past {
@@ -181,6 +185,9 @@ func union(in []Stretch) []Stretch {
 // sample takes one, and says whether older ones are wanted.
 func (p *past) sample(s ledger.Sample) bool {
 	p.reached = s.At
+	if s.Kind == KindExposure && p.wanted(s.Instance) && s.At.Before(p.to) && s.At.After(p.from.Add(-time.Hour)) && !p.exposure(&s) {
+		p.unread++
+	}
 	switch {
 	case !s.At.Before(p.to):
 		p.later(&s)
@@ -190,6 +197,12 @@ func (p *past) sample(s ledger.Sample) bool {
 	}
 	p.samples++
 	p.oldest = s.At
+	if s.Kind == KindClock {
+		if !p.clock(&s) {
+			p.unread++
+		}
+		return true
+	}
 	if !p.wanted(s.Instance) {
 		return true
 	}
@@ -200,6 +213,8 @@ func (p *past) sample(s ledger.Sample) bool {
 		ok = r.verdict(&s)
 	case KindOutcome:
 		ok = r.outcome(&s)
+	case KindPropagation:
+		ok = r.propagation(&s)
 	case KindPage:
 		var x struct{ Kind string }
 		if ok = json.Unmarshal(s.Data, &x) == nil && x.Kind != ""; ok && (len(r.pages) < maxPageKinds || r.pages[x.Kind] > 0) {
@@ -229,7 +244,7 @@ func (p *past) later(s *ledger.Sample) {
 // is now tells the rest, but for a start in between. It says whether to go on.
 func (p *past) earlier(s *ledger.Sample) bool {
 	if len(p.restarts) == 0 && p.next.IsZero() || s.At.Before(p.begun) {
-		return false
+		return s.At.After(p.from.Add(-time.Hour)) // a line of exposures is filed under the beginning of its hour
 	}
 	var v verdictData
 	if s.Kind != KindVerdict || !p.wanted(s.Instance) || json.Unmarshal(s.Data, &v) != nil || v.Cluster == "" {
@@ -275,6 +290,11 @@ func (r *recorded) outcome(s *ledger.Sample) bool {
 		Outcome: sum.Outcome, Why: sum.Why, Phases: sum.Phases(),
 	}
 	x.RTO, _ = sum.RTO()
+	x.Moved, x.TTLOld = !o.MovedAt.IsZero() && sum.Outcome == failover.Settled, o.TTLOld
+	if d := o.PublishedAt.Sub(o.MovedAt); x.Moved && !o.PublishedAt.IsZero() {
+		d = max(d, 0)
+		x.Published = &d
+	}
 	x.Slowest = failover.Slowest(x.Phases).Phase
 	r.switches = append(r.switches, x)
 	return true

@@ -32,9 +32,9 @@ type Report struct {
 	Instances []Instance `json:"instances"` // the worst first
 	Changes   Changes    `json:"changes"`
 	Coverage  Coverage   `json:"coverage"`
-	Score     *Score     `json:"score,omitempty"` // missing: nothing judges, or it could not, see NotKnown
-	Vantages  []Clock    `json:"vantage_clocks,omitempty"`
-	NotKnown  []string   `json:"not_known"` // what this report could not find out
+	Score     *Score     `json:"score,omitempty"`          // missing: nothing judges, or it could not, see NotKnown
+	Vantages  []Clock    `json:"vantage_clocks,omitempty"` // of those elsewhere; decides nothing
+	NotKnown  []string   `json:"not_known"`                // what this report could not find out
 }
 
 // Late says that the report was made after its time.
@@ -91,23 +91,28 @@ type Counts struct {
 
 // Instance is one instance.
 type Instance struct {
-	Name    failover.InstanceName `json:"name"`
-	Ready   Readiness             `json:"ready"`
-	Why     []failover.Refusal    `json:"why,omitempty"`
-	Auto    []failover.Refusal    `json:"automation,omitempty"` // why automation could not, beside Why
-	Mode    string                `json:"mode"`
-	Active  failover.ClusterName  `json:"active"`
-	Preset  failover.Preset       `json:"preset,omitempty"`
-	InHand  string                `json:"in_hand,omitempty"`  // the operation that runs
-	Loss    string                `json:"exposure,omitempty"` // what switching now would lose, where something is replicated
-	SeenAt  time.Time             `json:"seen_at,omitzero"`   // of the state that this was read from
-	Brief   bool                  `json:"brief,omitempty"`    // the details were left out: too many instances
-	Outages int                   `json:"outages"`
+	Name   failover.InstanceName `json:"name"`
+	Ready  Readiness             `json:"ready"`
+	Why    []failover.Refusal    `json:"why,omitempty"`
+	Auto   []failover.Refusal    `json:"automation,omitempty"` // why automation could not, beside Why
+	Mode   string                `json:"mode"`
+	Active failover.ClusterName  `json:"active"`
+	Preset failover.Preset       `json:"preset,omitempty"`
+	InHand string                `json:"in_hand,omitempty"`  // the operation that runs
+	Loss   string                `json:"exposure,omitempty"` // what switching now would lose, where something is replicated
+	SeenAt time.Time             `json:"seen_at,omitzero"`   // of the state that this was read from
+
+	Replication string    `json:"replication,omitempty"`     // how the rows get to the standby now, in words
+	Exposed     *Exposure `json:"exposure_window,omitempty"` // missing where nothing is replicated
+
+	Brief   bool `json:"brief,omitempty"` // the details were left out: too many instances
+	Outages int  `json:"outages"`
 
 	Clusters []Cluster            `json:"clusters"`
 	Switches []Switch             `json:"switches,omitempty"`
 	Pages    map[string]int       `json:"pages,omitempty"` // calls for people, by kind
 	Warnings []string             `json:"warnings,omitempty"`
+	Limits   []string             `json:"limits,omitempty"` // what the providers of its names do not promise
 	Proofs   []Proof              `json:"proofs,omitempty"`
 	Bound    []failover.BoundTerm `json:"bound,omitempty"`
 	Worst    time.Duration        `json:"worst_rto_ns,omitempty"` // the sum of the bounded terms
@@ -184,6 +189,11 @@ type Switch struct {
 	RTO     time.Duration        `json:"rto_ns,omitempty"` // missing where the name never moved
 	Slowest string               `json:"slowest,omitempty"`
 	Phases  []failover.PhaseTime `json:"phases,omitempty"`
+
+	Moved     bool           `json:"moved,omitempty"`        // every write point showed the new value
+	Published *time.Duration `json:"published_ns,omitempty"` // from then until the last authority did
+	TTLOld    uint32         `json:"ttl_old,omitempty"`      // seconds, the largest that the old value may have been cached with
+	Reached   []Reach        `json:"reached,omitempty"`
 }
 
 // Proof is something that was shown once and gets stale.
@@ -204,12 +214,6 @@ type Coverage struct {
 	Gaps    []Stretch `json:"gaps,omitempty"` // for all instances: the controller did not run or did not record; the longest
 	Missing float64   `json:"missing"`        // part of the window that lies in gaps
 	Trouble string    `json:"trouble,omitempty"`
-}
-
-// Clock is how far the clock of a vantage is off, where that is known.
-type Clock struct {
-	Vantage failover.VantageName `json:"vantage"`
-	Offset  time.Duration        `json:"offset_ns"`
 }
 
 // Score is how well what was done, or would have been, was judged afterwards.

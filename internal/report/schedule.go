@@ -42,13 +42,21 @@ type Schedule struct {
 // come later, 0 switches that off; the name decides how much it is.
 func ParseSchedule(text string, loc *time.Location, jitter time.Duration, name string) (Schedule, error) {
 	s := Schedule{Text: text, Zone: loc.String(), Location: loc}
-	spec, err := parseCron(text)
-	if err != nil {
-		return Schedule{}, err
-	}
-	s.base = failover.WallSchedule{Spec: spec, Location: loc}
-	if every, ok := spec.(cron.ConstantDelaySchedule); ok {
-		s.base = interval(every.Delay)
+	if rest, ok := strings.CutPrefix(text, "@every "); ok && len(text) <= maxSchedule {
+		d, err := time.ParseDuration(strings.TrimSpace(rest))
+		if err != nil {
+			return Schedule{}, fmt.Errorf("%q names no duration", text)
+		}
+		if d < leastApart {
+			return Schedule{}, fmt.Errorf("%q is below an hour", text)
+		}
+		s.base = interval(d.Round(time.Second))
+	} else {
+		spec, err := ParseCron(text)
+		if err != nil {
+			return Schedule{}, err
+		}
+		s.base = failover.WallSchedule{Spec: spec, Location: loc}
 	}
 	if err := s.check(); err != nil {
 		return Schedule{}, err
@@ -62,10 +70,12 @@ func ParseSchedule(text string, loc *time.Location, jitter time.Duration, name s
 	return s, nil
 }
 
-// parseCron is the library behind a wall: it is unmaintained, panics on some
-// texts (robfig/cron#554, #555), and takes a zone in front of the fields, in
-// which it leaves out what falls into a gap (#541).
-func parseCron(text string) (spec cron.Schedule, err error) {
+// ParseCron is the library behind a wall, for whoever follows a calendar: five
+// fields, or @daily and the like, that come, and not more often than once an
+// hour. It is unmaintained, panics on some texts (robfig/cron#554, #555), and
+// takes a zone in front of the fields, in which it leaves out what falls into a
+// gap (#541): its times are to be read by [failover.WallSchedule].
+func ParseCron(text string) (spec cron.Schedule, err error) {
 	defer func() {
 		if recover() != nil {
 			spec, err = nil, fmt.Errorf("%q cannot be read", text)
@@ -78,24 +88,19 @@ func parseCron(text string) (spec cron.Schedule, err error) {
 	case len(fields) == 0:
 		return nil, errors.New("it is empty")
 	case strings.Contains(text, "="):
-		return nil, fmt.Errorf("%q names a zone, which belongs into timezone", text)
-	case fields[0] == "@reboot":
-		return nil, errors.New("@reboot is not offered: a report follows the calendar")
-	case strings.HasPrefix(text, "@every "):
-		d, err := time.ParseDuration(strings.TrimSpace(strings.TrimPrefix(text, "@every ")))
-		if err != nil {
-			return nil, fmt.Errorf("%q names no duration", text)
-		}
-		if d < leastApart {
-			return nil, fmt.Errorf("%q is below an hour", text)
-		}
-		return cron.ConstantDelaySchedule{Delay: d.Round(time.Second)}, nil
+		return nil, fmt.Errorf("%q names a zone, which has a key of its own", text)
+	case strings.HasPrefix(text, "@every"), strings.HasPrefix(text, "@reboot"):
+		return nil, fmt.Errorf("%q follows no calendar", text)
 	case text[0] != '@' && len(fields) != 5:
 		return nil, fmt.Errorf("%q has %d fields, 5 are wanted: minute, hour, day, month, weekday", text, len(fields))
 	}
 	spec, err = cron.ParseStandard(text)
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", text, err)
+	}
+	s := Schedule{Text: text, base: spec}
+	if err := s.check(); err != nil {
+		return nil, err
 	}
 	return spec, nil
 }

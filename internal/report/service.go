@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -25,6 +24,8 @@ type Source interface {
 	Config() (hash string, since time.Time)
 	// Leading says whether this controller leads, and why not.
 	Leading() (bool, string)
+	// Clocks says of each vantage elsewhere how far its clock is off now.
+	Clocks() []ClockNow
 }
 
 // Past reads the measured history, newest pages last as [ledger.History.List]
@@ -79,7 +80,41 @@ type Service struct {
 	mu      sync.Mutex
 	reports []Config
 	state   state
+	runs    map[string]Runs
 	begun   time.Time // of this process
+}
+
+// Runs counts the reports of one name since the start, those asked for included.
+type Runs struct {
+	Made, Failed uint64
+	Last         time.Time // when one was last made, kept and, where wanted, handed over; zero: none was
+}
+
+// Runs returns the counters of every report that is configured.
+func (v *Service) Runs() map[string]Runs {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	out := make(map[string]Runs, len(v.reports))
+	for _, r := range v.reports {
+		out[r.Name] = v.runs[r.Name]
+	}
+	return out
+}
+
+func (v *Service) tally(name string, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n := v.runs[name]
+	if err != nil {
+		n.Failed++
+	} else {
+		n.Made++
+		n.Last = v.s.Now()
+	}
+	if v.runs == nil {
+		v.runs = map[string]Runs{}
+	}
+	v.runs[name] = n
 }
 
 const (
@@ -285,15 +320,12 @@ func (v *Service) scheduled(ctx context.Context, d due) (id string, err error) {
 		h.From = latest(from, h.To.Add(-MostWindow))
 	}
 	h.Late = v.late(d, h.MadeAt)
-	made, err := v.make(ctx, &d.cfg, h)
-	if err != nil {
-		return "", err
-	}
-	if err := v.keep(made, &d.cfg); err != nil {
+	made, err := v.make(ctx, &d.cfg, h, true)
+	if made == nil {
 		return "", err
 	}
 	v.s.Log.Info("report made", "report", made.ID, "verdict", made.Verdict.Level, "says", made.Verdict.Text, "late", made.Late != nil)
-	return made.ID, v.deliver(ctx, made, d.cfg.Channels)
+	return made.ID, err
 }
 
 func latest(a, b time.Time) time.Time {
@@ -316,201 +348,4 @@ func (v *Service) late(d due, now time.Time) *Late {
 		l.Why = "the controller did not run then"
 	}
 	return l
-}
-
-func (v *Service) head(c *Config) Head {
-	h := Head{Name: c.Name, Controller: v.s.Controller, MadeAt: v.s.Now(), Zone: c.Schedule.Zone}
-	h.Config, h.ConfigAt = v.s.Source.Config()
-	return h
-}
-
-// make gathers and builds a report, on a thread of its own of low priority and
-// never two at once.
-func (v *Service) make(ctx context.Context, c *Config, h Head) (*Report, error) {
-	select {
-	case v.turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ErrBusy
-	}
-	defer func() { <-v.turn }()
-	ctx, cancel := context.WithTimeout(ctx, makeTimeout)
-	defer cancel()
-	type result struct {
-		r   *Report
-		err error
-	}
-	out := make(chan result, 1)
-	go func() {
-		// Without an unlock the thread, which nothing else should get, ends
-		// with this goroutine.
-		runtime.LockOSThread()
-		lowPriority()
-		defer func() {
-			if x := recover(); x != nil {
-				v.s.Log.Error("a report panicked", "report", c.Name, "reason", fmt.Sprint(x), "stack", string(debug.Stack()))
-				out <- result{nil, fmt.Errorf("a fault of this program: %v", x)}
-			}
-		}()
-		r, err := v.gather(ctx, c, h)
-		out <- result{r, err}
-	}()
-	got := <-out
-	return got.r, got.err
-}
-
-// gather reads the history and asks the controller.
-func (v *Service) gather(ctx context.Context, c *Config, h Head) (*Report, error) {
-	b := NewBuilder(h, c.Wants)
-	v.readPast(ctx, b)
-	for _, name := range v.s.Source.Names() {
-		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("gather facts: %w", err)
-		}
-		if !c.Wants(name) {
-			continue
-		}
-		if f, ok := v.s.Source.Facts(name); ok {
-			b.Instance(&f)
-		}
-	}
-	if v.s.Judge != nil {
-		score, err := v.s.Judge.Score(ctx, c.Wants, h.From, h.To)
-		if err != nil {
-			v.s.Log.Warn("how good decisions were is not in a report", "report", c.Name, "reason", err)
-			b.NotKnown("how good the decisions were: " + err.Error())
-		}
-		b.Score(score)
-	}
-	return b.Report(v.before(c.Name)), nil
-}
-
-// before is the report that was kept last under the name.
-func (v *Service) before(name string) *Report {
-	id, err := v.files.newest(name)
-	if err != nil || id == "" {
-		return nil
-	}
-	r, err := v.files.report(id)
-	if err != nil {
-		v.s.Log.Warn("the report before cannot be read", "report", id, "reason", err)
-		return nil
-	}
-	return r
-}
-
-// readPast gives the builder what the history has, page by page, so that it is
-// never held up for long and never in memory at once.
-func (v *Service) readPast(ctx context.Context, b *Builder) {
-	if v.s.Past == nil {
-		b.Trouble("there is no history, see the log of the controller")
-		b.Lives(nil)
-		return
-	}
-	if why := v.s.Past.Stats().Trouble; why != nil {
-		b.Trouble(why.Error())
-	}
-	lives, err := v.s.Past.List(ctx, ledger.HistoryFilter{Kind: KindRecording, Limit: maxLives})
-	if err != nil {
-		b.Trouble(fmt.Sprintf("it cannot be read: %v", err))
-		lives = nil // a part of them would call times recorded that were not
-	}
-	b.Lives(lives)
-	if err := v.readPages(ctx, ledger.HistoryFilter{Limit: samplePage, Except: ledger.KindVotes}, b.Sample); err != nil {
-		b.Trouble(fmt.Sprintf("it cannot be read: %v", err))
-		b.SamplesEnd()
-	}
-	if err := v.readPages(ctx, ledger.HistoryFilter{Limit: tapePage, Kind: ledger.KindVotes}, b.Tape); err != nil {
-		b.Trouble(fmt.Sprintf("it cannot be read: %v", err))
-		b.TapesEnd()
-	}
-}
-
-// readPages hands samples over, newest first, until take has enough. An error
-// means that those older than the last one taken are not known.
-func (v *Service) readPages(ctx context.Context, f ledger.HistoryFilter, take func(ledger.Sample) bool) error {
-	for {
-		page, err := v.s.Past.List(ctx, f)
-		if err = errors.Join(err, ctx.Err()); err != nil {
-			return err
-		}
-		for _, s := range slices.Backward(page) {
-			if !take(s) {
-				return nil
-			}
-		}
-		if len(page) < f.Limit {
-			return nil
-		}
-		f.Below = page[0].ID
-	}
-}
-
-// keep writes the forms that the report is kept in.
-func (v *Service) keep(r *Report, c *Config) error {
-	forms := map[Format][]byte{}
-	var err error
-	if forms[JSON], err = r.encode(); err != nil {
-		return fmt.Errorf("write the report as JSON: %w", err)
-	}
-	for _, f := range c.Formats {
-		if f == JSON {
-			continue
-		}
-		if forms[f], err = r.Form(f); err != nil {
-			return err
-		}
-	}
-	if err := v.files.write(r.ID, forms, c.Keep); err != nil {
-		return fmt.Errorf("keep the report: %w", err)
-	}
-	return nil
-}
-
-// Form renders the report.
-func (r *Report) Form(f Format) ([]byte, error) {
-	switch f {
-	case HTML:
-		return r.HTML(false)
-	case Markdown:
-		return []byte(r.Markdown()), nil
-	case Text:
-		return []byte(r.Text()), nil
-	case JSON:
-		return r.encode()
-	}
-	return nil, fmt.Errorf("%q is no form of a report", f)
-}
-
-// deliver hands the report over where it is to be delivered.
-func (v *Service) deliver(ctx context.Context, r *Report, channels []string) error {
-	if len(channels) == 0 || v.s.Deliver == nil {
-		return nil
-	}
-	d, err := r.document()
-	if err != nil {
-		return err
-	}
-	if err := v.s.Deliver.Deliver(ctx, channels, d); err != nil {
-		return fmt.Errorf("hand the report over: %w", err)
-	}
-	return nil
-}
-
-func (r *Report) document() (Document, error) {
-	pictures, err := r.Pictures()
-	if err != nil {
-		return Document{}, err
-	}
-	page, err := r.HTML(true)
-	if err != nil {
-		return Document{}, err
-	}
-	data, err := r.encode()
-	if err != nil {
-		return Document{}, err
-	}
-	return Document{
-		ID: r.ID, Title: plain(r.Name) + ": " + string(r.Verdict.Level) + ", " + r.Verdict.Text, Summary: r.Text(),
-		Markdown: r.Markdown(), HTML: string(page), JSON: data, PNGs: pictures,
-	}, nil
 }

@@ -33,8 +33,11 @@ type desk struct {
 	pastErr   error
 	delivered []Document
 	refuses   int // deliveries
+	panics    bool
+	clock     func() time.Time // nil: that of the bubble and the shift
 	working   int
 	most      int // reports made at one time
+	clocks    []ClockNow
 }
 
 func newDesk(t *testing.T) *desk { return &desk{t: t, dir: t.TempDir()} }
@@ -60,6 +63,9 @@ func (d *desk) set(f func()) {
 func (d *desk) now() time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.clock != nil {
+		return d.clock()
+	}
 	return time.Now().Add(d.shift)
 }
 
@@ -78,6 +84,8 @@ func (d *desk) Facts(i failover.InstanceName) (Facts, bool) {
 }
 
 func (d *desk) Config() (string, time.Time) { return "37e3e935a3410c5f", time.Time{} }
+
+func (d *desk) Clocks() []ClockNow { return d.clocks }
 
 func (d *desk) Leading() (bool, string) {
 	d.mu.Lock()
@@ -101,6 +109,9 @@ func (d *desk) Deliver(_ context.Context, _ []string, doc Document) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.delivered = append(d.delivered, doc)
+	if d.panics {
+		panic("a fault in a library")
+	}
 	if d.refuses > 0 {
 		d.refuses--
 		return errors.New("the outbox is full")
@@ -130,11 +141,15 @@ func (d *desk) run(lasts time.Duration, reports ...Config) {
 	d.runWith(func(*Service) { time.Sleep(lasts) }, reports...)
 }
 
-func (d *desk) runWith(meanwhile func(*Service), reports ...Config) {
-	v := New(Setup{
+func (d *desk) service(reports ...Config) *Service {
+	return New(Setup{
 		Dir: d.dir, Controller: "ctl-1", Source: d, Past: d, Deliver: d, Now: d.now,
 		Log: slog.New(slog.NewTextHandler(d, nil)),
 	}, reports)
+}
+
+func (d *desk) runWith(meanwhile func(*Service), reports ...Config) {
+	v := d.service(reports...)
 	ctx, cancel := context.WithCancel(d.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- v.Run(ctx) }()
@@ -330,6 +345,24 @@ func TestAReportThatFails(t *testing.T) {
 	})
 }
 
+func TestRunsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		until("2026-11-20T12:00:00Z")
+		d.refuses = 1
+		d.runWith(func(v *Service) {
+			for i, want := range []Runs{{Failed: 1}, {Failed: 1, Made: 1, Last: v.s.Now()}} {
+				if _, err := v.Make(t.Context(), Ask{Deliver: true}); (err != nil) != (i == 0) {
+					t.Error(err)
+				}
+				if got := v.Runs()["monthly"]; got != want {
+					t.Errorf("run %d: %+v, want %+v", i, got, want)
+				}
+			}
+		}, report(t, "monthly", "@monthly", "UTC", "previous month"))
+	})
+}
+
 // TestAFaultOfOursCostsTheReport and not the process.
 func TestAFaultOfOursCostsTheReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -448,7 +481,13 @@ func TestAskingForReports(t *testing.T) {
 				}
 				return r
 			}
+			if n, ok := v.Runs()["monthly"]; !ok || n != (Runs{}) {
+				t.Errorf("before any: %+v %v", n, ok)
+			}
 			r := make(Ask{By: "alice"}) // the only one there is
+			if n := v.Runs()["monthly"]; n.Made != 1 || n.Failed != 0 || !n.Last.Equal(v.s.Now()) {
+				t.Errorf("counted %+v", n)
+			}
 			if r.ID != "monthly/2026-11-20T120000Z" || !r.From.Equal(at("2026-10-01T00:00:00Z")) || r.By != "alice" || !r.Due.IsZero() {
 				t.Errorf("%+v", r)
 			}

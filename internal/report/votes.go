@@ -13,6 +13,10 @@ import (
 const (
 	maxTapes    = 4_000 // of one report, the newest
 	maxVantages = 64    // of one instance
+
+	// tapeLag is how much later than it was said a vote may come into the
+	// history: a tape is handed on after half a minute at most (failover.Recorder).
+	tapeLag = time.Minute
 )
 
 // voteAt is what a vantage said of a cluster from then on.
@@ -107,8 +111,9 @@ func voteIn(n *failover.TapeNote, cluster int) failover.Vote {
 }
 
 // window measures what a vantage said of a cluster; now is what it says, nil
-// where that says nothing of the end of the window.
-func (v *voting) window(i failover.InstanceName, k votingKey, restarts []restart, gaps []Stretch, now *failover.Vote) Availability {
+// where that says nothing of the end of the window. stirred says that the
+// cluster has changed so lately that a tape of it is still in hand.
+func (v *voting) window(i failover.InstanceName, k votingKey, restarts []restart, gaps []Stretch, now *failover.Vote, stirred bool) Availability {
 	states := slices.Clone(v.votes[i][k])
 	slices.SortStableFunc(states, func(a, b voteAt) int { return cmp.Compare(a.at.UnixMilli(), b.at.UnixMilli()) })
 	begin := v.from
@@ -136,8 +141,16 @@ func (v *voting) window(i failover.InstanceName, k votingKey, restarts []restart
 			put(state, states[0].at)
 			state, states = next, states[1:]
 		}
-		if !known && last && now != nil {
+		switch {
+		case !last || now == nil:
+		case !known && !stirred:
 			state = stateOf(*now) // nothing stirred
+		case known && state != stateOf(*now):
+			// It says something else since, and no tape tells when it began.
+			if lag := v.to.Add(-tapeLag); lag.After(begin) {
+				put(state, lag)
+			}
+			state = IsGap
 		}
 		put(state, end)
 	}

@@ -75,3 +75,40 @@ func TestWhatAVantageSaidOverTheWindow(t *testing.T) {
 		}
 	}
 }
+
+// TestATapeThatIsStillInHand: votes come into the history up to half a minute
+// later than they were said. What a vantage says now and no tape tells is not
+// what it said before.
+func TestATapeThatIsStillInHand(t *testing.T) {
+	from := at("2026-11-28T00:00:00Z")
+	to := from.Add(10 * time.Hour)
+	moved := (&tape{})
+	moved.verdict(to.Add(-10*time.Second), "orders", "a", "up", "down")
+	for _, c := range []struct {
+		name    string
+		tapes   []ledger.Sample
+		samples []ledger.Sample
+		want    Availability
+	}{
+		{"it was up on the newest tape", []ledger.Sample{tapeSample(from.Add(2*time.Hour), 1, "u", "d", "u")}, moved.samples, Availability{Up: 10*time.Hour - 2*time.Minute, Down: time.Minute, Gap: time.Minute}},
+		{"the newest tape is younger than that", []ledger.Sample{tapeSample(to.Add(-80*time.Second), 1, "d", "u")}, moved.samples, Availability{Down: 10*time.Hour - 20*time.Second, Gap: 20 * time.Second}},
+		{"there is no tape, and the verdict has just changed", nil, moved.samples, Availability{Gap: 10 * time.Hour}},
+		{"there is no tape, and nothing stirred", nil, nil, Availability{Down: 10 * time.Hour}},
+	} {
+		b := NewBuilder(Head{Name: "x", MadeAt: to, From: from, To: to}, all)
+		b.Lives((&tape{lives: []Life{{From: from.Add(-time.Hour), Until: to}}}).told())
+		for _, s := range c.samples {
+			b.Sample(s)
+		}
+		for _, s := range c.tapes {
+			b.Tape(s)
+		}
+		f := healthy("orders", to)
+		f.View.Clusters[0].Verdict, f.View.Clusters[0].Votes[1].Vote = failover.Down, failover.Down
+		b.Instance(&f)
+		got := *b.Report(nil).Instances[0].Clusters[0].Vantages[1].Window
+		if got.Up != c.want.Up || got.Down != c.want.Down || got.Unknown != c.want.Unknown || got.Gap != c.want.Gap {
+			t.Errorf("%s: up %s, down %s, unknown %s, gap %s; want %+v", c.name, got.Up, got.Down, got.Unknown, got.Gap, c.want)
+		}
+	}
+}

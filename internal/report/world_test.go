@@ -129,10 +129,31 @@ func sampleWorld() (Head, *tape, []Facts) {
 			failover.StepIntent: from.Add(2*time.Hour + 3*time.Second), failover.StepMove: from.Add(2*time.Hour + 3200*time.Millisecond),
 			failover.StepConfirm: from.Add(2*time.Hour + 3500*time.Millisecond), failover.StepSettle: from.Add(2*time.Hour + 5*time.Second),
 		},
-		MovedAt: from.Add(2*time.Hour + 3400*time.Millisecond),
+		MovedAt: from.Add(2*time.Hour + 3400*time.Millisecond), PublishedAt: from.Add(2*time.Hour + 4600*time.Millisecond), TTLOld: 30,
 	}
 	p.add(from.Add(2*time.Hour+36*time.Second), "orders", KindOutcome, failover.OpSummary{Op: op, Outcome: failover.Settled, At: from.Add(2*time.Hour + 36*time.Second)})
+	p.add(from.Add(2*time.Hour+3400*time.Millisecond), "orders", KindPropagation, map[string]any{
+		"op": "orders-3.8", "name": "orders.lab.test.", "done": true, "p50_ns": 4 * time.Second, "p95_ns": 31 * time.Second, "p100_ns": nil,
+		"resolvers": []map[string]any{
+			{"name": "office", "new_ns": 4 * time.Second},
+			{"name": "isp", "faults": []string{"stretches TTLs: it answers with 600 s, no authority ever served more than 30 s " + hostile}},
+			{"name": "known", "expected": true, "faults": []string{"shows a.lab.test."}},
+		},
+	})
 	p.add(from.Add(2*time.Hour+36*time.Second), "orders", KindPage, map[string]string{"kind": "settled", "text": "moved"})
+	for i := range 24 {
+		t := from.Add(time.Duration(i)*time.Hour + 40*time.Minute)
+		for v, off := range map[failover.VantageName]time.Duration{"van-2": 60 * time.Microsecond, "van-3": -time.Duration(1000+10*i) * time.Millisecond} {
+			if v == "van-3" && i >= 5 && i < 8 {
+				continue // silent
+			}
+			x := ClockAt{At: t, Offset: off, Within: 500 * time.Microsecond}
+			if v == "van-2" && i == 7 {
+				x.Offset, x.At = 800*time.Millisecond, t.Add(-10*time.Minute)
+			}
+			p.add(t, "", KindClock, ClockHour{Vantage: v, Hour: t.Truncate(time.Hour), Latest: x, Worst: x})
+		}
+	}
 	for i := range 6 {
 		t := from.Add(2*time.Hour + time.Duration(i+1)*9*time.Minute)
 		p.verdict(t, "orders", "a", "down", "up")
@@ -162,6 +183,7 @@ func sampleWorld() (Head, *tape, []Facts) {
 	pay.View.Clusters[0].Votes[1].Warnings = []string{"slow: 812 ms", hostile}
 	pay.View.Clusters[0].Votes[0].CertificateEnds = to.Add(9 * 24 * time.Hour)
 	pay.View.Names[0].TTL = 300
+	pay.View.Names[0].Provider, pay.View.Names[0].Limits = "cloud", "no compare-and-swap: it reads, writes and reads back; "+hostile
 	pay.View.Names[0].Published = &failover.NameAgreement{Dissent: []string{"192.0.2.53:53 udp: b.lab.test. (wanted a.lab.test.)"}}
 	pay.View.Stops = []failover.Stop{{Kind: failover.StopPause, By: "alice@ops", Why: "work on the network", Since: to.Add(-3 * time.Hour), Until: to.Add(time.Hour)}}
 	pay.Hand, pay.Auto = allow(failover.GuardTarget, failover.GuardPaused), allow(failover.GuardTarget, failover.GuardPaused)

@@ -16,6 +16,8 @@ type Input struct {
 	// Lives say until when each life of a controller looked; one of which nothing
 	// is known ended with its last tape.
 	Lives []failover.Recording
+	// Since is from when on gaps are listed; zero: all that the lives show.
+	Since time.Time
 	// Policy gives the policy for tapes that were recorded under a hash, or
 	// ErrPolicyGone.
 	Policy    func(hash string) (failover.Policy, error)

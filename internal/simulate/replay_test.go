@@ -37,6 +37,38 @@ type source struct {
 	bad   map[string]bool // by vantage and cluster: its probes miss
 	mute  map[failover.VantageName]bool
 	sick  map[failover.VantageName]string
+	lives []failover.Recording // that ended
+}
+
+// restart ends the controller in good order and starts it again after a while;
+// the vantages went on looking.
+func (s *source) restart(away time.Duration) {
+	if s.record.Op != nil {
+		return // an operation in hand outlasts a restart, which no replay shows
+	}
+	s.end()
+	s.lives = append(s.lives, failover.Recording{From: time.UnixMilli(s.rec.Life), Until: s.now, Ended: true})
+	stop := s.now.Add(away)
+	for {
+		var who failover.VantageName
+		for _, v := range s.p.Vantages {
+			if at := s.due[v.Name]; who == "" || at.Before(s.due[who]) {
+				who = v.Name
+			}
+		}
+		at := s.due[who]
+		if !at.Before(stop) {
+			break
+		}
+		s.due[who] = at.Add(s.p.Round)
+		for _, c := range s.p.Clusters {
+			k := string(who) + string(c)
+			s.count[k] = s.count[k].Add(!s.bad[k], at.Add(-20*time.Millisecond), s.p.Count)
+		}
+	}
+	s.now = stop
+	s.rec = failover.Recorder{Life: stop.UnixMilli()}
+	s.begin(stop, failover.StandingOf(&s.record), s.record.Epoch+1)
 }
 
 func newSource(p failover.Policy, mode failover.Mode) *source {
@@ -149,7 +181,9 @@ func TestTheSamePolicyGivesTheMovesThatHappened(t *testing.T) {
 		for range rapid.IntRange(1, 12).Draw(t, "steps") {
 			v := rapid.SampledFrom(p.Vantages).Draw(t, "vantage").Name
 			c := rapid.SampledFrom(p.Clusters[:]).Draw(t, "cluster")
-			switch rapid.SampledFrom([]string{"one bad", "one good", "all bad", "all bad", "all good", "all good", "mute", "heard", "sick", "well", "pause", "resume"}).Draw(t, "what") {
+			switch rapid.SampledFrom([]string{"one bad", "one good", "all bad", "all bad", "all good", "all good", "mute", "heard", "sick", "well", "pause", "resume", "restart"}).Draw(t, "what") {
+			case "restart":
+				s.restart(rapid.SampledFrom([]time.Duration{5 * time.Second, 3 * time.Minute}).Draw(t, "away"))
 			case "one bad":
 				s.bad[string(v)+string(c)] = true
 			case "one good":
@@ -173,7 +207,10 @@ func TestTheSamePolicyGivesTheMovesThatHappened(t *testing.T) {
 			}
 			s.run(rapid.SampledFrom([]time.Duration{time.Second, 5 * time.Second, 12 * time.Second, time.Minute, 4 * time.Minute}).Draw(t, "time"))
 		}
-		r := replay(t, s.end(), p, s.now)
+		r, err := Replay(Input{Tapes: s.end(), Policy: func(string) (failover.Policy, error) { return p, nil }, Lives: append(s.lives, failover.Recording{From: time.UnixMilli(s.rec.Life), Until: s.now})})
+		if err != nil {
+			t.Fatal(err)
+		}
 		if !slices.Equal(times(s.moves), times(r.Moves)) {
 			t.Fatalf("it moved\n%v\nthe replay\n%v", times(s.moves), times(r.Moves))
 		}

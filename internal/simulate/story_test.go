@@ -173,6 +173,48 @@ func TestARestartIsAGap(t *testing.T) {
 	}
 }
 
+// TestWhatAKilledControllerHadInHandIsNotCovered: a replay cannot tell of it, and
+// says so.
+func TestWhatAKilledControllerHadInHandIsNotCovered(t *testing.T) {
+	p := policy(3 * time.Second)
+	s := newSource(p, failover.ModeShadow)
+	s.all("a", true)
+	s.run(20 * time.Second) // all on the tape in hand
+	killed := s.now
+	s.rec = failover.Recorder{}
+	s.now = s.now.Add(time.Minute)
+	again := s.now
+	s.rec.Life = again.UnixMilli()
+	s.all("a", false)
+	s.begin(s.now, failover.Standing{Active: "a"}, 0)
+	s.run(time.Minute)
+	in := input(s.end(), p, s.now)
+	in.Tapes = slices.DeleteFunc(in.Tapes, func(x failover.Tape) bool { return x.Life != again.UnixMilli() })
+	for name, c := range map[string]struct {
+		first failover.Recording
+		from  time.Time
+		why   string
+	}{
+		"killed":        {failover.Recording{From: t0, Until: killed.Add(-5 * time.Second)}, killed.Add(-35 * time.Second), "the controller died: the votes that it had in hand are lost, and nobody looked until it ran again"},
+		"in good order": {failover.Recording{From: t0, Until: killed, Ended: true}, killed, "the controller did not run"},
+		"dropped":       {failover.Recording{From: t0, Until: again, Ended: true, Dropped: 3}, t0, "3 lines were dropped"},
+	} {
+		in.Lives = []failover.Recording{{From: again, Until: s.now}, c.first}
+		r, err := Replay(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Gaps) != 1 || !r.Gaps[0].From.Equal(c.from) || !r.From.After(c.from) || !r.Gaps[0].To.Equal(again) || !strings.Contains(r.Gaps[0].Why, c.why) {
+			t.Errorf("%s: %+v", name, r.Gaps)
+		}
+		in.Since = again
+		if r, err = Replay(in); err != nil || len(r.Gaps) != 0 {
+			t.Errorf("%s, and later votes were asked for: %+v %v", name, r.Gaps, err)
+		}
+		in.Since = time.Time{}
+	}
+}
+
 func restart(t *testing.T, seconds time.Duration) failover.Judged {
 	t.Helper()
 	p := policy(3 * time.Second)
@@ -315,6 +357,10 @@ func TestBadVotesAreNamed(t *testing.T) {
 	r := replay(t, lost, policy(3*time.Second), s.now)
 	if len(r.Gaps) != 1 || !strings.Contains(r.Gaps[0].Why, "1 tapes of votes are lost") {
 		t.Errorf("a lost tape: %+v", r.Gaps)
+	}
+	early := slices.Delete(edit(func(ts []failover.Tape) {}), 0, 1)
+	if r = replay(t, early, policy(3*time.Second), s.now); len(r.Gaps) != 1 || !strings.Contains(r.Gaps[0].Why, "1 tapes of votes from before are not here") || !r.Gaps[0].From.Equal(t0) || !r.Gaps[0].To.Equal(early[0].From) {
+		t.Errorf("the first tape is not there: %+v", r.Gaps)
 	}
 	if r, err := Replay(Input{}); err != nil || len(r.Moves) != 0 {
 		t.Errorf("nothing: %+v %v", r, err)

@@ -72,13 +72,57 @@ func load(tapes []failover.Tape, p *failover.Policy) ([]reel, error) {
 	return out, nil
 }
 
-// gaps are what the tapes do not cover by themselves: lost ones.
-func gaps(rs []reel) []failover.Gap {
-	var out []failover.Gap
-	for i := 1; i < len(rs); i++ {
-		if a, b := rs[i-1], rs[i]; a.Life == b.Life && b.Seq > a.Seq+1 {
-			out = append(out, failover.Gap{From: a.Until, To: b.From, Why: fmt.Sprintf("%d tapes of votes are lost", b.Seq-a.Seq-1)})
+// gaps are what the tapes do not cover by themselves from a moment to another:
+// lost ones, and the times between the lives of a controller.
+func gaps(rs []reel, lives []failover.Recording, since, end time.Time) []failover.Gap {
+	out := unseen(lives)
+	for i, b := range rs {
+		switch {
+		case i > 0 && rs[i-1].Life == b.Life:
+			if b.Seq > rs[i-1].Seq+1 {
+				out = append(out, failover.Gap{From: rs[i-1].Until, To: b.From, Why: fmt.Sprintf("%d tapes of votes are lost", b.Seq-rs[i-1].Seq-1)})
+			}
+		case b.Seq > 1:
+			out = append(out, failover.Gap{From: time.UnixMilli(b.Life).UTC(), To: b.From, Why: fmt.Sprintf("%d tapes of votes from before are not here: newer ones pushed them out, or they are older than what was asked for", b.Seq-1)})
 		}
+	}
+	kept := out[:0]
+	for _, g := range out {
+		if g.From.Before(since) {
+			g.From = since
+		}
+		if g.To.After(end) {
+			g.To = end
+		}
+		if g.To.After(g.From) {
+			kept = append(kept, g)
+		}
+	}
+	slices.SortStableFunc(kept, func(a, b failover.Gap) int { return a.From.Compare(b.From) })
+	return kept
+}
+
+// inHand is how much a controller that dies may have recorded and not
+// handed on: a tape of half a minute.
+const inHand = 30 * time.Second
+
+// unseen is what the lives of a controller leave open, and what was dropped.
+func unseen(lives []failover.Recording) []failover.Gap {
+	lives = slices.Clone(lives)
+	slices.SortStableFunc(lives, func(a, b failover.Recording) int { return a.From.Compare(b.From) })
+	var out []failover.Gap
+	for i, r := range lives {
+		if r.Dropped > 0 {
+			out = append(out, failover.Gap{From: r.From, To: r.Until, Why: fmt.Sprintf("%d lines were dropped somewhere in this time, of votes too perhaps", r.Dropped)})
+		}
+		if i+1 == len(lives) {
+			break
+		}
+		g := failover.Gap{From: r.Until, To: lives[i+1].From, Why: "the controller did not run"}
+		if !r.Ended {
+			g.From, g.Why = r.Until.Add(-inHand), "the controller died: the votes that it had in hand are lost, and nobody looked until it ran again"
+		}
+		out = append(out, g)
 	}
 	return out
 }

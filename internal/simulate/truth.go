@@ -137,7 +137,7 @@ func (pl *player) result() Result {
 	for i := range es {
 		pl.really(es, i)
 	}
-	s := failover.ScoreOf(es, gaps(pl.reels), time.Time{}, pl.end)
+	s := failover.ScoreOf(es, gaps(pl.reels, pl.in.Lives, pl.in.Since, pl.end), time.Time{}, pl.end)
 	return Result{
 		Instance: pl.w.p.Instance, From: pl.reels[0].From, Until: pl.end, Moves: pl.w.moves,
 		Counts: s.Counts, Gained: s.Gained, Incidents: s.Judged, Gaps: s.Gaps,

@@ -1,0 +1,65 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// meter reads what a switch would lose where somebody else carries the rows.
+type meter interface {
+	// Run tells until ctx ends, whose error it returns. What is told stands, and
+	// grows older, until something else is told.
+	Run(ctx context.Context, tell func(ExposureNow)) error
+}
+
+// poll is a meter that asks from time to time. One answer that does not come is
+// nothing yet: the last one has its time, and its age is added to it.
+type pollMeter struct {
+	every   time.Duration
+	timeout time.Duration // of one question
+	// ask returns a known exposure, as of its At, or why there is none.
+	ask func(context.Context) (ExposureNow, error)
+}
+
+// patience is how many rounds an answer is worth something.
+const patience = 3
+
+func (m *pollMeter) Run(ctx context.Context, tell func(ExposureNow)) error {
+	last := time.Now()
+	for first := true; ; first = false {
+		e, err := m.once(ctx)
+		now := time.Now()
+		stale := patience * m.every
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil && now.Sub(e.At) > stale:
+			tell(ExposureNow{At: now, Why: fmt.Sprintf("the answer is of %s ago", now.Sub(e.At).Round(time.Second))})
+		case err == nil:
+			last = now
+			tell(e)
+		case first || now.Sub(last) >= stale || errors.As(err, new(unknownError)):
+			tell(ExposureNow{At: now, Why: err.Error()})
+		}
+		if !rest(ctx, jittered(m.every), nil) {
+			return ctx.Err()
+		}
+	}
+}
+
+func (m *pollMeter) once(ctx context.Context) (ExposureNow, error) {
+	within, cancel := context.WithTimeout(ctx, m.timeout)
+	defer cancel()
+	e, err := m.ask(within)
+	if err != nil && within.Err() != nil && ctx.Err() == nil {
+		return e, fmt.Errorf("no answer within %s", m.timeout)
+	}
+	return e, err
+}
+
+// unknownError is an answer that says that nothing is known.
+type unknownError string
+
+func (e unknownError) Error() string { return string(e) }
