@@ -362,6 +362,16 @@ func TestLateRecords(t *testing.T) {
 		t.Errorf("%v", r)
 	}
 
+	w.s.StreamDelay(time.Hour)
+	it = w.iterator(w.shard(0), w.now)
+	for v, delay := range []time.Duration{time.Hour, 0, time.Hour} {
+		w.s.StreamDelay(delay)
+		w.record(put(1, int64(v)))
+	}
+	if got := w.values(w.get(it, 0)); !slices.Equal(got, []int64{0}) {
+		t.Errorf("%v: what was written without a delay does not end the lateness of what was before", got)
+	}
+
 	var l lateness
 	now := time.Now()
 	sec := func(n float64) time.Time { return now.Add(time.Duration(n * float64(time.Second))) }

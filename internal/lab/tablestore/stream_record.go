@@ -66,7 +66,9 @@ func (t *table) record(b *pebble.Batch, at int64, changes ...change) error {
 		if err := b.Set(s.name, s.text, nil); err != nil {
 			return err
 		}
-		if late > 0 {
+		// Also without a delay, if there are late ones: else a longer delay would
+		// have it wait for the next record.
+		if late > 0 || len(sh.late.marks) > 0 {
 			sh.late.add(sh.next, time.Now(), time.Duration(late))
 		}
 		sh.next++
