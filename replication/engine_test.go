@@ -171,6 +171,24 @@ func TestAGapIsToldAndAnswered(t *testing.T) {
 	}
 }
 
+// A stream is another one, and nothing can be read from which a follower would
+// see that: the settings of the table show it.
+func TestAnotherStreamIsSeenWhereNothingIsRead(t *testing.T) {
+	w := newRailway(t)
+	w.table("orders")
+	w.a.put(t, "orders", "v", 1)
+	e := w.following(w.config(), "orders")
+	defer w.deaf(w.a)()
+	off, on := false, true
+	w.must(w.a.c.UpdateTable(t.Context(), "orders", ots.TableChange{Stream: &off}))
+	w.a.put(t, "orders", "unseen", 2)
+	w.must(w.a.c.UpdateTable(t.Context(), "orders", ots.TableChange{Stream: &on, Retention: 24 * time.Hour}))
+	w.untilExposure(func(x failover.Exposure) bool {
+		return !x.Known && strings.Contains(x.Gap, "the stream of the table at a is")
+	})
+	e.stop()
+}
+
 // A good table is copied anew because a person wants it. One that does not fit
 // goes on as it is until it fits.
 func TestAPersonHasATableCopiedAnew(t *testing.T) {
