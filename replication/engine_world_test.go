@@ -328,12 +328,30 @@ func (w *railway) untilStandby(state failover.StandbyState) {
 	})
 }
 
+// told is how many words on the exposure were heard.
+func (w *railway) told() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.exposure)
+}
+
+// unreadable lets no row of a cluster be read, so that no copy goes on.
+func (w *railway) unreadable(s *station) (heal func()) {
+	w.t.Helper()
+	id, err := s.Fail(lab.Fault{Kind: lab.ErrorCode, Code: "OTSServerUnavailable", Operation: "GetRange"}, -1)
+	w.must(err)
+	return func() { s.Heal(id) }
+}
+
 // untilExposure waits for a word on the exposure that comes after this call.
 func (w *railway) untilExposure(so func(failover.Exposure) bool) {
 	w.t.Helper()
-	w.mu.Lock()
-	from := len(w.exposure)
-	w.mu.Unlock()
+	w.untilExposureAfter(w.told(), so)
+}
+
+// untilExposureAfter waits for one that comes after so many.
+func (w *railway) untilExposureAfter(from int, so func(failover.Exposure) bool) {
+	w.t.Helper()
 	w.untilIs("such a word on the exposure comes", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
