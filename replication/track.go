@@ -177,7 +177,8 @@ func (t *track) positions(forget time.Time, every bool) (all []position, news bo
 	}
 	t.dirty, t.taken = false, now
 	for id, s := range t.shards {
-		if s.at.Done && s.at.Upto.Before(forget) {
+		// Of one that knows no moment, nobody knows how old it is.
+		if s.at.Done && !s.at.Upto.IsZero() && s.at.Upto.Before(forget) {
 			delete(t.shards, id)
 			continue
 		}

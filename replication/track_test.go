@@ -88,6 +88,18 @@ func TestTrackOfAChild(t *testing.T) {
 	}
 }
 
+// A shard that is done stays known while it is not known how old it is: the other
+// parent of a merge may still be read, and a restart would find a shard that
+// nobody has read.
+func TestTrackForgetsNoShardOfAnUnknownAge(t *testing.T) {
+	end := stop("p", 5)
+	end.Iterator, end.Done, end.Upto = "", true, time.Time{}
+	tr := newTrack([]position{end, stop("q", 1)})
+	if all, _ := tr.positions(time.Unix(6, 0), true); len(all) != 2 {
+		t.Errorf("what is left is %+v", all)
+	}
+}
+
 // Of a merge, the child waits for both parents, in whatever order they land.
 func TestTrackOfAMerge(t *testing.T) {
 	tr := newTrack([]position{stop("p", 1), stop("q", 1)})
