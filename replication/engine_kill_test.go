@@ -49,7 +49,9 @@ func TestKilledAnywhere(t *testing.T) {
 			return nil
 		}
 		w.mu.Unlock()
-		e := w.start(w.config())
+		cfg := w.config()
+		cfg.Timeout *= 3 // what a server does for a life that is over, it does by then
+		e := w.start(cfg)
 		e.Follow(lead(uint64(life + 1)))
 		for range 5 {
 			write(5)

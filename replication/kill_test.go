@@ -173,17 +173,32 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	if name == "BatchWriteRow" {
 		l.m.outlive()
 	}
-	defer l.flying.Done()
-
-	ctx, cancel := context.WithCancel(req.Context())
-	defer cancel()
-	defer context.AfterFunc(l.ctx, cancel)()
-	resp, err := w.over.RoundTrip(req.WithContext(ctx))
-	if err == nil {
-		var body []byte
-		body, err = io.ReadAll(resp.Body)
-		resp.Body.Close()
-		resp.Body = io.NopCloser(bytes.NewReader(body))
+	// The call goes on when nobody waits for it any more, and the next life begins
+	// after it: how long a server that was left takes is up to this machine. What
+	// is carried out late is the business of postpone.
+	type answer struct {
+		resp *http.Response
+		err  error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		defer l.flying.Done()
+		resp, err := w.over.RoundTrip(req.WithContext(context.WithoutCancel(req.Context())))
+		if err == nil {
+			var body []byte
+			body, err = io.ReadAll(resp.Body)
+			resp.Body.Close()
+			resp.Body = io.NopCloser(bytes.NewReader(body))
+		}
+		answered <- answer{resp, err}
+	}()
+	var a answer
+	select {
+	case a = <-answered:
+	case <-req.Context().Done():
+		a.err = context.Cause(req.Context())
+	case <-l.ctx.Done():
+		a.err = context.Cause(l.ctx)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -193,7 +208,7 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	if l.dead {
 		return nil, errKilled
 	}
-	return resp, err
+	return a.resp, a.err
 }
 
 func (l *incarnation) tell(e failover.Exposure) {
