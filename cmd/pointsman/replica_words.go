@@ -82,6 +82,9 @@ func lossWords(l *api.LossSummary) string {
 			s += " (not counted to the end: " + l.Why + ")"
 		}
 	}
+	if !l.Read.IsZero() {
+		s += "; the old side was read up to " + stamp(l.Read)
+	}
 	if parts := counted(l.ByTable); parts != "" {
 		s += "; by table: " + parts
 	}

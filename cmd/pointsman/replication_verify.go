@@ -56,6 +56,9 @@ No value is ever shown.`,
 		Args:              exactly("INSTANCE"),
 		ValidArgsFunction: a.completeInstances,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.full && cmd.Flags().Changed("sample") {
+				return failed("give one of them", "both --sample and --full are given")
+			}
 			return a.verifyReplication(cmd.Context(), args[0], f)
 		},
 	}
@@ -64,7 +67,6 @@ No value is ever shown.`,
 	cmd.Flags().BoolVar(&f.full, "full", false, "read all of it")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "of an earlier sample, to draw the same ranges")
 	cmd.Flags().StringVar(&f.from, "from", "", "`CLUSTER` to compare the other one with; else the active one, as the controller or the file (primary) says")
-	cmd.MarkFlagsMutuallyExclusive("sample", "full")
 	a.outputFlag(cmd)
 	return cmd
 }
@@ -123,6 +125,9 @@ func (a *app) verifyReplication(ctx context.Context, name string, f verifyFlags)
 		Exposure: a.exposureOf(ctx, cfg, inst), Progress: a.verifyProgress(),
 	})
 	a.wipe()
+	for n := range res.Tables {
+		res.Tables[n].Hint = replication.HintFor(inst.Policy.Instance, res.Tables[n].Hint)
+	}
 	out := verified{inst.Policy.Instance, way.From, way.To, part, err == nil && res.Equal(), res}
 	if err := a.print(out, func(w io.Writer) { a.verifyText(w, out) }); err != nil {
 		return err
@@ -133,7 +138,7 @@ func (a *app) verifyReplication(ctx context.Context, name string, f verifyFlags)
 	case err != nil:
 		return failed(replicaHint(err), "%w", err)
 	case !out.Equal:
-		return failed("what is named, then compare again", "a table was not compared")
+		return failed("mend what is named, then compare again", "a table was not compared")
 	}
 	return nil
 }
@@ -156,11 +161,17 @@ func (a *app) exposureOf(ctx context.Context, cfg *config.Config, inst config.In
 	}
 }
 
-// verifyProgress shows on a terminal how far it is, on one line; elsewhere
-// nothing.
+// verifyProgress shows on a terminal how far it is, on one line; elsewhere only,
+// and once, that a cluster is waited for.
 func (a *app) verifyProgress() func(replication.VerifyProgress) {
 	if !a.stderrTTY || a.env("TERM") == "dumb" {
-		return nil
+		told := false
+		return func(p replication.VerifyProgress) {
+			if p.Busy != "" && !told {
+				told = true
+				fmt.Fprintf(a.stderr, "note: it waits, for a minute at most: %s\n", clean(p.Busy))
+			}
+		}
 	}
 	return func(p replication.VerifyProgress) {
 		text := fmt.Sprintf("table %d of %d  %.40s  range %d of %d  %s rows", p.Done+1, p.Tables, clean(p.Table), p.RangesDone, p.Ranges, quantity(float64(p.Rows)))

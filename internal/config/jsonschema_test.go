@@ -131,8 +131,8 @@ instances:
     preset: tablestore-standby
     names: [{name: global.lab.test, provider: embedded}]
     clusters:
-      a: {target: a.lab.test., address: "127.0.1.1:8082", tablestore: {instance: global}}
-      b: {target: b.lab.test., address: "127.0.1.2:8082", tablestore: {instance: global}}
+      a: {target: a.lab.test., address: "127.0.1.1:8082", tablestore: {instance: global, region: cn-a}}
+      b: {target: b.lab.test., address: "127.0.1.2:8082", tablestore: {instance: global, region: cn-b}}
     primary: a
     check: {type: tcp}
     move_proof: waived
