@@ -151,7 +151,7 @@ type rowID struct{ table, key string }
 // Run applies until ctx ends, Stop, or May refuses; then it returns why. It
 // returns when nothing that it started runs any more.
 func (a *applier) Run(ctx context.Context) error {
-	g := bareGroup() // the first fault lets the others end what they have in flight
+	g := bareTeam() // the first fault lets the others end what they have in flight
 	part := func(do func(context.Context) error) {
 		g.Go(func() error {
 			err := safely(func() error { return do(ctx) })

@@ -211,7 +211,7 @@ func (c *control) takeSome(ctx context.Context, whole string) (_ map[string]*slo
 			slots[r.name] = &slot{number: v.number(colNumber), parts: v.number(colParts)}
 		}
 	}
-	g, gctx := newGroup(ctx)
+	g, gctx := newTeam(ctx)
 	g.SetLimit(controlCalls)
 	for _, r := range rows {
 		token := valuesOf(r.Row).cell(colToken)

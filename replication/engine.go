@@ -80,7 +80,7 @@ func (s *session) run(ctx context.Context) error {
 	s.log.Info("replication begins", "token", s.token, "tables", len(had))
 	work, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	g, back := bareGroup(), bareGroup()
+	g, back := bareTeam(), bareTeam()
 	part := func(do func() error) func() error {
 		return func() error {
 			err := safely(do)
@@ -96,7 +96,7 @@ func (s *session) run(ctx context.Context) error {
 }
 
 // end stops the applier and saves, where that is still allowed, what it did.
-func (s *session) end(ctx context.Context, why error, back *group) error {
+func (s *session) end(ctx context.Context, why error, back *team) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Timeout)
 	defer cancel()
 	stopped := errors.Join(s.applier.Stop(last), s.pool.outlast(last))
@@ -253,7 +253,7 @@ func (s *session) say(doing, trouble string) {
 
 // discover keeps a runner for every table that is wanted, until ctx ends.
 func (s *session) discover(ctx context.Context, had map[string]saved) error {
-	g := bareGroup()
+	g := bareTeam()
 	defer func() { _ = g.Wait() }()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -146,7 +146,7 @@ func (r *runner) follow(ctx context.Context) error {
 		r.follower = nil
 		r.mu.Unlock()
 	}()
-	g, gctx := newGroup(ctx)
+	g, gctx := newTeam(ctx)
 	g.Go(func() error { return f.Run(gctx) })
 	g.Go(func() error { return r.watch(gctx, track) })
 	return g.Wait()

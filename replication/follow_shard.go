@@ -17,7 +17,7 @@ var errRepeated = errors.New("the service gives records and the iterator that it
 var errChildless = errors.New("is said to have ended, and none is told to come after it")
 
 // follow reads one shard to its end.
-func (f *follower) follow(ctx context.Context, g *group, p position) error {
+func (f *follower) follow(ctx context.Context, g *team, p position) error {
 	pace, c := newPace(f.cfg.Busy, f.cfg.Idle), claim{visibility: f.cfg.Visibility}
 	end := p.Shard + " at its end"
 	for childless := 0; ; {
@@ -46,7 +46,7 @@ func (f *follower) follow(ctx context.Context, g *group, p position) error {
 
 // turn reads one page and hands it over. At most Parallel are under way at a
 // time, so that as many pages are in memory.
-func (f *follower) turn(ctx context.Context, g *group, c *claim, p position) (d delivery, more bool, err error) {
+func (f *follower) turn(ctx context.Context, g *team, c *claim, p position) (d delivery, more bool, err error) {
 	select {
 	case f.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -126,7 +126,7 @@ func (f *follower) gap(format string, args ...any) error {
 
 // end hands over the last page of a shard, with the children that can be read
 // from then on.
-func (f *follower) end(ctx context.Context, g *group, d delivery) error {
+func (f *follower) end(ctx context.Context, g *team, d delivery) error {
 	f.ending.Lock()
 	defer f.ending.Unlock()
 	id := d.After.Shard

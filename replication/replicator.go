@@ -92,7 +92,7 @@ func (r *Replicator) Run(ctx context.Context) error {
 	r.mu.Lock()
 	r.kill = kill
 	r.mu.Unlock()
-	g, ctx := newGroup(ctx)
+	g, ctx := newTeam(ctx)
 	g.Go(func() error { return r.carry(ctx) })
 	g.Go(func() error { return r.tell(ctx) })
 	g.Go(func() error { return r.surveys(ctx) })
@@ -176,7 +176,7 @@ func (r *Replicator) otherToken(ctx context.Context, t failover.Token) error {
 func (r *Replicator) one(ctx context.Context, w way, token failover.Token) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watch := bareGroup()
+	watch := bareTeam()
 	watch.Go(func() error {
 		for {
 			c, told := r.look()

@@ -58,7 +58,7 @@ func (c *Course) left() bool {
 func (r *Replicator) survey(ctx context.Context, c Course) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watch := bareGroup()
+	watch := bareTeam()
 	defer func() {
 		cancel(nil)
 		_ = watch.Wait()
@@ -87,7 +87,7 @@ func (r *Replicator) survey(ctx context.Context, c Course) error {
 	}
 	r.losses.set(l)
 	defer l.close()
-	g, gctx := newGroup(ctx)
+	g, gctx := newTeam(ctx)
 	for _, t := range k.Tables {
 		g.Go(func() error {
 			return (&surveyor{r: r, loss: l, cut: k, table: t}).run(gctx)

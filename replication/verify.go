@@ -324,7 +324,7 @@ func (t *verifyTable) compare(ctx context.Context) error {
 		return err
 	}
 	t.tell(func(p *VerifyProgress) { p.Ranges = len(ranges) })
-	g, gctx := newGroup(ctx)
+	g, gctx := newTeam(ctx)
 	g.SetLimit(t.Parallel)
 	for _, r := range ranges {
 		g.Go(func() error {

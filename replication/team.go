@@ -36,19 +36,19 @@ func trace(err error) []any {
 	return nil
 }
 
-// group is an errgroup in which a panic is the error of one goroutine. The
+// team is an errgroup in which a panic is the error of one goroutine. The
 // goroutines of a bare one would take the whole process along.
-type group struct{ *errgroup.Group }
+type team struct{ *errgroup.Group }
 
-func newGroup(ctx context.Context) (*group, context.Context) {
+func newTeam(ctx context.Context) (*team, context.Context) {
 	g, ctx := errgroup.WithContext(ctx)
-	return &group{g}, ctx
+	return &team{g}, ctx
 }
 
-// bareGroup cancels nothing when one fails.
-func bareGroup() *group { return &group{new(errgroup.Group)} }
+// bareTeam cancels nothing when one fails.
+func bareTeam() *team { return &team{new(errgroup.Group)} }
 
-// Go runs do in a goroutine of the group.
-func (g *group) Go(do func() error) {
+// Go runs do in a goroutine of the team.
+func (g *team) Go(do func() error) {
 	g.Group.Go(func() error { return safely(do) })
 }
