@@ -59,7 +59,7 @@ func TestKnotSampleConfigGrantsWhatIsNeededAndNoMore(t *testing.T) {
 		shell(t, "knotc -c "+filepath.Join(dir, "knot.conf")+" conf-check")
 		return []string{"knotd", "-c", filepath.Join(dir, "knot.conf")}
 	})
-	playSample(t, primary{"Knot", addr, "example.com.", ""})
+	playSample(t, primary{"Knot", addr, "example.com.", "", 0})
 }
 
 func TestPowerDNSSampleConfigGrantsWhatIsNeededAndNoMore(t *testing.T) {
@@ -92,7 +92,7 @@ func startPowerDNSSample(t testing.TB, policy map[string]string) primary {
 		return pdnsCommand(dir)
 	})
 	settled(t, at+"/pdns.sqlite3")
-	return primary{"PowerDNS", addr, "example.com.", at}
+	return primary{"PowerDNS", addr, "example.com.", at, 0}
 }
 
 // TestPowerDNSPolicyThatSaysFalseLeavesRecordsOut is why the sample of the policy

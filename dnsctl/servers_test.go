@@ -171,7 +171,7 @@ zone:
 `, port, dir, me(t), dir, dnsctl.SecretText, dnsctl.OtherText, dir))
 		return []string{"knotd", "-c", file}
 	})
-	return primary{"Knot", addr, labZone, at}
+	return primary{"Knot", addr, labZone, at, 0}
 }
 
 // shell runs a line of a sample.
@@ -188,12 +188,13 @@ const pdnsSchema = "/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql"
 
 // startPowerDNS runs PowerDNS with the zone lab.test., in which the keys ctl.
 // and hand. may change everything: it knows no other rights without a script.
-// more are lines of its config.
+// more are lines of its config, in which $WEB is a free port.
 func startPowerDNS(t testing.TB, more ...string) primary {
 	t.Helper()
 	var at string
+	var web int
 	addr, _ := startServer(t, labZone, func(dir string, port int) []string {
-		at = dir
+		at, web = dir, dnsctl.FreePort(t) // as the other one, new with each try
 		conf := fmt.Sprintf(`local-address=127.0.0.1
 local-port=%d
 launch=gsqlite3
@@ -206,7 +207,7 @@ allow-dnsupdate-from=127.0.0.0/8
 		if len(more) == 0 {
 			more = []string{"cache-ttl=0", "query-cache-ttl=0", "negquery-cache-ttl=0"}
 		}
-		dnsctl.WriteFile(t, filepath.Join(dir, "pdns.conf"), conf+strings.Join(more, "\n")+"\n")
+		dnsctl.WriteFile(t, filepath.Join(dir, "pdns.conf"), conf+strings.ReplaceAll(strings.Join(more, "\n"), "$WEB", fmt.Sprint(web))+"\n")
 		dnsctl.WriteFile(t, filepath.Join(dir, "lab.test.zone"), contractZone())
 		util := "pdnsutil --config-dir=" + dir + " "
 		for _, line := range []string{
@@ -223,7 +224,7 @@ allow-dnsupdate-from=127.0.0.0/8
 		return pdnsCommand(dir)
 	})
 	settled(t, at+"/pdns.sqlite3")
-	return primary{"PowerDNS", addr, labZone, at}
+	return primary{"PowerDNS", addr, labZone, at, uint16(web)}
 }
 
 // settled waits until PowerDNS has noted the serial for which it told the
