@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/replication/ots"
 )
 
@@ -153,12 +151,21 @@ type rowID struct{ table, key string }
 // Run applies until ctx ends, Stop, or May refuses; then it returns why. It
 // returns when nothing that it started runs any more.
 func (a *applier) Run(ctx context.Context) error {
-	var g errgroup.Group // the first fault lets the others end what they have in flight
+	g := bareTeam() // the first fault lets the others end what they have in flight
+	part := func(do func(context.Context) error) {
+		g.Go(func() error {
+			err := safely(func() error { return do(ctx) })
+			if _, fault := errors.AsType[*faultError](err); fault {
+				a.end(err) // it could not say so itself
+			}
+			return err
+		})
+	}
 	for _, l := range a.lanes {
-		g.Go(func() error { return l.run(ctx) })
+		part(l.run)
 	}
 	for range asideCalls {
-		g.Go(func() error { return a.aside.run(ctx) })
+		part(a.aside.run)
 	}
 	err := g.Wait()
 	if ctx.Err() != nil {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/replication/ots"
 )
 
@@ -148,7 +146,7 @@ func (r *runner) follow(ctx context.Context) error {
 		r.follower = nil
 		r.mu.Unlock()
 	}()
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := newTeam(ctx)
 	g.Go(func() error { return f.Run(gctx) })
 	g.Go(func() error { return r.watch(gctx, track) })
 	return g.Wait()

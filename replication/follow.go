@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/replication/ots"
 )
 
@@ -139,7 +137,7 @@ func newFollower(cfg followConfig) *follower {
 // refuses what was asked in a way that will not pass. Other faults are tried
 // again and again, and told by Trouble. It may be called once.
 func (f *follower) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := newTeam(ctx)
 	g.Go(func() error { return f.watch(ctx, g) })
 	return g.Wait()
 }
@@ -147,7 +145,7 @@ func (f *follower) Run(ctx context.Context) error {
 // watch looks at the shards, starts what can be read, and looks again from time
 // to time: a stream that is another one must not go unnoticed because its old
 // iterators still answer.
-func (f *follower) watch(ctx context.Context, g *errgroup.Group) error {
+func (f *follower) watch(ctx context.Context, g *team) error {
 	for {
 		if err := f.look(ctx, g); err != nil {
 			return err
@@ -160,7 +158,7 @@ func (f *follower) watch(ctx context.Context, g *errgroup.Group) error {
 
 // look compares the shards that there are with those that are followed, and
 // starts what can be read.
-func (f *follower) look(ctx context.Context, g *errgroup.Group) error {
+func (f *follower) look(ctx context.Context, g *team) error {
 	if err := f.ending.take(ctx); err != nil {
 		return err
 	}
@@ -192,7 +190,7 @@ func (f *follower) look(ctx context.Context, g *errgroup.Group) error {
 
 // start begins to read the shards whose parents have been read, and returns how
 // many are being read. ending is held.
-func (f *follower) start(ctx context.Context, g *errgroup.Group) int {
+func (f *follower) start(ctx context.Context, g *team) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, p := range f.frontier {
@@ -206,7 +204,7 @@ func (f *follower) start(ctx context.Context, g *errgroup.Group) int {
 }
 
 // handOver delivers, and takes the positions over.
-func (f *follower) handOver(ctx context.Context, g *errgroup.Group, d delivery) error {
+func (f *follower) handOver(ctx context.Context, g *team, d delivery) error {
 	if err := f.cfg.Deliver(ctx, d); err != nil {
 		return fmt.Errorf("shard %s: deliver: %w", d.After.Shard, err)
 	}

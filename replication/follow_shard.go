@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/replication/ots"
 )
 
@@ -19,7 +17,7 @@ var errRepeated = errors.New("the service gives records and the iterator that it
 var errChildless = errors.New("is said to have ended, and none is told to come after it")
 
 // follow reads one shard to its end.
-func (f *follower) follow(ctx context.Context, g *errgroup.Group, p position) error {
+func (f *follower) follow(ctx context.Context, g *team, p position) error {
 	pace, c := newPace(f.cfg.Busy, f.cfg.Idle), claim{visibility: f.cfg.Visibility}
 	end := p.Shard + " at its end"
 	for childless := 0; ; {
@@ -48,7 +46,7 @@ func (f *follower) follow(ctx context.Context, g *errgroup.Group, p position) er
 
 // turn reads one page and hands it over. At most Parallel are under way at a
 // time, so that as many pages are in memory.
-func (f *follower) turn(ctx context.Context, g *errgroup.Group, c *claim, p position) (d delivery, more bool, err error) {
+func (f *follower) turn(ctx context.Context, g *team, c *claim, p position) (d delivery, more bool, err error) {
 	if err := f.slots.take(ctx); err != nil {
 		return d, false, err
 	}
@@ -130,7 +128,7 @@ func (f *follower) gap(format string, args ...any) error {
 
 // end hands over the last page of a shard, with the children that can be read
 // from then on.
-func (f *follower) end(ctx context.Context, g *errgroup.Group, d delivery) error {
+func (f *follower) end(ctx context.Context, g *team, d delivery) error {
 	if err := f.ending.take(ctx); err != nil {
 		return err
 	}
