@@ -285,6 +285,51 @@ func TestACutThatCannotBeReadIsTold(t *testing.T) {
 	w.until(func() bool { s := e.Status().Lost; return s != nil && s.Exact })
 }
 
+// TestADrainSeesTwiceThatNothingIsLeft: one answer may be wrong.
+func TestADrainSeesTwiceThatNothingIsLeft(t *testing.T) {
+	w := newRailway(t)
+	w.table("orders")
+	cfg := w.config()
+	cfg.Visibility, cfg.Idle = 200*time.Millisecond, time.Hour // it reads when the drain wants it to
+	e := w.following(cfg, "orders")
+	w.a.put(t, "orders", "v", 1)
+	e.Follow(operation(failover.Switchover, failover.StepDrain))
+	o := orderOf(failover.Switchover, time.Minute)
+	d, err := e.Drain(t.Context(), o)
+	w.must(err)
+	if !d.Empty || !w.same("orders") {
+		t.Fatalf("drained %+v", d)
+	}
+	n := 0
+	for _, r := range w.a.Requests(lab.Filter{Operation: "GetStreamRecord"}) {
+		if r.At.After(o.Until.Add(cfg.Visibility)) {
+			n++
+		}
+	}
+	if n < 2 {
+		t.Errorf("the stream was read %d times from the moment on at which it had to show all", n)
+	}
+}
+
+// TestLaterIsOfEveryShard: a shard that was seen only once may hold something still.
+func TestLaterIsOfEveryShard(t *testing.T) {
+	a, b := shardOf{"t", shardID{"s", "a"}}, shardOf{"t", shardID{"s", "b"}}
+	first := map[shardOf]time.Time{a: second(1), b: second(1)}
+	for _, c := range []struct {
+		now  map[shardOf]time.Time
+		want bool
+	}{
+		{first, false},
+		{map[shardOf]time.Time{a: second(2), b: second(1)}, false},
+		{map[shardOf]time.Time{a: second(2), b: second(2)}, true},
+		{map[shardOf]time.Time{b: second(2)}, true}, // the other has ended
+	} {
+		if got := later(first, c.now); got != c.want {
+			t.Errorf("%v: %v", c.now, got)
+		}
+	}
+}
+
 // TestADeadOldSideEndsADrainEarly, with what is known.
 func TestADeadOldSideEndsADrainEarly(t *testing.T) {
 	w := newRailway(t)
