@@ -85,8 +85,8 @@ func await(t testing.TB, so func() bool) {
 	t.Helper()
 	begun := time.Now()
 	for !so() {
-		if over(t, begun) {
-			t.Fatalf("waited %v, and it is not so", time.Since(begun).Round(time.Second))
+		if why := over(t, begun); why != "" {
+			t.Fatalf("waited until it is so, and %s", why)
 		}
 		time.Sleep(time.Millisecond)
 	}

@@ -223,8 +223,8 @@ func (w *railway) untilIs(what string, so func() bool) {
 	w.t.Helper()
 	begun := time.Now()
 	for !so() {
-		if over(w.t, begun) {
-			w.t.Fatalf("waited %v until %s; what replicators say: %s", time.Since(begun).Round(time.Second), what, w.words())
+		if why := over(w.t, begun); why != "" {
+			w.t.Fatalf("waited until %s, and %s; what replicators say: %s", what, why, w.words())
 		}
 		w.mu.Lock()
 		again := time.AfterFunc(10*time.Millisecond, func() { w.hear(func() {}) }) // what is looked at may change without a word
@@ -234,15 +234,19 @@ func (w *railway) untilIs(what string, so func() bool) {
 	}
 }
 
-// over says whether a wait has taken too long: its time is over, or that of the
-// test binary nearly.
-func over(t testing.TB, begun time.Time) bool {
+// over says why a wait has taken too long: its time is over, or that of all
+// tests nearly, which is no fault of this one. Else it says nothing.
+func over(t testing.TB, begun time.Time) string {
+	took := time.Since(begun)
 	if d, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
 		if end, some := d.Deadline(); some && time.Until(end) < 5*time.Second {
-			return true
+			return fmt.Sprintf("after %v the time of all tests (-timeout) is over", took.Round(time.Millisecond))
 		}
 	}
-	return time.Since(begun) > longWait
+	if took > longWait {
+		return fmt.Sprintf("in %v it was not", took.Round(time.Second))
+	}
+	return ""
 }
 
 // words are the last that were heard, and the status of those that run.
