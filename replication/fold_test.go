@@ -138,8 +138,9 @@ func foldAll(ms []ots.Mutation, versions int) []ots.Mutation {
 }
 
 func TestFoldDoesWhatBothDo(t *testing.T) {
-	folded := 0
+	folded, rounds := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
+		rounds++
 		versions := rapid.IntRange(1, 3).Draw(t, "versions")
 		told := rapid.SampledFrom([]int{versions, 0}).Draw(t, "told")
 		var row oracle
@@ -164,8 +165,8 @@ func TestFoldDoesWhatBothDo(t *testing.T) {
 			t.Fatal("what was folded was changed")
 		}
 	})
-	if folded < 50 {
-		t.Errorf("only %d were folded", folded)
+	if folded < rounds/2 { // there are fewer rounds in short
+		t.Errorf("only %d were folded in %d rounds", folded, rounds)
 	}
 }
 

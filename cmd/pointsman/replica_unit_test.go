@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"reflect"
 	"slices"
@@ -266,7 +267,10 @@ func TestWhatAPersonOrderedWakesNobody(t *testing.T) {
 		want  []string
 	}{
 		"an ordered copy": {overFor / 2, anew, nil},
-		"an ordered copy that stands still": {overFor, func(st *api.ReplicationStatus, _ int64) { anew(st, 7) }, []string{
+		"an ordered copy that stands still": {overFor, func(st *api.ReplicationStatus, round int64) {
+			anew(st, 7)
+			st.Tables = append(st.Tables, api.ReplicationTable{Table: "stock", Phase: "following", Applied: round})
+		}, []string{
 			"replication-exposure: a switch would lose an unknown part: items: it is copied anew, as alice ordered: x, for longer than 2m0s now; an automatic failover may lose 1s",
 		}},
 		"a gap beside it": {overFor / 2, func(st *api.ReplicationStatus, round int64) {
@@ -348,7 +352,7 @@ func TestNobodyIsCalledForWhatIsUnderWay(t *testing.T) {
 		for round := range int64(4) {
 			st := carriedWell(now)
 			bend(&st)
-			st.Tables[0].Applied = round // it gets on
+			st.Tables[0].Copy = &api.CopyProgress{Rows: round} // it gets on
 			if got := w.calls(&st, rpo, now); len(got) > 0 {
 				t.Errorf("%s: %v", name, got)
 			}
@@ -518,6 +522,34 @@ func TestTheWordsOnWhatWasLeftBehind(t *testing.T) {
 		l.Op, l.From, l.Begins = "orders-1.2", "a", at
 		if got := lossWords(&l); got != want {
 			t.Errorf("it says %q, want %q", got, want)
+		}
+	}
+}
+
+// TestAnOrderThatWasDoneInPartSaysSo: not as one that was not done.
+func TestAnOrderThatWasDoneInPartSaysSo(t *testing.T) {
+	do := func(name string) error {
+		if name == "good" {
+			return nil
+		}
+		return replication.ErrNotOpen
+	}
+	for want, names := range map[string][]string{
+		"":                            {"good"},
+		"the dead letter is not open": {"bad"},
+		"1 of 2 are done, the others are not: bad: the dead letter is not open": {"good", "bad"},
+		"a: the dead letter is not open\nb: the dead letter is not open":        {"a", "b"},
+	} {
+		got := ""
+		err := each(names, do)
+		if err != nil {
+			got = err.Error()
+			if !errors.Is(err, replication.ErrNotOpen) {
+				t.Errorf("%v: what it is, is lost in %v", names, err)
+			}
+		}
+		if got != want {
+			t.Errorf("%v: it says %q, want %q", names, got, want)
 		}
 	}
 }

@@ -247,12 +247,15 @@ func (w *exposureWatch) bare(st *api.ReplicationStatus, now time.Time) bool {
 	return now.Sub(w.bareSince) >= overFor
 }
 
-// progress notes how far the copies are.
+// progress notes how far the copies are. What is applied of tables that are
+// followed is none of it.
 func (w *exposureWatch) progress(st *api.ReplicationStatus, now time.Time) {
 	var n int64
 	for i := range st.Tables {
 		t := &st.Tables[i]
-		n += t.Applied // of those that catch up
+		if replication.Phase(t.Phase) == replication.PhaseCatchUp {
+			n += t.Applied
+		}
 		if c := t.Copy; c != nil {
 			n += c.Rows + c.Removed + int64(c.RangesDone)
 		}
