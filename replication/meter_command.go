@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"pointsman/internal/group"
 	"strings"
 	"time"
 	"unicode"
@@ -29,7 +30,7 @@ func (x *External) run(ctx context.Context, env []string) ([]byte, error) {
 		Path: x.Command[0], Args: x.Command, Dir: "/", Stdout: said, Stderr: complained, WaitDelay: lingers,
 		Env: append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C", "HOME=/"}, env...),
 	}
-	late, err := runGroup(ctx, cmd)
+	late, err := group.Run(ctx, cmd)
 	switch {
 	case late:
 		return nil, ctx.Err()

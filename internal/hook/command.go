@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pointsman/internal/failover"
+	"pointsman/internal/group"
 )
 
 // Exit codes of a command.
@@ -42,7 +43,7 @@ func (d *Def) command(ctx context.Context, cfg *Config, b Body) (failover.HookVe
 		Path: d.Command[0], Args: d.Command, Dir: "/", Env: b.env(),
 		Stdin: bytes.NewReader(b.json()), Stdout: said, Stderr: complained, WaitDelay: holdOn,
 	}
-	late, err := runGroup(ctx, cmd)
+	late, err := group.Run(ctx, cmd)
 	return d.judge(ctx, late, cmd.ProcessState, err, said, complained)
 }
 

@@ -1,4 +1,5 @@
-package replication
+// Package group runs a program and ends whatever it has started with it.
+package group
 
 import (
 	"context"
@@ -10,9 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runGroup starts the command as the leader of a process group and returns when
-// it has ended and its group was killed; late says that its time was over first.
-func runGroup(ctx context.Context, cmd *exec.Cmd) (late bool, err error) {
+// Run starts the command as the leader of a process group and returns when
+// it has ended and its group was killed; late says that ctx ended first. The
+// program is killed with the process that started it. A child that makes a group
+// of its own gets away.
+func Run(ctx context.Context, cmd *exec.Cmd) (late bool, err error) {
 	if ctx.Err() != nil {
 		return true, ctx.Err()
 	}
