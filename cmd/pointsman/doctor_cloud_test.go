@@ -179,7 +179,7 @@ func TestDoctorFindsNothingAtASoundCloud(t *testing.T) {
 			foundIn(t, fs, "provider.promises", doctor.Warn, "no compare-and-swap", "may have changed a part")
 			foundIn(t, fs, "provider.rights", doctor.OK, "the key that writes may", "lists no other zone", "not tried, since they write")
 			foundIn(t, fs, "provider.rights", doctor.OK, "the key of a dry run may")
-			foundIn(t, fs, "provider.records", doctor.OK, "orders-a.example.com. on 1 lines: default")
+			foundIn(t, fs, "provider.records", doctor.OK, "orders-a.example.com. on line default")
 			foundIn(t, fs, "clock.dns", doctor.OK, "the Date of the API")
 			if private {
 				foundIn(t, fs, "provider.private", doctor.OK, "acceleration zone, bound to vpc-1")

@@ -248,7 +248,11 @@ func JudgeCloudName(n CloudNameFacts) []Finding {
 	}
 	if len(out) == 0 {
 		r := byLine[lines[0]][0]
-		out = append(out, okay(id, n.Name, "%s on %d lines: %s", r.Value, len(lines), strings.Join(lines, ", ")))
+		where := "on line " + lines[0]
+		if len(lines) > 1 {
+			where = fmt.Sprintf("on %d lines: %s", len(lines), strings.Join(lines, ", "))
+		}
+		out = append(out, okay(id, n.Name, "%s %s", r.Value, where))
 	}
 	return out
 }

@@ -54,6 +54,7 @@ func TestACloudsNameIsJudgedFaultByFault(t *testing.T) {
 		breakIt func(n *CloudNameFacts)
 		want    verdictIs
 	}{
+		"one line":    {func(n *CloudNameFacts) { n.Records = n.Records[:1] }, verdictIs{"provider.records", OK, "a.example.com. on line default", ""}},
 		"weighted":    {func(n *CloudNameFacts) { n.Weighted = true }, verdictIs{"provider.records", Fail, "shared out by weight", "switch the weights off"}},
 		"not read":    {func(n *CloudNameFacts) { n.Err = "no answer" }, verdictIs{"provider.records", Skipped, "no answer", ""}},
 		"a stranger":  {func(n *CloudNameFacts) { n.By = "ctl-2" }, verdictIs{"provider.records", Fail, "ctl-1 (orders-1.1) on line default; this one is ctl-2", "adopt"}},
