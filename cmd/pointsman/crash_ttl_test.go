@@ -121,7 +121,7 @@ func (c *crash) wait(t *testing.T, how string) {
 		}
 	}
 	var own, there uint32
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && (own != waitTTL || there != waitTTL); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end) && (own != waitTTL || there != waitTTL); time.Sleep(50 * time.Millisecond) {
 		own, there = ttls()
 	}
 	if own != waitTTL || there != waitTTL {

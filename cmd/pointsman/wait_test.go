@@ -164,7 +164,7 @@ func TestWaitingShowsStepsAndSurvivesARestart(t *testing.T) {
 	}()
 	select {
 	case <-moving:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("the step is not shown: %q", errs.text())
 	}
 	shut() // the controller ends in the middle of it
@@ -175,7 +175,7 @@ func TestWaitingShowsStepsAndSurvivesARestart(t *testing.T) {
 		if status != exitOK || !strings.Contains(out.String(), "settled") {
 			t.Errorf("status %d, %q", status, out.String())
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("it waits for ever")
 	}
 }
@@ -187,8 +187,8 @@ func TestWaitingEndsAndSaysThatTheOperationGoesOn(t *testing.T) {
 		v.Op, v.Phase = opAt(failover.StepConfirm), failover.PhaseOp
 		v.Op.Held = &failover.Held{Why: "no proof"}
 	})
-	status, _, errs := d.order(t.Context(), "switchover", "orders", "--yes", "--timeout", "300ms")
-	if status != exitError || !strings.Contains(errs, "has not ended after 300ms") || !strings.Contains(errs, "held at confirm") {
+	status, _, errs := d.order(t.Context(), "switchover", "orders", "--yes", "--timeout", "2s")
+	if status != exitError || !strings.Contains(errs, "has not ended after 2s") || !strings.Contains(errs, "held at confirm") {
 		t.Errorf("status %d, %q", status, errs)
 	}
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, context.Canceled)
@@ -252,7 +252,7 @@ func TestStatusWatchDrawsAnewAfterEachChange(t *testing.T) {
 		if status != exitOK {
 			t.Errorf("status %d", status)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("the change did not come: %q", out.text())
 	}
 }
