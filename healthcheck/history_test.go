@@ -52,8 +52,12 @@ func TestAFailureIsKeptWithPhaseTimingsAndAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := p.now.instances[0].watches[0]
-	o := flight{watch: w, target: w.target, probe: p.longWay(w), due: time.Now()}.execute(t.Context())
-	ob := o.observation()
+	var ob Observation
+	eventually(t, "a probe in time", func() bool { // on a busy machine one may be late by our own fault
+		o := flight{watch: w, target: w.target, probe: p.longWay(w), due: time.Now()}.execute(t.Context())
+		ob = o.observation()
+		return ob.Outcome != OwnFault
+	})
 	if ob.Outcome != Miss || ob.Phase != PhaseRead || ob.Connect <= 0 || ob.Answer <= 0 || ob.Took < ob.Answer ||
 		ob.Remote.String() != l.Addr().String() || !ob.Local.IsValid() || ob.Reason == "" {
 		t.Errorf("kept %+v", ob)

@@ -99,6 +99,7 @@ var exactTimes = regexp.MustCompile(`within [0-9.]+m?s`)
 func TestTheLaneSaysWhatTheLongWaySays(t *testing.T) {
 	dead := listen(t)
 	dead.Close()
+	impatient := func(tg *Target) { tg.Timeout, tg.Check.Slow = 400*time.Millisecond, 400*time.Millisecond }
 	for name, tc := range map[string]struct {
 		address string
 		change  func(*Target)
@@ -129,8 +130,8 @@ func TestTheLaneSaysWhatTheLongWaySays(t *testing.T) {
 		"half a body, reset":       {address: speaker(t, func(c *net.TCPConn) { time.Sleep(30 * time.Millisecond); resets(c) }, headed("Content-Length: 20\r\nX-Cluster: a\r\n")+"ok")},
 		"two lengths":              {address: speaker(t, closes, headed("Content-Length: 2\r\nContent-Length: 3\r\nX-Cluster: a\r\n")+"ok")},
 		"a negative length":        {address: speaker(t, closes, headed("Content-Length: -2\r\nX-Cluster: a\r\n")+"ok")},
-		"silence":                  {address: speaker(t, staysOpen)},
-		"silence after half":       {address: speaker(t, staysOpen, headed("Content-Length: 20\r\nX-Cluster: a\r\n")+"ok")},
+		"silence":                  {speaker(t, staysOpen), impatient},
+		"silence after half":       {speaker(t, staysOpen, headed("Content-Length: 20\r\nX-Cluster: a\r\n")+"ok"), impatient},
 		"refused":                  {address: dead.Addr().String()},
 		"headers too large":        {address: speaker(t, closes, headed(strings.Repeat("X-Pad: "+strings.Repeat("x", 1000)+"\r\n", 40)))},
 		"a large body":             {address: speaker(t, closes, headed("X-Cluster: a\r\nContent-Length: 9000000\r\n")+strings.Repeat("x", 300<<10))},
@@ -145,7 +146,7 @@ func TestTheLaneSaysWhatTheLongWaySays(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tg := target(HTTP, tc.address)
-			tg.Check.Identity.Header, tg.Identity, tg.Timeout = "X-Cluster", "a", 400*time.Millisecond
+			tg.Check.Identity.Header, tg.Identity, tg.Timeout = "X-Cluster", "a", 5*time.Second
 			tg.Check.Slow = tg.Timeout // how busy the machine is decides about no warning
 			if tc.change != nil {
 				tc.change(&tg)

@@ -162,29 +162,36 @@ func TestAfterAnOutageTheLatestReportArrivesAged(t *testing.T) {
 func TestSeveralInstancesTravelInOneMessageOverOneConnection(t *testing.T) {
 	var mu sync.Mutex
 	posts, conns := 0, map[string]bool{}
-	gate := make(chan struct{})
 	b := newBox(t, func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			<-gate
-			mu.Lock()
+			mu.Lock() // and waits while the test has it
 			posts++
 			conns[r.RemoteAddr] = true
 			mu.Unlock()
 			h.ServeHTTP(w, r)
 		})
 	})
-	s := startSender(t, SenderConfig{Controllers: []string{b.url}})
-	s.Send(made(1))
-	eventually(t, "the first report to be on its way", func() bool { return s.Stats()[0].Waiting == 0 })
-	other := made(2)
-	other.Instance = "billing"
+	s := startSender(t, SenderConfig{Controllers: []string{b.url}, Timeout: time.Minute})
+	billing := func(misses int) InstanceReport {
+		r := made(misses)
+		r.Instance = "billing"
+		return r
+	}
+	// The first of each is news, which gives a POST up that is under way for long.
+	for n, r := range []InstanceReport{made(1), billing(1)} {
+		s.Send(r)
+		eventually(t, "the news", func() bool { return s.Stats()[0].Posts == uint64(n+1) })
+	}
+	mu.Lock()
+	s.Send(made(2))
+	eventually(t, "a report to be on its way", func() bool { return s.Stats()[0].Waiting == 0 })
 	s.Send(made(3))
-	s.Send(other)
-	close(gate)
-	eventually(t, "three reports", func() bool { _, n := b.last(); return n == 3 })
+	s.Send(billing(3))
+	mu.Unlock()
+	eventually(t, "five reports", func() bool { _, n := b.last(); return n == 5 })
 	mu.Lock()
 	defer mu.Unlock()
-	if posts != 3 || len(conns) != 1 { // the first contact is repeated
+	if posts != 5 || len(conns) != 1 { // the first contact is repeated
 		t.Errorf("%d posts over %d connections", posts, len(conns))
 	}
 }
