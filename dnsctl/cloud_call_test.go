@@ -294,7 +294,7 @@ func TestCloudReadFaults(t *testing.T) {
 				l.seed("default", targetA, "")
 				p := l.provider(nil)
 				if kind == alicloud.Hang || kind == alicloud.SlowBody {
-					core(p).call.timeout = 2 * time.Second                     // waited out,
+					core(p).call.timeout = 2 * time.Second                       // waited out,
 					core(p).pause = func(int) time.Duration { return time.Hour } // once
 				}
 				l.Fail(l.listing(), alicloud.Fault{Kind: kind, Delay: 200 * time.Millisecond}, -1)

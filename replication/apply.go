@@ -222,6 +222,9 @@ func (a *applier) Stop(ctx context.Context) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
+			if a.still() {
+				return nil // both came at once
+			}
 			if flying == 0 {
 				return fmt.Errorf("requests without an answer may still be carried out for %s: %w", late.Round(time.Millisecond), context.Cause(ctx))
 			}
@@ -229,6 +232,13 @@ func (a *applier) Stop(ctx context.Context) error {
 		}
 		timer.Stop()
 	}
+}
+
+// still says whether no call is under way, or can be carried out late.
+func (a *applier) still() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.flying == 0 && !time.Now().Before(a.late)
 }
 
 // begin is asked before each call that changes something; ok to go on. The end

@@ -79,11 +79,12 @@ func (e *GapError) Error() string {
 // follower reads the stream of one table.
 type follower struct {
 	cfg   followConfig
-	slots chan struct{}
+	slots place
 
 	// ending is held while a shard ends, or the shards are looked at: the set of
-	// shards changes under it alone.
-	ending sync.Mutex
+	// shards changes under it alone. It is held over calls, so that it is a place
+	// that can be waited for with a context.
+	ending place
 
 	mu       sync.Mutex
 	frontier map[string]position // by shard; waiting, read, and done
@@ -91,7 +92,22 @@ type follower struct {
 	running  map[string]bool
 	nudged   chan struct{} // closed by the next Nudge
 	troubles map[string]trouble
+	unlisted bool // the stream, by the last word: it may be switched off, though it still answers
 }
+
+// place has room for as many as it was made for.
+type place chan struct{}
+
+func (p place) take(ctx context.Context) error {
+	select {
+	case p <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p place) leave() { <-p }
 
 // trouble is what fails, again and again.
 type trouble struct {
@@ -107,7 +123,7 @@ func newFollower(cfg followConfig) *follower {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	f := &follower{
-		cfg: cfg, slots: make(chan struct{}, cfg.Parallel),
+		cfg: cfg, slots: make(place, cfg.Parallel), ending: make(place, 1),
 		frontier: make(map[string]position, len(cfg.Start)), running: map[string]bool{},
 		nudged: make(chan struct{}), troubles: map[string]trouble{},
 	}
@@ -143,8 +159,10 @@ func (f *follower) watch(ctx context.Context, g *team) error {
 // look compares the shards that there are with those that are followed, and
 // starts what can be read.
 func (f *follower) look(ctx context.Context, g *team) error {
-	f.ending.Lock()
-	defer f.ending.Unlock()
+	if err := f.ending.take(ctx); err != nil {
+		return err
+	}
+	defer f.ending.leave()
 	var l listing
 	err := f.insist(ctx, "", func() (err error) { l, err = f.list(ctx); return err })
 	if err == nil {
@@ -213,6 +231,18 @@ func (f *follower) Nudge() {
 	defer f.mu.Unlock()
 	close(f.nudged)
 	f.nudged = make(chan struct{})
+}
+
+func (f *follower) doubt(unlisted bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.unlisted = unlisted
+}
+
+func (f *follower) doubted() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.unlisted
 }
 
 func (f *follower) nudge() <-chan struct{} {

@@ -504,3 +504,20 @@ func TestMetricsOfReplicationAreThoseOfItsStatus(t *testing.T) {
 		}
 	}
 }
+
+// TestTheWordsOnWhatWasLeftBehind: how much, whether that is all, and up to when
+// it was looked for.
+func TestTheWordsOnWhatWasLeftBehind(t *testing.T) {
+	at := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	for want, l := range map[string]api.LossSummary{
+		"orders-1.2 left no write of a behind, made from " + stamp(at) + " on; the old side was read up to " + stamp(at.Add(time.Hour)):           {Exact: true, Read: at.Add(time.Hour), Until: at},
+		"whether orders-1.2 left writes of a behind, made from " + stamp(at) + " on, is not known yet: no answer":                                 {Why: "no answer"},
+		"orders-1.2 left at least 2 writes of a behind, made from " + stamp(at) + " on (not counted to the end: no answer); by table: items 2":    {Rows: 2, Why: "no answer", ByTable: map[string]int64{"items": 2}},
+		"orders-1.2 left 3 writes of a behind, made from " + stamp(at) + " on; only-old 3; they can be read until " + stamp(at.Add(24*time.Hour)): {Rows: 3, Exact: true, ByClass: map[string]int64{"only-old": 3}, Until: at.Add(24 * time.Hour)},
+	} {
+		l.Op, l.From, l.Begins = "orders-1.2", "a", at
+		if got := lossWords(&l); got != want {
+			t.Errorf("it says %q, want %q", got, want)
+		}
+	}
+}

@@ -399,6 +399,9 @@ func (rep *replica) status(i failover.InstanceName) api.ReplicationStatus {
 	if r != nil {
 		st = r.Status()
 	}
+	if st.Standby == rec.Standby.State && len(st.Why) == 0 {
+		st.Why = rec.Standby.Why
+	}
 	out := statusOf(&st)
 	out.Idle, out.RPO = why, rpo.String()
 	if why != "" {

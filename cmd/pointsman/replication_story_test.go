@@ -319,6 +319,9 @@ func TestAFailoverThatReplicationAllows(t *testing.T) {
 	wantIn(t, w.verb(t, exitOK, "status", "orders"), "left 2 writes of a behind")
 	wantIn(t, w.verb(t, exitOK, "audit", "orders"), "everything written before ", "replication: "+v.LastOp.Op.ID+" left 2 writes of a behind", "by table: items 2")
 
+	wantIn(t, w.verb(t, exitChanges, "replication", "verify", "orders", "--full", "-c", "pointsman.yaml"), "note: nothing is carried to a now, so it will differ: a is invalidated")
+	wantIn(t, w.verb(t, exitRefused, "replication", "pause", "orders", "--reason", "x"), "pause: nothing is replicated by this process now: a is invalidated: nothing is written to it")
+
 	// A person gives them up, and b is carried to a.
 	w.until(t, "a up", bothUp)
 	wantIn(t, w.verb(t, exitRefused, "refill", "orders", "--reason", "exported"), "unsynced")

@@ -89,6 +89,7 @@ func (a *app) verifyReplication(ctx context.Context, name string, f verifyFlags)
 	if err != nil {
 		return err
 	}
+	a.noteStandby(ctx, cfg, inst)
 	part := 1.0
 	if !f.full {
 		if part, err = share(f.sample); err != nil {
@@ -141,6 +142,27 @@ func (a *app) verifyReplication(ctx context.Context, name string, f verifyFlags)
 		return failed("mend what is named, then compare again", "a table was not compared")
 	}
 	return nil
+}
+
+// noteStandby says of a standby that does not follow that differences are to be
+// expected.
+func (a *app) noteStandby(ctx context.Context, cfg *config.Config, inst config.Instance) {
+	c, err := a.clientOf(cfg.Controller)
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	st, err := c.Replication(ctx, inst.Policy.Instance)
+	switch {
+	case err != nil:
+	case st.Standby == failover.StandbyInvalidated || st.Idle != "":
+		fmt.Fprintf(a.stderr, "note: nothing is carried to %s now, so it will differ: %s\n", orElse(string(st.To), "the standby"), clean(orElse(st.Idle, st.Doing)))
+	case st.Standby != failover.StandbySynced:
+		fmt.Fprintf(a.stderr, "note: %s is %s, so it may differ: %s\n", st.To, st.Standby, clean(strings.Join(st.Why, "; ")))
+	case st.Paused != nil:
+		fmt.Fprintf(a.stderr, "note: replication is paused by %s, so %s will differ\n", clean(st.Paused.By), st.To)
+	}
 }
 
 // exposureOf asks the controller, where one answers, how far the standby is
