@@ -30,6 +30,7 @@ var hookVisits = []string{
 // pre-hook is asked after the name has moved, and what is to be told after the
 // end is told.
 func TestARealProcessAsksItsHooksThroughEveryCrash(t *testing.T) {
+	t.Parallel()
 	bin := failpointBinary(t)
 	var g errgroup.Group
 	g.SetLimit(8)
@@ -76,7 +77,7 @@ func (c *crash) hooked(t *testing.T, fail string) {
 	end(cmd, gone)
 
 	cmd, gone, log = c.start(t, fail)
-	c.ready(t, gone)
+	c.ready(t, gone, atRest)
 	c.sites["a"].down()
 	switch {
 	case strings.HasSuffix(fail, "=kill"):

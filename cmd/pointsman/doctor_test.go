@@ -124,6 +124,7 @@ func TestATimeThatIsTooFarOffIsReadFromTheError(t *testing.T) {
 // TestDoctorIsNotHeldUpByAControllerThatHangs: it takes connections and never
 // answers.
 func TestDoctorIsNotHeldUpByAControllerThatHangs(t *testing.T) {
+	t.Parallel()
 	dir := shortDir(t, "hang")
 	l, err := net.Listen("unix", filepath.Join(dir, "s"))
 	if err != nil {
@@ -158,7 +159,7 @@ func TestDoctorIsNotHeldUpByAControllerThatHangs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > askTime+5*time.Second {
+	if took := time.Since(began); took > askTime+patience {
 		t.Errorf("it took %s", took)
 	}
 	if text := findingLines(r.Findings); !strings.Contains(text, "fail config.running "+filepath.Join(dir, "s")+": it does not answer in time | look at its log") || !strings.Contains(text, "ok files.data") {

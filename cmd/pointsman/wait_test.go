@@ -187,8 +187,8 @@ func TestWaitingEndsAndSaysThatTheOperationGoesOn(t *testing.T) {
 		v.Op, v.Phase = opAt(failover.StepConfirm), failover.PhaseOp
 		v.Op.Held = &failover.Held{Why: "no proof"}
 	})
-	status, _, errs := d.order(t.Context(), "switchover", "orders", "--yes", "--timeout", "300ms")
-	if status != exitError || !strings.Contains(errs, "has not ended after 300ms") || !strings.Contains(errs, "held at confirm") {
+	status, _, errs := d.order(t.Context(), "switchover", "orders", "--yes", "--timeout", "2s")
+	if status != exitError || !strings.Contains(errs, "has not ended after 2s") || !strings.Contains(errs, "held at confirm") {
 		t.Errorf("status %d, %q", status, errs)
 	}
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, context.Canceled)
@@ -310,6 +310,7 @@ func TestAnOperationThatTheReplyDoesNotNameIsFoundOrAnError(t *testing.T) {
 }
 
 func TestWaitingForAControllerThatIsGoneSaysSo(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t)
 	shut := d.open(t)
 	d.show(func(v *failover.View) { v.Phase, v.Op = failover.PhaseOp, opAt(failover.StepMove) })
