@@ -294,9 +294,10 @@ func TestCloudReadFaults(t *testing.T) {
 				l.seed("default", targetA, "")
 				p := l.provider(nil)
 				if kind == alicloud.Hang || kind == alicloud.SlowBody {
-					core(p).call.timeout = 200 * time.Millisecond
+					core(p).call.timeout = 2 * time.Second                       // waited out,
+					core(p).pause = func(int) time.Duration { return time.Hour } // once
 				}
-				l.Fail(l.listing(), alicloud.Fault{Kind: kind, Delay: 50 * time.Millisecond}, -1)
+				l.Fail(l.listing(), alicloud.Fault{Kind: kind, Delay: 200 * time.Millisecond}, -1)
 				s, err := p.Read(t.Context(), orders)
 				if !errors.Is(err, want) || s.Absent || s.Value != "" {
 					t.Errorf("%+v, %v; want %v", s, err, want)
@@ -579,5 +580,40 @@ func TestAlidnsMinTTLIsRead(t *testing.T) {
 	wantOutcome(t, got, err, failover.WriteDone)
 	if n := len(l.Requests("DescribeDomainInfo")); n != 1 {
 		t.Errorf("the zone was asked for %d times within ten minutes", n)
+	}
+}
+
+// A zone that the vendor has taken out under an attack is read, and nothing is
+// written there: nobody would be answered with it.
+func TestAlidnsZoneUnderAttackIsNotWritten(t *testing.T) {
+	for _, out := range []string{"InBlackHole", "InClean", ""} {
+		s := startStrange(t, func(w http.ResponseWriter, r *http.Request) {
+			a := map[string]any{"RequestId": "r"}
+			switch action := r.URL.Query().Get("Action"); action {
+			case "DescribeDomainInfo":
+				a["DomainName"], a["MinTtl"], a[out] = labZone, 1, true
+			case "DescribeSubDomainRecords":
+				a["TotalCount"], a["DomainRecords"] = 1, map[string]any{"Record": []any{map[string]any{
+					"RR": "orders", "Type": "CNAME", "RecordId": "11", "Line": "default", "Status": "ENABLE", "Value": "a.lab.test", "TTL": 60,
+					"Remark": mustRemark(t, mark(1, 0)),
+				}}}
+			default:
+				if out != "" {
+					t.Errorf("%s was sent", action)
+				}
+				w.WriteHeader(http.StatusBadRequest)
+				a["Code"] = "DomainRecordLocked" // to end it
+			}
+			_ = json.NewEncoder(w).Encode(a)
+		})
+		p := s.provider(t, false)
+		if st := readOrders(t, p); st.Value != targetA {
+			t.Errorf("%s: %+v", out, st)
+		}
+		got, err := p.Write(t.Context(), moved())
+		wantOutcome(t, got, err, failover.WriteRefused, ErrLocked)
+		if says := "black hole or cleaning"; strings.Contains(err.Error(), says) != (out != "") {
+			t.Errorf("%s: %v", out, err)
+		}
 	}
 }

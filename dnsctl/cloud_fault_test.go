@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -84,10 +85,10 @@ func TestCloudWriteOvercomes(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				both(t, func(t *testing.T, l *cloudLab) {
-					l.two()
+					_, tel := l.two()
 					p := l.provider(func(c *CloudConfig) { c.Timeout = time.Minute })
 					if f.Kind == alicloud.Hang {
-						core(p).call.timeout = 500 * time.Millisecond // of one request
+						l.cutOnceStruck(p, l.action(value), tel)
 					}
 					f := f
 					f.Line = "telecom"
@@ -123,6 +124,20 @@ func TestCloudWriteOvercomes(t *testing.T) {
 	}
 }
 
+// remarked tells of each line that has got its remark, the last that it gets.
+type remarked struct {
+	cloudAPI
+	tell func(r cloudRecord)
+}
+
+func (a remarked) setRemark(ctx context.Context, r cloudRecord, remark string) error {
+	err := a.cloudAPI.setRemark(ctx, r, remark)
+	if err == nil {
+		a.tell(r)
+	}
+	return err
+}
+
 // One of two lines fails for good: the other is brought all the way, nothing
 // goes back, and the words say which is where. The next write finishes it.
 func TestCloudOneLineFails(t *testing.T) {
@@ -130,14 +145,13 @@ func TestCloudOneLineFails(t *testing.T) {
 		l.two()
 		p := l.provider(nil)
 		l.Fail(l.action(true), alicloud.Fault{Kind: alicloud.InternalError, Line: "telecom"}, -1)
-		since := -1 // requests when the other line was there: its answer comes long before the next few
-		ctx := until(t, func() bool {
-			n := len(l.Requests(l.action(true)))
-			if since < 0 && l.reached("default") {
-				since = n
+		brought := new(atomic.Bool)
+		core(p).api = remarked{core(p).api, func(r cloudRecord) {
+			if r.line == "default" {
+				brought.Store(true)
 			}
-			return since >= 0 && n > since+4
-		})
+		}}
+		ctx := until(t, func() bool { return brought.Load() && len(l.Requests(l.action(true))) > 4 })
 		got, err := p.Write(ctx, moved())
 		wantOutcome(t, got, err, failover.WriteUnknown, ErrPartial)
 		wantText(t, err.Error(), "reached default", "not telecom", "InternalError")
@@ -182,6 +196,7 @@ func TestCloudUnwinds(t *testing.T) {
 		l.Fail(l.action(true), alicloud.Fault{Kind: alicloud.Throttled, Line: "telecom"}, -1)
 		got, err := p.Write(until(t, func() bool { return l.reached("default") }), moved())
 		wantOutcome(t, got, err, failover.WriteUnknown, ErrPartial)
+		l.calmed(p)
 		l.Heal()
 		goOn(t, p, targetA, mark(1, 2))
 		for _, line := range []string{"default", "telecom"} {
@@ -476,6 +491,7 @@ func TestCloudDuplicateIsReadBack(t *testing.T) {
 			t.Fatalf("a duplicate was taken for success: %s", got)
 		}
 		l.wantLine("default", targetA, mark(1, 0))
+		l.calmed(p)
 		l.Heal()
 		// It landed, its answer was lost, and the repetition is a duplicate.
 		l.Fail(l.action(true), alicloud.Fault{Kind: alicloud.Reset, After: true}, 1)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pointsman/internal/failover"
@@ -202,18 +203,19 @@ func TestCloudOwnLateRequestIsWaitedOut(t *testing.T) {
 // Each lane has its own rate: routine reads take nothing from a failover, and
 // neither do its reads from its writes.
 func TestPaceKeepsLanes(t *testing.T) {
-	var clock clockAt
-	p := newPace(10, clock.now)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	for l, want := range map[lane]int{laneRoutine: 20, laneUrgent: 10, laneWrite: 10} {
-		n := 0
-		for ; n < 1000 && p.wait(ctx, l) == nil; n++ {
+	synctest.Test(t, func(t *testing.T) { // no time passes by itself
+		p := newPace(10, time.Now)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		for l, want := range map[lane]int{laneRoutine: 20, laneUrgent: 10, laneWrite: 10} {
+			n := 0
+			for ; n < 1000 && p.wait(ctx, l) == nil; n++ {
+			}
+			if n != want {
+				t.Errorf("lane %d: %d at once, want %d", l, n, want)
+			}
 		}
-		if n != want {
-			t.Errorf("lane %d: %d at once, want %d", l, n, want)
-		}
-	}
+	})
 }
 
 // Throttled, routine reads rest, ever longer; a failover goes on.
@@ -253,7 +255,8 @@ func TestPaceRestsWhenThrottled(t *testing.T) {
 func TestCloudMovesWhileThrottled(t *testing.T) {
 	both(t, func(t *testing.T, l *cloudLab) {
 		l.two()
-		p := l.provider(nil)
+		var clock clockAt // it stands: the rest of routine reads lasts however long the move takes
+		p := l.provider(func(c *CloudConfig) { c.Now = clock.now })
 		l.Fail(l.listing(), alicloud.Fault{Kind: alicloud.Throttled}, 1)
 		l.Fail(l.action(true), alicloud.Fault{Kind: alicloud.Throttled}, 5)
 		got, err := p.Write(t.Context(), moved())

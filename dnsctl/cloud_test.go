@@ -1,13 +1,17 @@
 package dnsctl
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -79,6 +83,53 @@ func (l *cloudLab) writes() int {
 		}
 	}
 	return n
+}
+
+// calmed waits until nothing that the provider sent, and waits for no more, can
+// still take effect: it closes its connections, and the API has come to their end.
+func (l *cloudLab) calmed(p cloudProvider) {
+	l.t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if p.Close(); l.Connections() == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			l.t.Fatalf("%d connections do not end", l.Connections())
+		}
+	}
+}
+
+// cutOnceStruck gives up the next request of this action for this record, as if
+// its time were over, when the fault that was armed for it has struck. Other
+// requests have all the time that they want.
+func (l *cloudLab) cutOnceStruck(p cloudProvider, action string, r alicloud.Record) {
+	c := core(p).call
+	c.http = cutter{RoundTripper: c.http, l: l, action: action, id: fmt.Sprint(r.ID), done: new(atomic.Bool)}
+}
+
+type cutter struct {
+	http.RoundTripper
+	l          *cloudLab
+	action, id string
+	done       *atomic.Bool
+}
+
+func (c cutter) RoundTrip(r *http.Request) (*http.Response, error) {
+	q := r.URL.Query()
+	if q.Get("Action") != c.action || q.Get("RecordId") != c.id || !c.done.CompareAndSwap(false, true) {
+		return c.RoundTripper.RoundTrip(r)
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for len(c.l.Faults()) != 0 && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		cancel(context.DeadlineExceeded)
+	}()
+	defer func() { cancel(nil); <-ended }()
+	return c.RoundTripper.RoundTrip(r.WithContext(ctx))
 }
 
 // action is the name of the request that both products have under different names.

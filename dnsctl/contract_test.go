@@ -49,6 +49,7 @@ type primary struct {
 	addr netip.AddrPort
 	zone string
 	dir  string // of its files
+	web  uint16 // of PowerDNS: the port of its API, if it has one
 }
 
 func (s primary) exchange(t testing.TB, m *dns.Msg) *dns.Msg {
@@ -143,7 +144,7 @@ func rfc2136Config(t testing.TB, server string) dnsctl.RFC2136Config {
 }
 
 // nobody is an address at which nothing listens.
-func nobody(t testing.TB) string { return fmt.Sprintf("127.0.0.1:%d", dnsctl.FreePort(t)) }
+func nobody(t testing.TB) string { return dnsctl.Nobody(t) }
 
 // rfc2136World is a primary with a proxy before it.
 func rfc2136World(t testing.TB, s primary) contract.World {
@@ -197,7 +198,7 @@ zone "lab.test." { type primary; file "lab.test.zone"; update-policy {
 	grant hand. zonesub ANY; }; };
 `, dnsctl.SecretText, dnsctl.OtherText, dir, port)
 	}, labZone)
-	return primary{"BIND", n.Addr(), labZone, n.Dir()}
+	return primary{"BIND", n.Addr(), labZone, n.Dir(), 0}
 }
 
 func TestBINDKeepsTheContract(t *testing.T) {

@@ -13,6 +13,7 @@ const (
 var (
 	RunNamed   = runNamed
 	FreePort   = freePort
+	Nobody     = nobody
 	WriteFile  = write
 	ReadFrame  = readFrame
 	WriteFrame = writeFrame

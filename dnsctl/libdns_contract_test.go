@@ -106,7 +106,7 @@ zone "lab.test." { type primary; file "lab.test.zone"; allow-transfer { key ctl.
 	grant hand. zonesub ANY; }; };
 `, dnsctl.SecretText, dnsctl.OtherText, dir, port)
 	}, labZone)
-	return primary{"BIND", n.Addr(), labZone, n.Dir()}
+	return primary{"BIND", n.Addr(), labZone, n.Dir(), 0}
 }
 
 // TestPowerDNSByLibDNSKeepsTheContract: the module powerdns against the HTTP
@@ -133,11 +133,10 @@ func TestPowerDNSByLibDNSKeepsTheContract(t *testing.T) {
 
 func startPowerDNSAPI(t testing.TB) (primary, netip.AddrPort) {
 	t.Helper()
-	port := dnsctl.FreePort(t)
 	s := startPowerDNS(t, "cache-ttl=0", "query-cache-ttl=0", "negquery-cache-ttl=0",
-		"api=yes", "api-key="+apiKey, "webserver=yes", "webserver-address=127.0.0.1", fmt.Sprintf("webserver-port=%d", port),
+		"api=yes", "api-key="+apiKey, "webserver=yes", "webserver-address=127.0.0.1", "webserver-port=$WEB",
 		"webserver-allow-from=127.0.0.0/8")
-	return s, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port))
+	return s, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), s.web)
 }
 
 // apiProxy stands before the API, counts, loses replies to what changes

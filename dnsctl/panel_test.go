@@ -142,7 +142,7 @@ func TestAResolverIsAskedAsClientsAskIt(t *testing.T) {
 			asked <- q.RecursionDesired
 			h(w, q)
 		})
-		got := AskResolver(t.Context(), at, orders, time.Second)
+		got := AskResolver(t.Context(), at, orders, 20*time.Second)
 		if !<-asked {
 			t.Errorf("%s: it was not asked to recurse", name)
 		}

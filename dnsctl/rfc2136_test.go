@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"net"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -300,12 +299,7 @@ func TestCancelledWriteIsUnknownOnceItWasSent(t *testing.T) {
 }
 
 func TestWhatNeverLeftIsRefusedNotUnknown(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed := l.Addr().String()
-	l.Close()
+	closed := nobody(t)
 	p := mustProvider(t, testConfig(t, closed))
 	out, err := p.Write(t.Context(), move())
 	if out != failover.WriteRefused || !errors.Is(err, ErrNotSent) {

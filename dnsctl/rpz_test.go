@@ -67,7 +67,7 @@ zone "rpz.local." { type primary; file "rpz.zone"; allow-transfer { 127.0.0.0/8;
 	grant hand. zonesub ANY; }; };
 `, dnsctl.SecretText, dnsctl.OtherText, dir, dir, port, options, vendorName, policyZone, vendorMark)
 	}, policyZone)
-	s := primary{"BIND", n.Addr(), policyZone, n.Dir()}
+	s := primary{"BIND", n.Addr(), policyZone, n.Dir(), 0}
 	// BIND 9.18 answers before it has read its policy: for some milliseconds
 	// after its start clients are told what the vendor says.
 	eventually(t, "a policy that is applied", func() bool {
@@ -348,7 +348,7 @@ func startRPZSample(t testing.TB, more string, files map[string]string) primary 
 		}
 		return conf + more
 	}, sampleZone)
-	s := primary{"BIND", n.Addr(), sampleZone, n.Dir()}
+	s := primary{"BIND", n.Addr(), sampleZone, n.Dir(), 0}
 	// A question that comes before the policy is one for the vendor's servers,
 	// which nothing here can reach: BIND tries for 10 s. It is asked again.
 	short := dns.Client{Net: "tcp", Timeout: 300 * time.Millisecond}

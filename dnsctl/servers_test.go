@@ -171,7 +171,7 @@ zone:
 `, port, dir, me(t), dir, dnsctl.SecretText, dnsctl.OtherText, dir))
 		return []string{"knotd", "-c", file}
 	})
-	return primary{"Knot", addr, labZone, at}
+	return primary{"Knot", addr, labZone, at, 0}
 }
 
 // shell runs a line of a sample.
@@ -188,31 +188,33 @@ const pdnsSchema = "/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql"
 
 // startPowerDNS runs PowerDNS with the zone lab.test., in which the keys ctl.
 // and hand. may change everything: it knows no other rights without a script.
-// more are lines of its config.
+// The zone tells nobody of changes: a primary notes whom it told what in the same
+// SQLite every few seconds, and an update at that moment is answered with SERVFAIL.
+// more are lines of its config, in which $WEB is a free port.
 func startPowerDNS(t testing.TB, more ...string) primary {
 	t.Helper()
 	var at string
+	var web int
 	addr, _ := startServer(t, labZone, func(dir string, port int) []string {
-		at = dir
+		at, web = dir, dnsctl.FreePort(t) // as the other one, new with each try
 		conf := fmt.Sprintf(`local-address=127.0.0.1
 local-port=%d
 launch=gsqlite3
 gsqlite3-database=%s/pdns.sqlite3
 gsqlite3-dnssec=yes
-primary=yes
 dnsupdate=yes
 allow-dnsupdate-from=127.0.0.0/8
 `, port, dir)
 		if len(more) == 0 {
 			more = []string{"cache-ttl=0", "query-cache-ttl=0", "negquery-cache-ttl=0"}
 		}
-		dnsctl.WriteFile(t, filepath.Join(dir, "pdns.conf"), conf+strings.Join(more, "\n")+"\n")
+		dnsctl.WriteFile(t, filepath.Join(dir, "pdns.conf"), conf+strings.ReplaceAll(strings.Join(more, "\n"), "$WEB", fmt.Sprint(web))+"\n")
 		dnsctl.WriteFile(t, filepath.Join(dir, "lab.test.zone"), contractZone())
 		util := "pdnsutil --config-dir=" + dir + " "
 		for _, line := range []string{
 			"sqlite3 " + dir + "/pdns.sqlite3 <" + pdnsSchema,
 			util + "load-zone lab.test " + dir + "/lab.test.zone",
-			util + "set-kind lab.test primary",
+			util + "set-kind lab.test native",
 			util + "import-tsig-key ctl hmac-sha256 " + dnsctl.SecretText,
 			util + "import-tsig-key hand hmac-sha256 " + dnsctl.OtherText,
 			util + "set-meta lab.test TSIG-ALLOW-DNSUPDATE ctl hand",
@@ -222,12 +224,11 @@ allow-dnsupdate-from=127.0.0.0/8
 		}
 		return pdnsCommand(dir)
 	})
-	settled(t, at+"/pdns.sqlite3")
-	return primary{"PowerDNS", addr, labZone, at}
+	return primary{"PowerDNS", addr, labZone, at, uint16(web)}
 }
 
-// settled waits until PowerDNS has noted the serial for which it told the
-// secondaries, as a primary does when it starts. It writes that into the same
+// settled waits until a PowerDNS that is a primary has noted the serial for which
+// it told the secondaries, as it does when it starts. It writes that into the same
 // database, and an update meanwhile is answered with SERVFAIL: "database is locked".
 func settled(t testing.TB, database string) {
 	t.Helper()

@@ -238,7 +238,7 @@ func TestPowerDNSThatSharesItsDatabaseReadsLate(t *testing.T) {
 				dnsctl.WriteFile(t, filepath.Join(dir, "pdns.conf"), strings.Join(lines, "")+tc.settings+"local-port="+strconv.Itoa(port)+"\n")
 				return pdnsCommand(dir)
 			})
-			second := primary{"PowerDNS", addr, labZone, first.dir}
+			second := primary{"PowerDNS", addr, labZone, first.dir, 0}
 			able := rfc2136World(t, second).Provider(t, contract.Able)
 			if s, err := able.Read(t.Context(), orders); err != nil || s.Value != targetA {
 				t.Fatalf("%+v %v", s, err)

@@ -149,7 +149,7 @@ func TestExecIsKilledWithAllThatItStarted(t *testing.T) {
 			if tc.says == "" && err != nil || tc.says != "" && (err == nil || isOwn(err) || !strings.HasPrefix(err.Error(), tc.says)) {
 				t.Errorf("got %v, want %q", err, tc.says)
 			}
-			if took > 5*time.Second {
+			if took > 30*time.Second { // whatever it started sleeps for 60 s
 				t.Errorf("took %s", took)
 			}
 			if strings.Contains(strings.Join(tr.Warnings, "\n"), "out of its group") != tc.warns {

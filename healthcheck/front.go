@@ -3,6 +3,7 @@ package healthcheck
 import (
 	"bytes"
 	"context"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"net/http"
@@ -19,7 +20,8 @@ import (
 // rights and no capacity unit.
 //
 // Success is an answer below 500 that bears the header x-ots-requestid, or
-// whose body is the service's error message with a code of its own (OTS…). An
+// whose body is the service's error with a code of its own (OTS…): a message as
+// clients get it, or XML, as the vendor's page on time-outs shows it of curl. An
 // answer of anything else, such as the page of a balancer, is a miss, and so is
 // one of 500 and above.
 type front struct{ exchange }
@@ -56,10 +58,20 @@ func frontAnswer(resp *http.Response, body answerBody, tr *Trace) error {
 	return nil
 }
 
-// errorCode is the code of the service's error message, or empty.
+// errorCode is the code of the service's error, or empty.
 func errorCode(body []byte) string {
+	if len(body) > maxTableBody {
+		return ""
+	}
+	var x struct {
+		XMLName xml.Name `xml:"Error"`
+		Code    string
+	}
+	if bytes.HasPrefix(body, []byte("<")) && xml.Unmarshal(body, &x) == nil {
+		return x.Code
+	}
 	var e otsprotocol.Error
-	if len(body) > maxTableBody || proto.Unmarshal(body, protoadapt.MessageV2Of(&e)) != nil {
+	if proto.Unmarshal(body, protoadapt.MessageV2Of(&e)) != nil {
 		return ""
 	}
 	return e.GetCode()

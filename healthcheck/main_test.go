@@ -79,10 +79,11 @@ func probeWith(t testing.TB, tg Target, c ProbeConfig) (Trace, error) {
 	return tr, err
 }
 
-// eventually polls until ok or ten seconds have passed.
+// eventually polls until ok or a minute has passed: who waits in vain is in no
+// hurry, and the machine may be busy.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if ok() {
 			return
 		}

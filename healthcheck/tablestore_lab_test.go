@@ -232,7 +232,7 @@ func TestLabOutcomes(t *testing.T) {
 			tc.break_(t, p.a)
 			start := time.Now()
 			tr, err := look()
-			if took := time.Since(start); took > tg.Timeout+time.Second {
+			if took := time.Since(start); took > 20*time.Second {
 				t.Errorf("it took %s", took)
 			}
 			got := well

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/replication/ots"
 )
 
@@ -153,12 +151,21 @@ type rowID struct{ table, key string }
 // Run applies until ctx ends, Stop, or May refuses; then it returns why. It
 // returns when nothing that it started runs any more.
 func (a *applier) Run(ctx context.Context) error {
-	var g errgroup.Group // the first fault lets the others end what they have in flight
+	g := bareTeam() // the first fault lets the others end what they have in flight
+	part := func(do func(context.Context) error) {
+		g.Go(func() error {
+			err := safely(func() error { return do(ctx) })
+			if _, fault := errors.AsType[*faultError](err); fault {
+				a.end(err) // it could not say so itself
+			}
+			return err
+		})
+	}
 	for _, l := range a.lanes {
-		g.Go(func() error { return l.run(ctx) })
+		part(l.run)
 	}
 	for range asideCalls {
-		g.Go(func() error { return a.aside.run(ctx) })
+		part(a.aside.run)
 	}
 	err := g.Wait()
 	if ctx.Err() != nil {
@@ -215,6 +222,9 @@ func (a *applier) Stop(ctx context.Context) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
+			if a.still() {
+				return nil // both came at once
+			}
 			if flying == 0 {
 				return fmt.Errorf("requests without an answer may still be carried out for %s: %w", late.Round(time.Millisecond), context.Cause(ctx))
 			}
@@ -222,6 +232,13 @@ func (a *applier) Stop(ctx context.Context) error {
 		}
 		timer.Stop()
 	}
+}
+
+// still says whether no call is under way, or can be carried out late.
+func (a *applier) still() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.flying == 0 && !time.Now().Before(a.late)
 }
 
 // begin is asked before each call that changes something; ok to go on. The end

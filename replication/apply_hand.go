@@ -39,8 +39,9 @@ type applyTable struct {
 	life  int   // goes up when it is stopped or dropped: what was taken before means nothing
 	late  time.Time
 	sum   applyCounts
-	vain  int // rows refused since the last that was not
-	waits int // rows that failed and are not done with
+	ill   error // why rows wait
+	vain  int   // rows refused since the last that was not
+	waits int   // rows that failed and are not done with
 }
 
 // applyCounts is what became of the records of one table, since the start.
@@ -62,20 +63,23 @@ func (a *applier) Counts() map[string]applyCounts {
 	out := make(map[string]applyCounts, len(a.tables))
 	for name, t := range a.tables {
 		c := t.sum
+		if t.ill != nil {
+			c.Trouble = t.ill.Error()
+		}
 		c.InHand = int64(t.hand.records)
 		out[name] = c
 	}
 	return out
 }
 
-// Trouble is why rows of a table wait now, empty if none does.
-func (a *applier) Trouble(table string) string {
+// Trouble is why rows of a table wait now, nil if none does.
+func (a *applier) Trouble(table string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if t := a.tables[table]; t != nil {
-		return t.sum.Trouble
+		return t.ill
 	}
-	return ""
+	return nil
 }
 
 func (a *applier) tableLocked(name string) *applyTable {
@@ -175,7 +179,7 @@ func (a *applier) trouble(q *queue, err error) {
 	}
 	q.tries++
 	if q.table.fault == nil {
-		q.table.sum.Trouble = err.Error()
+		q.table.ill = err
 	}
 }
 
@@ -184,7 +188,7 @@ func (a *applier) eased(q *queue) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if q.table.waits--; q.table.waits == 0 && q.table.fault == nil {
-		q.table.sum.Trouble = ""
+		q.table.ill = nil
 	}
 }
 
@@ -195,7 +199,7 @@ func (a *applier) stop(t *applyTable, life int, err error) {
 	if first {
 		t.fault = err
 		t.life++
-		t.sum.Trouble = err.Error()
+		t.ill = err
 		a.tellLocked()
 	}
 	a.mu.Unlock()
@@ -242,7 +246,7 @@ func (a *applier) Drop(ctx context.Context, table string) error {
 			return a.why
 		}
 		if left == 0 && late <= 0 {
-			t.fault, t.vain, t.sum.Trouble = nil, 0, ""
+			t.fault, t.vain, t.ill = nil, 0, nil
 			a.mu.Unlock()
 			return nil
 		}

@@ -80,12 +80,13 @@ func (b *applyBench) fault(table string) error {
 	return b.faults[table]
 }
 
-// await waits until something is so; the test's own time is the limit.
+// await waits until something is so.
 func await(t testing.TB, so func() bool) {
 	t.Helper()
+	begun := time.Now()
 	for !so() {
-		if t.Context().Err() != nil {
-			t.Fatal(t.Context().Err())
+		if over(t, begun) {
+			t.Fatalf("waited %v, and it is not so", time.Since(begun).Round(time.Second))
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -238,7 +239,7 @@ func TestAppliedInOrderThroughFaults(t *testing.T) {
 // stays: what is submitted when the second one was answered, and what is there
 // already when it is sent.
 func TestLateRequestUndoesNothing(t *testing.T) {
-	const patience, late, settle = 100 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond
+	const patience, late, settle = 100 * time.Millisecond, 300 * time.Millisecond, 1500 * time.Millisecond
 	for _, early := range []bool{false, true} {
 		s := newDeadSide(t)
 		tables := []ots.Table{table("t", 1)}
@@ -250,7 +251,7 @@ func TestLateRequestUndoesNothing(t *testing.T) {
 		})
 		s.fail(t, lab.Fault{Kind: lab.Late, Delay: late, Operation: "BatchWriteRow"}, 1)
 		first := b.submit(t, "t", record("k", ots.PutRow, put("a", version, 1)))
-		await(t, func() bool { return b.Counts()["t"].Again == 1 })
+		await(t, func() bool { return b.Counts()["t"].Again >= 1 })
 		if !early {
 			<-first
 		}
@@ -332,7 +333,7 @@ func TestStopWaitsForTheBatchInFlight(t *testing.T) {
 // A request that was not answered may be carried out until its time is over:
 // Stop does not say before that nothing is under way.
 func TestStopWaitsForWhatWasNotAnswered(t *testing.T) {
-	b := newApplyBench(t, []ots.Table{table("t", 1)}, func(c *applyConfig) { c.Settle, c.Least, c.Most = 50*time.Millisecond, time.Hour, time.Hour })
+	b := newApplyBench(t, []ots.Table{table("t", 1)}, func(c *applyConfig) { c.Settle, c.Least, c.Most = time.Second, time.Hour, time.Hour })
 	b.fail(t, lab.Fault{Kind: lab.Drop, Operation: "BatchWriteRow"}, -1)
 	b.submit(t, "t", record("k", ots.PutRow, put("a", version, 1)))
 	await(t, func() bool { return b.Counts()["t"].Again == 1 })
@@ -547,7 +548,7 @@ func TestFaultsOfOneTableAreItsOwn(t *testing.T) {
 			<-b.submit(t, "t", recs...)
 		}
 		await(t, func() bool { return b.Counts()["sick"].Again > 0 })
-		if c := b.Counts()["sick"]; !strings.Contains(b.Trouble("sick"), code) || b.Trouble("none") != "" || c.InHand != 50 || b.fault("sick") != nil {
+		if c := b.Counts()["sick"]; !strings.Contains(c.Trouble, code) || b.Trouble("sick") == nil || b.Trouble("none") != nil || c.InHand != 50 || b.fault("sick") != nil {
 			t.Errorf("%s: %+v", code, c)
 		}
 		if c := b.Counts()["t"]; c.Again > most || c.Trouble != "" {

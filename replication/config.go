@@ -32,6 +32,9 @@ const (
 // standby, and one that keeps our own tables beside it.
 type ClusterConfig struct {
 	Source, Target, Control ots.Config
+	// Region is that of the instance, as the vendor spells it; empty is not told.
+	// It tells replicas of a global table apart whose instances have one name.
+	Region string
 }
 
 // Config is what a Replicator is made of. Zero durations and numbers stand for

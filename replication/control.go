@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/internal/failover"
 	"pointsman/replication/ots"
 )
@@ -94,7 +92,7 @@ func openControl(ctx context.Context, cfg controlConfig) (*control, error) {
 	if cfg.May == nil {
 		cfg.May = func() error { return nil }
 	}
-	if err := checkSchema(ctx, cfg.Client, controlSchema(cfg.Table)); err != nil {
+	if err := checkSchema(ctx, cfg.Client, cfg.Instance, controlSchema(cfg.Table)); err != nil {
 		return nil, err
 	}
 	return &control{cfg: cfg, scope: scopeOf(cfg.Instance, cfg.From, cfg.To), token: tokenText(cfg.Token)}, nil
@@ -106,10 +104,10 @@ func scopeOf(instance failover.InstanceName, from, to failover.ClusterName) stri
 }
 
 // checkSchema compares a table of our own with what it has to be.
-func checkSchema(ctx context.Context, c *ots.Client, want ots.Table) error {
+func checkSchema(ctx context.Context, c *ots.Client, i failover.InstanceName, want ots.Table) error {
 	is, err := c.Describe(ctx, want.Name)
 	if ots.ClassOf(err) == ots.ClassAbsent {
-		return fmt.Errorf("table %s is missing (pointsman replication prepare makes it): %w", want.Name, err)
+		return fmt.Errorf("table %s is missing (%s makes it): %w", want.Name, HintFor(i, prepareVerb), err)
 	}
 	if err != nil {
 		return fmt.Errorf("table %s: %w", want.Name, err)
@@ -213,7 +211,7 @@ func (c *control) takeSome(ctx context.Context, whole string) (_ map[string]*slo
 			slots[r.name] = &slot{number: v.number(colNumber), parts: v.number(colParts)}
 		}
 	}
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := newTeam(ctx)
 	g.SetLimit(controlCalls)
 	for _, r := range rows {
 		token := valuesOf(r.Row).cell(colToken)

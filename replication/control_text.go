@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/replication/ots"
 )
 
@@ -30,7 +28,7 @@ var errVersion = errors.New("written by another release of this program")
 // Save makes rows durable. Each is all or nothing; of several, those before the
 // fault may be durable and those after it too.
 func (c *control) Save(ctx context.Context, rows ...saved) error {
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := newTeam(ctx)
 	g.SetLimit(controlCalls)
 	for _, s := range rows {
 		g.Go(func() error { return c.save(gctx, s) })

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/replication/ots"
 )
 
@@ -53,7 +51,7 @@ func copyTable(ctx context.Context, cfg copyConfig) error {
 	if err := c.begin(ctx); err != nil {
 		return fmt.Errorf("copy %s: %w", cfg.Table.Name, err)
 	}
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := newTeam(ctx)
 	defer context.AfterFunc(gctx, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()

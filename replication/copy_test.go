@@ -317,8 +317,8 @@ func TestCopySlowsDownForABusyTarget(t *testing.T) {
 	if got := cfg.Pool.writes.cut; got == 0 {
 		t.Error("the window was never halved")
 	}
-	if cfg.Meter.Trouble() != "" {
-		t.Errorf("trouble stays after the end: %s", cfg.Meter.Trouble())
+	if cfg.Meter.Trouble() != nil {
+		t.Errorf("trouble stays after the end: %v", cfg.Meter.Trouble())
 	}
 }
 
@@ -351,7 +351,7 @@ func TestCopyEndsWithItsContext(t *testing.T) {
 	cfg := l.config()
 	cfg.Pool = newCopyPool(2, 0)
 	cfg.May = func() error {
-		if cfg.Meter.Trouble() != "" {
+		if cfg.Meter.Trouble() != nil {
 			cancel()
 		}
 		return nil

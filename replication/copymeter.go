@@ -21,7 +21,7 @@ type copyMeter struct {
 	waiting int // calls that wait because a service was busy
 	from    time.Time
 	waited  time.Duration
-	trouble string
+	trouble error
 }
 
 func newCopyMeter() *copyMeter { return &copyMeter{} }
@@ -80,20 +80,20 @@ func (m *copyMeter) busy(err error) (over func()) {
 		m.from = time.Now()
 	}
 	m.waiting++
-	m.trouble = err.Error()
+	m.trouble = err
 	return func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if m.waiting--; m.waiting == 0 {
 			m.waited += time.Since(m.from)
-			m.trouble = ""
+			m.trouble = nil
 		}
 	}
 }
 
-// Trouble is the last fault of calls that wait to be tried again; empty when
-// none does.
-func (m *copyMeter) Trouble() string {
+// Trouble is the last fault of calls that wait to be tried again; nil when none
+// does.
+func (m *copyMeter) Trouble() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.trouble

@@ -334,7 +334,7 @@ func TestCopyMeterTellsRateAndRest(t *testing.T) {
 		over := m.busy(errors.New("busy"))
 		also := m.busy(errors.New("very busy"))
 		time.Sleep(10 * time.Second)
-		if p := m.progress(time.Now()); p.Throttled != 10*time.Second || p.Rate > 26 || m.Trouble() != "very busy" {
+		if p := m.progress(time.Now()); p.Throttled != 10*time.Second || p.Rate > 26 || m.Trouble().Error() != "very busy" {
 			t.Errorf("two calls that wait at the same time wait 10 s: %+v", p)
 		}
 		over()

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/replication/ots"
 )
 
@@ -34,7 +32,7 @@ func (c *copier) copyRange(ctx context.Context, r *copyRange) error {
 		c.mu.Unlock()
 	}
 	pages := make(chan *copyPage)
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := newTeam(ctx)
 	g.Go(func() error {
 		defer close(pages)
 		return c.readPages(gctx, r, pages)
@@ -113,7 +111,7 @@ func (c *copier) readPages(ctx context.Context, r *copyRange, pages chan<- *copy
 // writePages brings pages to the target, several batches at a time. Rows of a
 // range are different ones, so that batches need no order.
 func (c *copier) writePages(ctx context.Context, r *copyRange, pages <-chan *copyPage) error {
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := newTeam(ctx)
 	g.SetLimit(copyInFlight)
 	var fail error
 	for page := range pages {

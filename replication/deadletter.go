@@ -87,7 +87,7 @@ func openDeadLetters(ctx context.Context, cfg deadConfig) (*deadLetters, error) 
 	if cfg.May == nil {
 		cfg.May = func() error { return nil }
 	}
-	if err := checkSchema(ctx, cfg.Client, deadSchema(cfg.Table)); err != nil {
+	if err := checkSchema(ctx, cfg.Client, cfg.Instance, deadSchema(cfg.Table)); err != nil {
 		return nil, err
 	}
 	d := &deadLetters{cfg: cfg, scope: scopeOf(cfg.Instance, cfg.From, cfg.To), open: map[string]*tableLetters{}}
@@ -203,7 +203,7 @@ func (d *deadLetters) standing(table, row, id string) error {
 		switch {
 		case l.id != id:
 		case l.later:
-			return fmt.Errorf("%w: to write it now would undo them (accept it, or have the table copied anew: pointsman replication resync)", ErrOvertaken)
+			return fmt.Errorf("%w: to write it now would undo them (accept it, or have the table copied anew: %s%s %s --reason TEXT)", ErrOvertaken, resyncVerb, d.cfg.Instance, table)
 		default:
 			return nil
 		}

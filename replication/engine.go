@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/internal/failover"
 	"pointsman/replication/ots"
 )
@@ -82,28 +80,23 @@ func (s *session) run(ctx context.Context) error {
 	s.log.Info("replication begins", "token", s.token, "tables", len(had))
 	work, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var g, back errgroup.Group
-	back.Go(func() error {
-		err := s.applier.Run(context.WithoutCancel(work))
-		cancel(err)
-		return err
-	})
-	g.Go(func() error {
-		err := s.discover(work, had)
-		cancel(err)
-		return err
-	})
-	g.Go(func() error {
-		err := s.keep(work)
-		cancel(err)
-		return err
-	})
+	g, back := bareTeam(), bareTeam()
+	part := func(do func() error) func() error {
+		return func() error {
+			err := safely(do)
+			cancel(err)
+			return err
+		}
+	}
+	back.Go(part(func() error { return s.applier.Run(context.WithoutCancel(work)) }))
+	g.Go(part(func() error { return s.discover(work, had) }))
+	g.Go(part(func() error { return s.keep(work) }))
 	err = g.Wait()
-	return s.end(ctx, err, &back)
+	return s.end(ctx, err, back)
 }
 
 // end stops the applier and saves, where that is still allowed, what it did.
-func (s *session) end(ctx context.Context, why error, back *errgroup.Group) error {
+func (s *session) end(ctx context.Context, why error, back *team) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Timeout)
 	defer cancel()
 	stopped := errors.Join(s.applier.Stop(last), s.pool.outlast(last))
@@ -260,7 +253,7 @@ func (s *session) say(doing, trouble string) {
 
 // discover keeps a runner for every table that is wanted, until ctx ends.
 func (s *session) discover(ctx context.Context, had map[string]saved) error {
-	var g errgroup.Group
+	g := bareTeam()
 	defer func() { _ = g.Wait() }()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

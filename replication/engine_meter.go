@@ -58,15 +58,33 @@ func (g *gauge) standby() failover.StandbyChanged {
 
 // newMeter is what reads the exposure of one way, where the rows are somebody
 // else's business.
-func (r *Replicator) newMeter(w way) (meter, error) {
+func (r *Replicator) newMeter(w way) (*pollMeter, error) {
 	if r.cfg.Mode == ModeExternal {
 		return newExternalMeter(r.cfg.External, r.cfg.Instance, w.From, w.To)
 	}
-	g := globalConfig{Name: r.cfg.GlobalTable, Standby: r.clients[w.To].source.Instance()}
+	g := globalConfig{Name: r.cfg.GlobalTable, Standby: r.clients[w.To].source.Instance(), Region: r.cfg.Clusters[w.To].Region}
 	for _, c := range r.clients {
 		g.Ask = append(g.Ask, c.source)
 	}
 	return newGlobalMeter(g), nil
+}
+
+// AskOnce asks once how far the standby is behind, where somebody else carries
+// the rows from one cluster to the other.
+func AskOnce(ctx context.Context, c Config, from, to failover.ClusterName) (ExposureNow, error) {
+	r, err := New(c)
+	if err != nil {
+		return ExposureNow{}, err
+	}
+	defer r.close()
+	if r.cfg.Mode == ModeStream {
+		return ExposureNow{}, errors.New("the rows are carried by this program")
+	}
+	m, err := r.newMeter(way{From: from, To: to})
+	if err != nil {
+		return ExposureNow{}, err
+	}
+	return m.once(ctx)
 }
 
 // measure reads the exposure of one way until the course is another one.

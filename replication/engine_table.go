@@ -32,8 +32,9 @@ type runner struct {
 	row      saved    // what is durable of it, but for positions that the track has
 	why      string   // of the phase, or of what is waited for
 	hint     string   // for people
-	trouble  string   // the last fault, until something works again
+	trouble  error    // the last fault, until something works again
 	blocks   []string // why it is not protected, by the preflight
+	mends    string   // what helps against the first of them
 	warnings []string
 	gone     bool // the source does not list it
 	source   ots.Table
@@ -67,8 +68,23 @@ func past(saved []position, now time.Time) []position {
 	return out
 }
 
-// resyncHint begins the hint of a table that waits for the word of a person.
-const resyncHint = "pointsman replication resync "
+// resyncVerb begins the hint of a table that waits for the word of a person.
+const resyncVerb = "pointsman replication resync "
+
+func (r *runner) resyncHint() string {
+	return resyncVerb + string(r.s.cfg.Instance) + " " + r.table + " --reason TEXT"
+}
+
+// orderedWhy begins the reason of a copy that a person wanted.
+const orderedWhy = "it is copied anew, as "
+
+// first is the first of some reasons, which the hint is about.
+func first(why []string) string {
+	if len(why) == 1 {
+		return why[0]
+	}
+	return fmt.Sprintf("%s (and %d more)", why[0], len(why)-1)
+}
 
 // followed says whether positions of the row are where the standby is.
 func (s *saved) followed() bool { return s.Phase == PhaseCatchUp || s.Phase == PhaseFollowing }
@@ -82,7 +98,7 @@ func (r *runner) run(ctx context.Context) error {
 		r.stop = stop
 		r.mu.Unlock()
 		began := time.Now()
-		err := r.turn(work)
+		err := safely(func() error { return r.turn(work) })
 		if why := context.Cause(work); why != nil && ctx.Err() == nil {
 			err = why // what was interrupted knows only that
 		}
@@ -119,9 +135,9 @@ func (r *runner) run(ctx context.Context) error {
 func (r *runner) note(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if text := err.Error(); text != r.trouble {
-		r.trouble = text
-		r.log.Warn("a table has trouble", "error", err)
+	if r.trouble == nil || err.Error() != r.trouble.Error() {
+		r.trouble = err
+		r.log.Warn("a table has trouble", append([]any{"error", err}, trace(err)...)...)
 	}
 }
 
@@ -192,11 +208,11 @@ func (r *runner) turn(ctx context.Context) error {
 	case row.followed() && (!ordered || len(blocks) > 0):
 		return r.follow(ctx)
 	case len(blocks) > 0:
-		return r.refuse(ctx, several(slices.Clone(blocks)))
+		return r.refuse(ctx, first(blocks))
 	case ordered:
 		why := row.Why
 		if row.followed() || row.Phase == PhaseGap {
-			why = fmt.Sprintf("it is copied anew, as %s ordered: %s", row.Order.By, row.Order.Reason)
+			why = fmt.Sprintf(orderedWhy+"%s ordered: %s", row.Order.By, row.Order.Reason)
 		}
 		return r.takeover(ctx, why)
 	case row.Phase == PhaseCopying:
@@ -220,14 +236,15 @@ func (r *runner) look(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("describe it at %s: %w", r.s.way.To, err)
 	}
-	blocks, warnings := parity(ctx, source, target)
+	blocks, warnings, mends := parity(ctx, source, target)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.trouble = ""
+	r.trouble = nil
 	if !slices.Equal(blocks, r.blocks) && len(blocks) > 0 {
 		r.log.Warn("a table is not protected", "why", several(slices.Clone(blocks)))
 	}
 	r.source, r.target, r.blocks, r.warnings = source, target, blocks, warnings
+	r.mends = HintFor(r.s.cfg.Instance, mends)
 	return nil
 }
 
@@ -253,7 +270,10 @@ func (r *runner) wait(ctx context.Context, why, hint string) error {
 
 // refuse is wait for a table that cannot be replicated as it is.
 func (r *runner) refuse(ctx context.Context, why string) error {
-	return r.wait(ctx, why, "pointsman replication prepare")
+	r.mu.Lock()
+	hint := r.mends
+	r.mu.Unlock()
+	return r.wait(ctx, why, hint)
 }
 
 // first begins the first copy, unless it would delete rows that nobody has
@@ -265,7 +285,7 @@ func (r *runner) first(ctx context.Context) error {
 	}
 	if !empty {
 		return r.wait(ctx, fmt.Sprintf("it has rows at %s already, and a copy would delete those that %s does not have", r.s.way.To, r.s.way.From),
-			resyncHint+string(r.s.cfg.Instance)+" "+r.table)
+			r.resyncHint())
 	}
 	return r.takeover(ctx, "")
 }
@@ -285,7 +305,7 @@ func (r *runner) gap(ctx context.Context, why string) error {
 // mend answers a gap as the policy says.
 func (r *runner) mend(ctx context.Context, why string) error {
 	if r.s.cfg.Resync == ResyncAsk {
-		return r.wait(ctx, why, resyncHint+string(r.s.cfg.Instance)+" "+r.table)
+		return r.wait(ctx, why, r.resyncHint())
 	}
 	// Somebody may have dropped the table by mistake and made it again: then
 	// the standby has the last copy of its rows.
@@ -299,7 +319,7 @@ func (r *runner) mend(ctx context.Context, why string) error {
 		}
 		if !none {
 			return r.wait(ctx, why+"; it is empty at "+string(r.s.way.From)+", and a copy would delete all of its rows at "+string(r.s.way.To),
-				resyncHint+string(r.s.cfg.Instance)+" "+r.table)
+				r.resyncHint())
 		}
 	}
 	return r.takeover(ctx, why)
@@ -346,7 +366,7 @@ func (r *runner) enter(ctx context.Context, row saved) error {
 		defer r.mu.Unlock()
 		keep()
 		r.log.Info("a table is in another phase", "phase", row.Phase, "before", r.row.Phase, "why", row.Why)
-		r.row, r.why, r.hint, r.trouble = row, "", "", ""
+		r.row, r.why, r.hint, r.trouble = row, "", "", nil
 	})
 	if err != nil {
 		return fmt.Errorf("save that it is at %q: %w", row.Phase, err)
@@ -375,8 +395,8 @@ func (r *runner) standing() (state failover.StandbyState, why string) {
 		return failover.StandbyRefilling, r.table + " catches up"
 	}
 	why = r.why
-	if why == "" {
-		why = r.trouble
+	if why == "" && r.trouble != nil {
+		why = r.trouble.Error()
 	}
 	if why == "" {
 		return failover.StandbyRefilling, r.table + " waits to be copied"

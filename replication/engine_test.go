@@ -138,6 +138,9 @@ func TestAGapIsToldAndAnswered(t *testing.T) {
 				e.Follow(lead(1))
 				e.untilPhase("orders", PhaseFollowing)
 				w.untilStandby(failover.StandbySynced)
+				// What is over in a moment might be told to nobody.
+				held := w.unreadable(w.a)
+				told := w.told()
 				if name != "target dropped" {
 					e.stop()
 					gap(t, w)
@@ -148,7 +151,8 @@ func TestAGapIsToldAndAnswered(t *testing.T) {
 				} else {
 					gap(t, w)
 				}
-				w.untilExposure(func(x failover.Exposure) bool { return x.Gap != "" && !x.Known })
+				w.untilExposureAfter(told, func(x failover.Exposure) bool { return x.Gap != "" && !x.Known })
+				held()
 				if policy == ResyncAsk {
 					e.untilPhase("orders", PhaseGap)
 					w.until(func() bool { return strings.Contains(e.table("orders").Hint, "resync orders") })
@@ -171,6 +175,25 @@ func TestAGapIsToldAndAnswered(t *testing.T) {
 	}
 }
 
+// A stream is another one, and nothing can be read from which a follower would
+// see that: the settings of the table show it.
+func TestAnotherStreamIsSeenWhereNothingIsRead(t *testing.T) {
+	w := newRailway(t)
+	w.table("orders")
+	w.a.put(t, "orders", "v", 1)
+	e := w.following(w.config(), "orders")
+	defer w.deaf(w.a)() // so that the copy that answers it has no end
+	told := w.told()
+	off, on := false, true
+	w.must(w.a.c.UpdateTable(t.Context(), "orders", ots.TableChange{Stream: &off}))
+	w.a.put(t, "orders", "unseen", 2)
+	w.must(w.a.c.UpdateTable(t.Context(), "orders", ots.TableChange{Stream: &on, Retention: 24 * time.Hour}))
+	w.untilExposureAfter(told, func(x failover.Exposure) bool {
+		return !x.Known && strings.Contains(x.Gap, "the stream of the table at a is")
+	})
+	e.stop()
+}
+
 // A good table is copied anew because a person wants it. One that does not fit
 // goes on as it is until it fits.
 func TestAPersonHasATableCopiedAnew(t *testing.T) {
@@ -181,8 +204,10 @@ func TestAPersonHasATableCopiedAnew(t *testing.T) {
 	e.Follow(lead(1))
 	e.untilPhase("orders", PhaseFollowing)
 	w.b.put(t, "orders", "by mistake", 3)
+	held, told := w.unreadable(w.a), w.told()
 	w.must(e.Resync(t.Context(), "", "orders", "alice", "somebody wrote to b"))
-	w.untilExposure(func(x failover.Exposure) bool { return strings.Contains(x.Gap, "alice ordered") })
+	w.untilExposureAfter(told, func(x failover.Exposure) bool { return strings.Contains(x.Gap, "alice ordered") })
+	held()
 	w.until(func() bool { return w.same("orders") })
 	e.untilPhase("orders", PhaseFollowing)
 

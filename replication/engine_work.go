@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/replication/ots"
 )
 
@@ -148,7 +146,7 @@ func (r *runner) follow(ctx context.Context) error {
 		r.follower = nil
 		r.mu.Unlock()
 	}()
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := newTeam(ctx)
 	g.Go(func() error { return f.Run(gctx) })
 	g.Go(func() error { return r.watch(gctx, track) })
 	return g.Wait()
@@ -194,7 +192,7 @@ func (r *runner) quiet(ctx context.Context) error {
 // watch looks now and then whether both tables are what they were, and notes
 // when the table has caught up.
 func (r *runner) watch(ctx context.Context, t *track) error {
-	looked := time.Now()
+	looked, followed := time.Now(), t.stream()
 	for {
 		if err := sleep(ctx, tellEvery); err != nil {
 			return err
@@ -225,6 +223,8 @@ func (r *runner) watch(ctx context.Context, t *track) error {
 			return errAgain
 		case target.Name == "":
 			return &GapError{r.table, fmt.Sprintf("the table is not at %s any more", r.s.way.To)}
+		case source.Stream != "" && followed != "" && source.Stream != followed:
+			return &GapError{r.table, fmt.Sprintf("the stream of the table at %s is %s now, and was %s", r.s.way.From, source.Stream, followed)}
 		case was.Stream != "" && target.Stream != "" && was.Stream != target.Stream:
 			return &GapError{r.table, fmt.Sprintf("the stream of the table at %s is another one: it may have been dropped and made anew", r.s.way.To)}
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ type railway struct {
 	exposure []failover.Exposure
 	standby  []failover.StandbyChanged
 	die      func(point string) error
+	engines  []*engine // that were started
 }
 
 // station is one cluster and a client of it that may do everything.
@@ -205,13 +207,24 @@ func (w *railway) hear(do func()) {
 	w.cond.Broadcast()
 }
 
+// longWait is for how long a test waits for something that has to come. Nothing
+// is judged by it but that it never comes.
+const longWait = 2 * time.Minute
+
 // until waits until something is so; it looks whenever a replicator does
 // anything.
 func (w *railway) until(so func() bool) {
 	w.t.Helper()
+	w.untilIs("it is so", so)
+}
+
+// untilIs is until with a word for what is waited for.
+func (w *railway) untilIs(what string, so func() bool) {
+	w.t.Helper()
+	begun := time.Now()
 	for !so() {
-		if w.t.Context().Err() != nil {
-			w.t.Fatal("the test ended before it was so")
+		if over(w.t, begun) {
+			w.t.Fatalf("waited %v until %s; what replicators say: %s", time.Since(begun).Round(time.Second), what, w.words())
 		}
 		w.mu.Lock()
 		again := time.AfterFunc(10*time.Millisecond, func() { w.hear(func() {}) }) // what is looked at may change without a word
@@ -219,6 +232,35 @@ func (w *railway) until(so func() bool) {
 		w.mu.Unlock()
 		again.Stop()
 	}
+}
+
+// over says whether a wait has taken too long: its time is over, or that of the
+// test binary nearly.
+func over(t testing.TB, begun time.Time) bool {
+	if d, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
+		if end, some := d.Deadline(); some && time.Until(end) < 5*time.Second {
+			return true
+		}
+	}
+	return time.Since(begun) > longWait
+}
+
+// words are the last that were heard, and the status of those that run.
+func (w *railway) words() string {
+	var b strings.Builder
+	w.mu.Lock()
+	if n := len(w.exposure); n > 0 {
+		fmt.Fprintf(&b, "exposure %+v; ", w.exposure[n-1])
+	}
+	if n := len(w.standby); n > 0 {
+		fmt.Fprintf(&b, "standby %+v; ", w.standby[n-1])
+	}
+	engines := w.engines
+	w.mu.Unlock()
+	for _, e := range engines {
+		fmt.Fprintf(&b, "\n%+v", e.Status())
+	}
+	return b.String()
 }
 
 // engine is a replicator that runs.
@@ -237,6 +279,7 @@ func (w *railway) start(cfg Config) *engine {
 	w.must(err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	e := &engine{Replicator: r, w: w, cancel: cancel, done: make(chan struct{})}
+	w.hear(func() { w.engines = append(w.engines, e) })
 	go func() {
 		defer close(e.done)
 		e.err = r.Run(ctx)
@@ -271,27 +314,45 @@ func (e *engine) table(name string) TableStatus {
 
 func (e *engine) untilPhase(table string, p Phase) TableStatus {
 	e.w.t.Helper()
-	e.w.until(func() bool { return e.table(table).Phase == p })
+	e.w.untilIs(fmt.Sprintf("%s is %s", table, p), func() bool { return e.table(table).Phase == p })
 	return e.table(table)
 }
 
 // untilStandby waits for the word that is last on the standby.
 func (w *railway) untilStandby(state failover.StandbyState) {
 	w.t.Helper()
-	w.until(func() bool {
+	w.untilIs(fmt.Sprintf("the standby is said to be %s", state), func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return len(w.standby) > 0 && w.standby[len(w.standby)-1].State == state
 	})
 }
 
+// told is how many words on the exposure were heard.
+func (w *railway) told() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.exposure)
+}
+
+// unreadable lets no row of a cluster be read, so that no copy goes on.
+func (w *railway) unreadable(s *station) (heal func()) {
+	w.t.Helper()
+	id, err := s.Fail(lab.Fault{Kind: lab.ErrorCode, Code: "OTSServerUnavailable", Operation: "GetRange"}, -1)
+	w.must(err)
+	return func() { s.Heal(id) }
+}
+
 // untilExposure waits for a word on the exposure that comes after this call.
 func (w *railway) untilExposure(so func(failover.Exposure) bool) {
 	w.t.Helper()
-	w.mu.Lock()
-	from := len(w.exposure)
-	w.mu.Unlock()
-	w.until(func() bool {
+	w.untilExposureAfter(w.told(), so)
+}
+
+// untilExposureAfter waits for one that comes after so many.
+func (w *railway) untilExposureAfter(from int, so func(failover.Exposure) bool) {
+	w.t.Helper()
+	w.untilIs("such a word on the exposure comes", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return slices.ContainsFunc(w.exposure[from:], so)

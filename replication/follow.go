@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/replication/ots"
 )
 
@@ -81,11 +79,12 @@ func (e *GapError) Error() string {
 // follower reads the stream of one table.
 type follower struct {
 	cfg   followConfig
-	slots chan struct{}
+	slots place
 
 	// ending is held while a shard ends, or the shards are looked at: the set of
-	// shards changes under it alone.
-	ending sync.Mutex
+	// shards changes under it alone. It is held over calls, so that it is a place
+	// that can be waited for with a context.
+	ending place
 
 	mu       sync.Mutex
 	frontier map[string]position // by shard; waiting, read, and done
@@ -93,7 +92,22 @@ type follower struct {
 	running  map[string]bool
 	nudged   chan struct{} // closed by the next Nudge
 	troubles map[string]trouble
+	unlisted bool // the stream, by the last word: it may be switched off, though it still answers
 }
+
+// place has room for as many as it was made for.
+type place chan struct{}
+
+func (p place) take(ctx context.Context) error {
+	select {
+	case p <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p place) leave() { <-p }
 
 // trouble is what fails, again and again.
 type trouble struct {
@@ -109,7 +123,7 @@ func newFollower(cfg followConfig) *follower {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	f := &follower{
-		cfg: cfg, slots: make(chan struct{}, cfg.Parallel),
+		cfg: cfg, slots: make(place, cfg.Parallel), ending: make(place, 1),
 		frontier: make(map[string]position, len(cfg.Start)), running: map[string]bool{},
 		nudged: make(chan struct{}), troubles: map[string]trouble{},
 	}
@@ -123,7 +137,7 @@ func newFollower(cfg followConfig) *follower {
 // refuses what was asked in a way that will not pass. Other faults are tried
 // again and again, and told by Trouble. It may be called once.
 func (f *follower) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := newTeam(ctx)
 	g.Go(func() error { return f.watch(ctx, g) })
 	return g.Wait()
 }
@@ -131,7 +145,7 @@ func (f *follower) Run(ctx context.Context) error {
 // watch looks at the shards, starts what can be read, and looks again from time
 // to time: a stream that is another one must not go unnoticed because its old
 // iterators still answer.
-func (f *follower) watch(ctx context.Context, g *errgroup.Group) error {
+func (f *follower) watch(ctx context.Context, g *team) error {
 	for {
 		if err := f.look(ctx, g); err != nil {
 			return err
@@ -144,9 +158,11 @@ func (f *follower) watch(ctx context.Context, g *errgroup.Group) error {
 
 // look compares the shards that there are with those that are followed, and
 // starts what can be read.
-func (f *follower) look(ctx context.Context, g *errgroup.Group) error {
-	f.ending.Lock()
-	defer f.ending.Unlock()
+func (f *follower) look(ctx context.Context, g *team) error {
+	if err := f.ending.take(ctx); err != nil {
+		return err
+	}
+	defer f.ending.leave()
 	var l listing
 	err := f.insist(ctx, "", func() (err error) { l, err = f.list(ctx); return err })
 	if err == nil {
@@ -174,7 +190,7 @@ func (f *follower) look(ctx context.Context, g *errgroup.Group) error {
 
 // start begins to read the shards whose parents have been read, and returns how
 // many are being read. ending is held.
-func (f *follower) start(ctx context.Context, g *errgroup.Group) int {
+func (f *follower) start(ctx context.Context, g *team) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, p := range f.frontier {
@@ -188,7 +204,7 @@ func (f *follower) start(ctx context.Context, g *errgroup.Group) int {
 }
 
 // handOver delivers, and takes the positions over.
-func (f *follower) handOver(ctx context.Context, g *errgroup.Group, d delivery) error {
+func (f *follower) handOver(ctx context.Context, g *team, d delivery) error {
 	if err := f.cfg.Deliver(ctx, d); err != nil {
 		return fmt.Errorf("shard %s: deliver: %w", d.After.Shard, err)
 	}
@@ -215,6 +231,18 @@ func (f *follower) Nudge() {
 	defer f.mu.Unlock()
 	close(f.nudged)
 	f.nudged = make(chan struct{})
+}
+
+func (f *follower) doubt(unlisted bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.unlisted = unlisted
+}
+
+func (f *follower) doubted() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.unlisted
 }
 
 func (f *follower) nudge() <-chan struct{} {

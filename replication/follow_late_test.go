@@ -22,11 +22,17 @@ type delta struct {
 	ended  map[string]bool // though none is told to come after it
 	slow   time.Duration   // a read takes
 	reads  map[string]int
-	now    int // reads under way
+	gone   bool // from the list of streams
+	now    int  // reads under way
 	most   int
 }
 
 func (d *delta) Streams(context.Context, string) ([]ots.Stream, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.gone {
+		return nil, nil
+	}
 	return []ots.Stream{{ID: "s"}}, nil
 }
 
@@ -60,6 +66,13 @@ func (d *delta) Records(_ context.Context, iterator string, _ int) (ots.Page, er
 	}
 	p.Received = time.Now()
 	return p, nil
+}
+
+// list puts the stream into the list of streams, or takes it out.
+func (d *delta) list(there bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.gone = !there
 }
 
 // tell changes what the service says.
@@ -195,6 +208,40 @@ func TestFollowReadsSomeShardsAtATime(t *testing.T) {
 			if d.reads[n] < 20 {
 				t.Errorf("shard %s was read %d times in a minute", n, d.reads[n])
 			}
+		}
+	})
+}
+
+// A stream that is listed no more while its old places still answer: what clients
+// write now may be in none, so that nothing more is claimed until it is listed
+// again.
+func TestFollowClaimsNothingOfAStreamThatIsNotListed(t *testing.T) {
+	d := &delta{listed: "a"}
+	flow(t, d, func(t *testing.T, f *follower, got func() string) {
+		upto := func() time.Duration {
+			synctest.Wait()
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return time.Since(f.frontier["a"].Upto)
+		}
+		time.Sleep(10 * time.Second)
+		if behind := upto(); behind > 4*time.Second {
+			t.Fatalf("it is %v behind", behind)
+		}
+		d.list(false)
+		time.Sleep(defaultCheck) // when it looks
+		before, n := upto(), d.readOf("a")
+		time.Sleep(10 * time.Minute)
+		if behind := upto() - 10*time.Minute; behind < before-time.Second || d.readOf("a") < n+100 {
+			t.Errorf("all before %v is claimed, and %d reads were made of it", behind, d.readOf("a")-n)
+		}
+		if _, err := f.Trouble(); err == nil || !strings.Contains(err.Error(), "does not list it") {
+			t.Error(err)
+		}
+		d.list(true)
+		time.Sleep(10 * time.Second)
+		if behind := upto(); behind > 4*time.Second {
+			t.Errorf("it is listed again, and %v behind", behind)
 		}
 	})
 }

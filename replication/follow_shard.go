@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/replication/ots"
 )
 
@@ -19,7 +17,7 @@ var errRepeated = errors.New("the service gives records and the iterator that it
 var errChildless = errors.New("is said to have ended, and none is told to come after it")
 
 // follow reads one shard to its end.
-func (f *follower) follow(ctx context.Context, g *errgroup.Group, p position) error {
+func (f *follower) follow(ctx context.Context, g *team, p position) error {
 	pace, c := newPace(f.cfg.Busy, f.cfg.Idle), claim{visibility: f.cfg.Visibility}
 	end := p.Shard + " at its end"
 	for childless := 0; ; {
@@ -48,13 +46,11 @@ func (f *follower) follow(ctx context.Context, g *errgroup.Group, p position) er
 
 // turn reads one page and hands it over. At most Parallel are under way at a
 // time, so that as many pages are in memory.
-func (f *follower) turn(ctx context.Context, g *errgroup.Group, c *claim, p position) (d delivery, more bool, err error) {
-	select {
-	case f.slots <- struct{}{}:
-	case <-ctx.Done():
-		return d, false, ctx.Err()
+func (f *follower) turn(ctx context.Context, g *team, c *claim, p position) (d delivery, more bool, err error) {
+	if err := f.slots.take(ctx); err != nil {
+		return d, false, err
 	}
-	defer func() { <-f.slots }()
+	defer f.slots.leave()
 	page, err := f.page(ctx, p)
 	if err != nil {
 		return d, false, err
@@ -63,6 +59,10 @@ func (f *follower) turn(ctx context.Context, g *errgroup.Group, c *claim, p posi
 	var clock offset
 	clock.low, clock.high, clock.known = f.cfg.Client.Offset()
 	d.After, d.Empty = c.next(p, page, clock)
+	if f.doubted() {
+		// Nobody knows whether what clients write now gets into this stream.
+		d.After.Upto, d.After.Proved, d.Empty = minTime(d.After.Upto, p.Upto), minTime(d.After.Proved, p.Proved), false
+	}
 	more = page.More || len(page.Records) >= f.cfg.Limit
 	if d.After.Done {
 		return d, more, f.end(ctx, g, d)
@@ -128,14 +128,17 @@ func (f *follower) gap(format string, args ...any) error {
 
 // end hands over the last page of a shard, with the children that can be read
 // from then on.
-func (f *follower) end(ctx context.Context, g *errgroup.Group, d delivery) error {
-	f.ending.Lock()
-	defer f.ending.Unlock()
+func (f *follower) end(ctx context.Context, g *team, d delivery) error {
+	if err := f.ending.take(ctx); err != nil {
+		return err
+	}
+	defer f.ending.leave()
 	id := d.After.Shard
 	var l listing
 	childless := false
 	var lone time.Time // since when only one child is told
 	err := f.insist(ctx, id, func() (err error) {
+		asked := time.Now()
 		if l, err = f.list(ctx); err != nil {
 			return err
 		}
@@ -151,7 +154,7 @@ func (f *follower) end(ctx context.Context, g *errgroup.Group, d delivery) error
 		if lone.IsZero() {
 			lone = time.Now()
 		}
-		if time.Since(lone) < f.cfg.Visibility {
+		if asked.Sub(lone) < f.cfg.Visibility { // the answer may be of then
 			return fmt.Errorf("shard %s: has ended, and only one is told to come after it", id)
 		}
 		return nil

@@ -36,6 +36,7 @@ func (f *follower) list(ctx context.Context) (listing, error) {
 		return listing{}, fmt.Errorf("list streams: %w", err)
 	}
 	listed := slices.ContainsFunc(all, func(s ots.Stream) bool { return s.ID == want })
+	f.doubt(!listed)
 	_, shards, err := f.cfg.Client.Shards(ctx, want)
 	switch {
 	case !listed && err == nil:

@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/replication/ots"
 )
 
@@ -158,7 +156,7 @@ func (t *tipper) add(shards ...ots.Shard) {
 
 // each does something for all shards, some at a time.
 func (t *tipper) each(ctx context.Context, do func(context.Context, *position) error) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := newTeam(ctx)
 	g.SetLimit(defaultParallel)
 	for i := range t.found {
 		p := &t.found[i]

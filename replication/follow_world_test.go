@@ -192,11 +192,16 @@ func (b *basin) set() []position {
 // wait waits for something to be so while a follower delivers.
 func (b *basin) wait(t tester, so func() bool) {
 	t.Helper()
+	begun := time.Now()
+	defer time.AfterFunc(longWait, b.came.Broadcast).Stop()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for !so() {
 		if b.runs == 0 {
 			t.Fatal("the follower has ended")
+		}
+		if time.Since(begun) >= longWait {
+			t.Fatalf("waited %v, and it did not come: %+v", longWait, b.at)
 		}
 		b.came.Wait()
 	}

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/internal/failover"
 	"pointsman/replication/ots"
 )
@@ -114,7 +112,7 @@ func (f *Facts) pairs(ctx context.Context, c Config, sides [2]*view, names [2][]
 		mu    sync.Mutex
 		found [2]map[string]*ots.Table
 		index = map[string]bool{} // secondary indexes, which the service lists as tables
-		g     errgroup.Group
+		g     = bareTeam()
 	)
 	g.SetLimit(describeAtOnce)
 	for i, s := range sides {

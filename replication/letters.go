@@ -59,9 +59,11 @@ func (r *Replicator) RetryLetter(ctx context.Context, id, by string) error {
 
 // ready is the session in hand, once it has what its tables need.
 func (r *Replicator) ready() (*session, error) {
-	s := r.now()
+	r.mu.Lock()
+	s, doing := r.session, r.doing
+	r.mu.Unlock()
 	if s == nil {
-		return nil, ErrNotHere
+		return nil, fmt.Errorf("%w: %s", ErrNotHere, doing)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"pointsman/internal/failover"
 	"pointsman/replication/ots"
 )
 
@@ -29,14 +30,40 @@ const mostLost = 1_000_000
 
 // losses is the list that people are shown.
 type losses struct {
-	mu  sync.Mutex
-	now *loss
+	mu    sync.Mutex
+	now   *loss
+	fault error // why there is none, or nothing more comes to it
 }
 
 func (l *losses) set(n *loss) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.now = n
+	l.now, l.fault = n, nil
+}
+
+// fails notes why nobody looks at what was left behind.
+func (l *losses) fails(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fault = err
+}
+
+// summary is what is known of what a course left behind, nil if nothing was.
+func (l *losses) summary(i failover.InstanceName, c Course) *LossSummary {
+	l.mu.Lock()
+	now, fault := l.now, l.fault
+	l.mu.Unlock()
+	if now == nil && (fault == nil || !c.left()) {
+		return nil
+	}
+	s := LossSummary{Op: fmt.Sprintf("%s-%s", i, c.Token), From: c.Standby, To: c.Active}
+	if now != nil {
+		s = now.summary()
+	}
+	if fault != nil {
+		s.Exact, s.Why = false, phrase("it cannot be looked at: "+fault.Error(), s.Why)
+	}
+	return &s
 }
 
 func (l *losses) get() *loss {
@@ -109,6 +136,7 @@ func (r rowLoss) after(line lossLine) rowLoss {
 
 type tableLoss struct {
 	through time.Time     // everything acknowledged before was read
+	current bool          // by this process, and nothing has failed since
 	cannot  string        // why not everything can be
 	trouble string        // why it is not read now
 	keeps   time.Duration // what the stream remembers
@@ -272,7 +300,7 @@ func (l *loss) through(table string, at time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.tables[table]
-	t.trouble = ""
+	t.trouble, t.current = "", true
 	was := t.through
 	t.through = maxTime(t.through, at)
 	if !was.IsZero() {
@@ -318,7 +346,8 @@ func (l *loss) cannot(table, why string) {
 func (l *loss) trouble(table string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.tables[table].trouble = err.Error()
+	t := l.tables[table]
+	t.trouble, t.current = err.Error(), false
 }
 
 func (l *loss) keeps(table string, retention time.Duration) {
@@ -358,14 +387,24 @@ func (l *loss) summary() LossSummary {
 		}
 	}
 	var why []string
+	begun := 0 // tables that were never read to their end
 	for _, name := range slices.Sorted(maps.Keys(l.tables)) {
-		switch t := l.tables[name]; {
+		t := l.tables[name]
+		switch at := t.through.UTC(); {
+		case t.through.IsZero():
+			begun++
+		case s.Read.IsZero() || at.Before(s.Read):
+			s.Read = at
+		}
+		switch {
 		case t.cannot != "":
 			why = append(why, name+": "+t.cannot)
 		case t.through.IsZero() && t.trouble != "":
 			why = append(why, name+": not read to its end yet: "+t.trouble)
 		case t.through.IsZero():
 			why = append(why, name+": not read to its end yet")
+		case !t.current: // whoever still writes there may have written since
+			why = append(why, name+": it was read to its end, and not since"+orTrouble(t.trouble))
 		}
 		if keeps := l.tables[name].keeps; keeps > 0 {
 			begins := l.first
@@ -383,10 +422,20 @@ func (l *loss) summary() LossSummary {
 	if len(l.tables) == 0 {
 		why = append(why, phrase("no table is known", l.cut.Why))
 	}
+	if begun > 0 {
+		s.Read = time.Time{}
+	}
 	if len(why) > 0 {
 		s.Exact, s.Why = false, several(why)
 	}
 	return s
+}
+
+func orTrouble(why string) string {
+	if why == "" {
+		return " this process began"
+	}
+	return ": " + why
 }
 
 // Lost lists the writes that the last failover left behind, in the order in
@@ -397,7 +446,7 @@ func (l *loss) summary() LossSummary {
 func (r *Replicator) Lost(ctx context.Context, table, after string, n int) (rows []LostRow, next string, err error) {
 	l := r.losses.get()
 	if l == nil {
-		return nil, "", errors.New("no failover has left anything behind that could still be looked at")
+		return nil, "", nil
 	}
 	return l.list(ctx, table, after, n)
 }

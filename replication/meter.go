@@ -7,15 +7,9 @@ import (
 	"time"
 )
 
-// meter reads what a switch would lose where somebody else carries the rows.
-type meter interface {
-	// Run tells until ctx ends, whose error it returns. What is told stands, and
-	// grows older, until something else is told.
-	Run(ctx context.Context, tell func(ExposureNow)) error
-}
-
-// poll is a meter that asks from time to time. One answer that does not come is
-// nothing yet: the last one has its time, and its age is added to it.
+// pollMeter reads what a switch would lose where somebody else carries the rows:
+// it asks from time to time. One answer that does not come is nothing yet: the
+// last one has its time, and its age is added to it.
 type pollMeter struct {
 	every   time.Duration
 	timeout time.Duration // of one question
@@ -26,6 +20,8 @@ type pollMeter struct {
 // patience is how many rounds an answer is worth something.
 const patience = 3
 
+// Run tells until ctx ends, whose error it returns. What is told stands, and
+// grows older, until something else is told.
 func (m *pollMeter) Run(ctx context.Context, tell func(ExposureNow)) error {
 	last := time.Now()
 	for first := true; ; first = false {

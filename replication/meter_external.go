@@ -37,7 +37,7 @@ type External struct {
 }
 
 // newExternalMeter asks about one direction.
-func newExternalMeter(x External, instance failover.InstanceName, from, to failover.ClusterName) (meter, error) {
+func newExternalMeter(x External, instance failover.InstanceName, from, to failover.ClusterName) (*pollMeter, error) {
 	switch {
 	case (x.URL != "") == (len(x.Command) > 0):
 		return nil, errors.New("external replication: wants either a URL or a command")

@@ -90,7 +90,7 @@ func TestMeterSaysAtOnceThatItKnowsNothing(t *testing.T) {
 }
 
 // once is what a meter tells first.
-func once(t *testing.T, m meter) (out ExposureNow) {
+func once(t *testing.T, m *pollMeter) (out ExposureNow) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -117,7 +117,7 @@ func TestMeterOfAGlobalTable(t *testing.T) {
 	a.must(a.c.CreateTable(context.Background(), ots.Table{
 		Name: "orders", Key: []ots.KeySchema{{Name: "id", Type: "STRING"}}, Deviation: 1<<31 - 1, AllowUpdate: true, UpdateFullRow: true,
 	}))
-	of := func(standby string) meter {
+	of := func(standby string) *pollMeter {
 		return newGlobalMeter(globalConfig{Name: "orders", Ask: []*ots.Client{a.c, b.c}, Standby: standby})
 	}
 	if e := once(t, of("two")); e.Known || !strings.Contains(e.Why, "global table orders: ask instance one: ") {
@@ -139,7 +139,7 @@ func TestMeterOfAGlobalTable(t *testing.T) {
 	if e := once(t, of("two")); !e.Known || e.Lag != 1500*time.Millisecond || e.At.Before(before) || e.At.After(time.Now()) {
 		t.Errorf("%+v", e)
 	}
-	for standby, want := range map[string]string{"one": "no replica in an instance one beside its primary", "three": "no replica in an instance three"} {
+	for standby, want := range map[string]string{"one": "its primary is the standby, in cn-a: rows go the other way", "three": "no replica in an instance three"} {
 		if e := once(t, of(standby)); e.Known || !strings.Contains(e.Why, want) {
 			t.Errorf("%s: %+v", standby, e)
 		}
@@ -165,24 +165,37 @@ func TestRPOOfTheStandby(t *testing.T) {
 		change(&r)
 		return []ots.Replica{main, r}
 	}
+	named := func(rs []ots.Replica) []ots.Replica {
+		for i := range rs {
+			rs[i].Instance = "two"
+		}
+		return rs
+	}
 	for name, c := range map[string]struct {
 		replicas []ots.Replica
 		lag      time.Duration
 		why      string
+		region   string
 	}{
-		"good":      {with(func(*ots.Replica) {}), time.Second, ""},
-		"zero":      {with(func(r *ots.Replica) { r.RPO = 0 }), 0, ""},
-		"failed":    {with(func(r *ots.Replica) { r.Failed, r.Message = true, "quota" }), 0, "has failed: quota"},
-		"copying":   {with(func(r *ots.Replica) { r.Stage = "SYNC_FULL" }), 0, "not all rows yet (SYNC_FULL)"},
-		"not told":  {with(func(r *ots.Replica) { r.Known = false }), 0, "is not told"},
-		"negative":  {with(func(r *ots.Replica) { r.RPO = -1 }), 0, "is not told"},
-		"primary":   {with(func(r *ots.Replica) { r.Role = "primary" }), 0, "no replica"},
-		"none":      {nil, 0, "no replica"},
-		"one name":  {append(with(func(r *ots.Replica) { r.RPO = 7 }), good), time.Second, ""}, // in two regions
-		"one fails": {append(with(func(r *ots.Replica) { r.Failed = true }), good), 0, "has failed"},
-		"peers":     {with(func(r *ots.Replica) { r.Role = "peer" }), time.Second, ""},
+		"good":        {with(func(*ots.Replica) {}), time.Second, "", ""},
+		"zero":        {with(func(r *ots.Replica) { r.RPO = 0 }), 0, "", ""},
+		"failed":      {with(func(r *ots.Replica) { r.Failed, r.Message = true, "quota" }), 0, "has failed: quota", ""},
+		"copying":     {with(func(r *ots.Replica) { r.Stage = "SYNC_FULL" }), 0, "not all rows yet (SYNC_FULL)", ""},
+		"not told":    {with(func(r *ots.Replica) { r.Known = false }), 0, "is not told", ""},
+		"negative":    {with(func(r *ots.Replica) { r.RPO = -1 }), 0, "is not told", ""},
+		"primary":     {with(func(r *ots.Replica) { r.Role = "primary" }), 0, "its primary is the standby", ""},
+		"none":        {nil, 0, "no replica", ""},
+		"one name":    {append(with(func(r *ots.Replica) { r.RPO, r.Region = 7, "cn-c" }), good), time.Second, "", ""}, // in two regions
+		"one of them": {append(with(func(r *ots.Replica) { r.RPO, r.Region = 7, "cn-c" }), good), 7, "", "cn-c"},
+		"one fails":   {append(with(func(r *ots.Replica) { r.Failed, r.Region = true, "cn-c" }), good), 0, "has failed", ""},
+		"peers":       {with(func(r *ots.Replica) { r.Role = "peer" }), time.Second, "", ""},
+		// Both clusters serve one instance name: the usual case.
+		"the standby":        {named(with(func(*ots.Replica) {})), time.Second, "", "cn-b"},
+		"roles turned round": {named(with(func(*ots.Replica) {})), 0, "its primary is the standby, in cn-a", "cn-a"},
+		"which is not told":  {named(with(func(*ots.Replica) {})), 0, `instances two in cn-a, cn-b, and which is the standby is not told: tablestore.region of the cluster is ""`, ""},
+		"another spelling":   {named(with(func(*ots.Replica) {})), 0, `is "zone-2"`, "zone-2"},
 	} {
-		lag, err := standbyRPO(ots.GlobalTable{Replicas: c.replicas}, "two")
+		lag, err := standbyRPO(ots.GlobalTable{Replicas: c.replicas}, "two", c.region)
 		if lag != c.lag || (err == nil) != (c.why == "") || err != nil && (!strings.Contains(err.Error(), c.why) || !errors.As(err, new(unknownError))) {
 			t.Errorf("%s: %v, %v, want %v, %q", name, lag, err, c.lag, c.why)
 		}

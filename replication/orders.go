@@ -16,6 +16,13 @@ import (
 	"pointsman/internal/failover"
 )
 
+var (
+	// ErrNoTable: a table that was named is not replicated.
+	ErrNoTable = errors.New("it is not replicated")
+	// ErrNothingWaits: no table waits for the word that was given.
+	ErrNothingWaits = errors.New("no table waits for it")
+)
+
 // Pause stops copying and applying until [Replicator.Resume], also through
 // restarts. The exposure grows meanwhile.
 func (r *Replicator) Pause(ctx context.Context, by, reason string) error {
@@ -54,11 +61,16 @@ func (r *Replicator) Resync(ctx context.Context, to failover.ClusterName, table,
 			of = append(of, t.table)
 		}
 	}
+	s.mu.Lock()
+	listed, now := !s.listed.IsZero(), phrase(s.doing, s.trouble)
+	s.mu.Unlock()
 	switch {
+	case len(of) == 0 && !listed:
+		return fmt.Errorf("resync: %w: the tables are not listed yet: %s", ErrNotHere, now)
 	case len(of) == 0 && table == "":
-		return errors.New("resync: no table waits for it")
+		return fmt.Errorf("resync: %w", ErrNothingWaits)
 	case len(of) == 0:
-		return fmt.Errorf("resync: table %q is not replicated", table)
+		return fmt.Errorf("resync: table %q: %w", table, ErrNoTable)
 	}
 	var errs []error
 	for _, t := range of {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"pointsman/internal/failover"
 	"pointsman/replication/ots"
 )
 
@@ -45,8 +46,14 @@ const (
 	// table that keeps them for ever: the service is not much older.
 	oldRow = 10 * 365 * 86400
 
-	prepareHint = "pointsman replication prepare shows what is missing, and makes it"
+	prepareVerb = "pointsman replication prepare"
+	prepareHint = prepareVerb + " shows what is missing, and makes it"
 )
+
+// HintFor makes the verb in a hint one that can be typed for an instance.
+func HintFor(i failover.InstanceName, hint string) string {
+	return strings.ReplaceAll(hint, prepareVerb, prepareVerb+" "+string(i)+" --key-file FILE")
+}
 
 // Pair is one table at both sides; nil is not there.
 type Pair struct {
@@ -68,17 +75,21 @@ func pairOf(source, target ots.Table) Pair {
 }
 
 // parity is the judgement of [Judge] as the reasons why a table is not
-// protected, and those to worry. A Table without a name is not there.
-func parity(_ context.Context, source, target ots.Table) (block, warn []string) {
+// protected, with what helps against the first of them, and those to worry. A
+// Table without a name is not there.
+func parity(_ context.Context, source, target ots.Table) (block, warn []string, hint string) {
 	for _, f := range Judge(pairOf(source, target)) {
 		switch f.Level {
 		case LevelBlock:
+			if len(block) == 0 {
+				hint = f.Hint
+			}
 			block = append(block, f.Evidence)
 		case LevelWarn:
 			warn = append(warn, f.Evidence)
 		}
 	}
-	return block, warn
+	return block, warn, hint
 }
 
 // judge gathers the findings about one pair.

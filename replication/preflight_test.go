@@ -101,15 +101,15 @@ func TestJudgeOneFaultAtATime(t *testing.T) {
 }
 
 func TestParityTakesATableWithoutANameForMissing(t *testing.T) {
-	block, warn := parity(t.Context(), fineTable(), ots.Table{})
-	if len(block) != 1 || len(warn) != 0 || !strings.Contains(block[0], "not at the target") {
+	block, warn, hint := parity(t.Context(), fineTable(), ots.Table{})
+	if len(block) != 1 || len(warn) != 0 || !strings.Contains(block[0], "not at the target") || hint != prepareHint {
 		t.Errorf("it blocks for %q and warns of %q", block, warn)
 	}
-	block, warn = parity(t.Context(), ots.Table{}, fineTable())
+	block, warn, _ = parity(t.Context(), ots.Table{}, fineTable())
 	if len(block) != 1 || len(warn) != 0 || !strings.Contains(block[0], "not at the source") {
 		t.Errorf("it blocks for %q and warns of %q", block, warn)
 	}
-	if block, warn = parity(t.Context(), fineTable(), fineTable()); len(block)+len(warn) != 0 {
+	if block, warn, hint = parity(t.Context(), fineTable(), fineTable()); len(block)+len(warn) != 0 || hint != "" {
 		t.Errorf("of two that are alike it says %q and %q", block, warn)
 	}
 }
@@ -126,7 +126,7 @@ func TestJudgeNeverPassesAWindowThatRefusesLivingRows(t *testing.T) {
 		if ttl >= 0 && age > int64(ttl) {
 			return // dead at the source
 		}
-		block, _ := parity(context.Background(), source, target)
+		block, _, _ := parity(context.Background(), source, target)
 		if refused := age > target.Deviation; refused && len(block) == 0 {
 			t.Fatalf("a row of %d s is refused by a window of %d s, and nothing was said", age, target.Deviation)
 		}

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/internal/failover"
 	"pointsman/replication/ots"
 )
@@ -88,23 +86,25 @@ func New(cfg Config) (*Replicator, error) {
 // It returns what ended it; faults of clusters and tables do not. It may be
 // called once.
 func (r *Replicator) Run(ctx context.Context) error {
-	defer func() {
-		for _, c := range r.clients {
-			c.source.Close()
-			c.target.Close()
-			c.control.Close()
-		}
-	}()
+	defer r.close()
 	ctx, kill := context.WithCancelCause(ctx)
 	defer kill(nil)
 	r.mu.Lock()
 	r.kill = kill
 	r.mu.Unlock()
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := newTeam(ctx)
 	g.Go(func() error { return r.carry(ctx) })
 	g.Go(func() error { return r.tell(ctx) })
 	g.Go(func() error { return r.surveys(ctx) })
 	return g.Wait()
+}
+
+func (r *Replicator) close() {
+	for _, c := range r.clients {
+		c.source.Close()
+		c.target.Close()
+		c.control.Close()
+	}
 }
 
 // carry runs one session after the other, as the course says.
@@ -142,7 +142,7 @@ func (r *Replicator) carry(ctx context.Context) error {
 			}
 			continue
 		}
-		r.cfg.Log.Warn("replication begins anew", "instance", r.cfg.Instance, "error", err)
+		r.cfg.Log.Warn("replication begins anew", append([]any{"instance", r.cfg.Instance, "error", err}, trace(err)...)...)
 		r.idle(err.Error())
 		if time.Since(began) > wait.most {
 			wait.now = 0
@@ -176,7 +176,7 @@ func (r *Replicator) otherToken(ctx context.Context, t failover.Token) error {
 func (r *Replicator) one(ctx context.Context, w way, token failover.Token) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var watch errgroup.Group
+	watch := bareTeam()
 	watch.Go(func() error {
 		for {
 			c, told := r.look()

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // reverse notes, beside the old side, from where the other direction is followed
@@ -61,7 +59,7 @@ func (w *drain) reverse(ctx context.Context, k ending) error {
 func (w *drain) tips(ctx context.Context, k ending) ([]saved, error) {
 	var mu sync.Mutex
 	var rows []saved
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := newTeam(ctx)
 	g.SetLimit(controlCalls)
 	for _, t := range k.Tables {
 		if len(t.Positions) == 0 {

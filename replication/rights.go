@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/internal/failover"
 	"pointsman/replication/ots"
 )
@@ -117,7 +115,7 @@ func (k *KeyRights) source(ctx context.Context, x *ots.Client, tables []string) 
 	_, err := x.ListTables(ctx)
 	k.Needed = append(k.Needed, rightOf("ots:ListTable", "", err))
 	of := make([][]Right, len(tables))
-	var g errgroup.Group
+	g := bareTeam()
 	g.SetLimit(describeAtOnce)
 	for i, t := range tables {
 		g.Go(func() error {

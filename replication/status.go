@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,10 +29,7 @@ func (r *Replicator) Status() Status {
 		b := g.bound()
 		st.Doing, st.Exposure, st.Why = "somebody else replicates: only the lag is read", b.now(now), g.standby().Why
 	}
-	if l := r.losses.get(); l != nil {
-		sum := l.summary()
-		st.Lost = &sum
-	}
+	st.Lost = r.losses.summary(r.cfg.Instance, c)
 	return st
 }
 
@@ -191,9 +189,19 @@ func (r *runner) status(now time.Time, refused refused) (TableStatus, *bound) {
 	if t.Why == "" {
 		t.Why = r.row.Why
 	}
-	if t.Why == "" {
-		t.Why = r.troubleNow()
+	if t.Why == "" && len(r.blocks) > 0 {
+		t.Why = first(r.blocks)
 	}
+	if t.Hint == "" && len(r.blocks) > 0 {
+		t.Hint = r.mends
+	}
+	if trouble := r.troubleNow(); trouble != nil && t.Why == "" {
+		t.Why = trouble.Error()
+		if t.Hint == "" {
+			t.Hint = troubleHint(trouble)
+		}
+	}
+	t.Ordered = strings.HasPrefix(r.row.Why, orderedWhy)
 	if r.copy != nil {
 		p := r.copy.progress(now)
 		t.Copy = &p
@@ -230,19 +238,34 @@ func (r *runner) phase() Phase {
 }
 
 // troubleNow is the fault that stands in the way now. mu is held.
-func (r *runner) troubleNow() string {
+func (r *runner) troubleNow() error {
 	if r.follower != nil {
 		if _, err := r.follower.Trouble(); err != nil {
-			return err.Error()
+			return err
 		}
-		if why := r.s.applier.Trouble(r.table); why != "" {
-			return "rows wait: " + why
+		if err := r.s.applier.Trouble(r.table); err != nil {
+			return fmt.Errorf("rows wait: %w", err)
 		}
 	}
 	if r.copy != nil {
 		return r.copy.Trouble()
 	}
 	return r.trouble
+}
+
+// troubleHint is what a person can do about a fault; nothing where it passes by
+// itself.
+func troubleHint(err error) string {
+	switch ots.ClassOf(err) {
+	case ots.ClassRights:
+		return "grant what the key lacks: pointsman doctor --only replication tries each right"
+	case ots.ClassOwn:
+		return "look at the key, the clock and the instance of the cluster: pointsman doctor --only cluster,clock,replication"
+	}
+	if _, fault := errors.AsType[*faultError](err); fault {
+		return "keep the log for a report of the fault; the table is tried again"
+	}
+	return ""
 }
 
 // warns are what does no harm yet.
@@ -256,7 +279,7 @@ func (r *runner) warns() []string {
 func (r *runner) asks() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return strings.HasPrefix(r.hint, resyncHint)
+	return strings.HasPrefix(r.hint, resyncVerb)
 }
 
 // refused are the rows of a table that the target refused and nobody accepted.

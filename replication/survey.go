@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/internal/failover"
 	"pointsman/replication/ots"
 )
@@ -41,7 +39,8 @@ func (r *Replicator) surveys(ctx context.Context) error {
 			wait.now = 0
 			continue
 		}
-		r.cfg.Log.Warn("what was left behind cannot be looked at", "instance", r.cfg.Instance, "error", err)
+		r.cfg.Log.Warn("what was left behind cannot be looked at", append([]any{"instance", r.cfg.Instance, "error", err}, trace(err)...)...)
+		r.losses.fails(err)
 		if err := sleep(ctx, wait.next()); err != nil {
 			return err
 		}
@@ -59,7 +58,7 @@ func (c *Course) left() bool {
 func (r *Replicator) survey(ctx context.Context, c Course) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var watch errgroup.Group
+	watch := bareTeam()
 	defer func() {
 		cancel(nil)
 		_ = watch.Wait()
@@ -88,7 +87,7 @@ func (r *Replicator) survey(ctx context.Context, c Course) error {
 	}
 	r.losses.set(l)
 	defer l.close()
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := newTeam(ctx)
 	for _, t := range k.Tables {
 		g.Go(func() error {
 			return (&surveyor{r: r, loss: l, cut: k, table: t}).run(gctx)

@@ -3,10 +3,12 @@ package replication
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -156,6 +158,42 @@ func TestTheListOutlastsTheProcess(t *testing.T) {
 		}
 		l.close()
 	}
+}
+
+// TestTheListIsExactWhileItIsRead: after a start, and while the old side cannot
+// be read, somebody may have written there since.
+func TestTheListIsExactWhileItIsRead(t *testing.T) {
+	dir := t.TempDir()
+	l := aLoss(t, dir)
+	check := func(when string, exact bool, read int64, why string) {
+		t.Helper()
+		s := l.summary()
+		if s.Exact != exact || !strings.Contains(s.Why, why) || (s.Why == "") != exact {
+			t.Errorf("%s: exact %t, %q", when, s.Exact, s.Why)
+		}
+		if want := time.UnixMilli(read); (read == 0) != s.Read.IsZero() || read != 0 && !s.Read.Equal(want) {
+			t.Errorf("%s: read to %s", when, s.Read)
+		}
+	}
+	through := func(at int64) {
+		t.Helper()
+		if err := l.through("orders", time.UnixMilli(at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("at first", false, 0, "not read to its end yet")
+	through(noon + 100)
+	check("read", true, noon+100, "")
+	l.trouble("orders", errors.New("refused"))
+	check("out of reach", false, noon+100, "read to its end, and not since: refused")
+	through(noon + 200)
+	check("read again", true, noon+200, "")
+	l.close()
+	l = aLoss(t, dir)
+	defer l.close()
+	check("after a start", false, noon+100, "read to its end, and not since this process began")
+	through(noon + 300)
+	check("read by this process", true, noon+300, "")
 }
 
 // TestARowThatCrossedAfterAllIsNotLost: a later page shows it.

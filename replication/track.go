@@ -142,6 +142,16 @@ func (t *track) proved() map[shardID]time.Time {
 	return out
 }
 
+// stream is the one that the shards are of; empty without any.
+func (t *track) stream() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id := range t.shards {
+		return id.stream // of one, a follower sees to that
+	}
+	return ""
+}
+
 // noteFresh remembers that the source took a write at that moment.
 func (t *track) noteFresh(at time.Time) {
 	t.mu.Lock()

@@ -95,6 +95,7 @@ type TableStatus struct {
 	Phase    Phase         `json:"phase"`
 	Why      string        `json:"why,omitempty"`
 	Hint     string        `json:"hint,omitempty"`
+	Ordered  bool          `json:"ordered,omitempty"` // it is copied anew because a person wanted it
 	Exposure ExposureNow   `json:"exposure"`
 	Copy     *CopyProgress `json:"copy,omitempty"`
 	Shards   int           `json:"shards"` // open ones that are followed
@@ -137,7 +138,8 @@ type LossSummary struct {
 	Begins  time.Time            `json:"window_begins"`           // everything written before is on the new side
 	Ends    time.Time            `json:"window_ends,omitzero"`    // zero: the old side may still accept writes
 	Bound   time.Duration        `json:"bound_ns"`                // that the decision was made on
-	Exact   bool                 `json:"exact"`                   // every record of the window was read
+	Read    time.Time            `json:"read_to,omitzero"`        // everything that the old side acknowledged before it was read; zero: not yet
+	Exact   bool                 `json:"exact"`                   // every record up to Read was, by this process, and nothing fails now
 	Why     string               `json:"why,omitempty"`           // why not
 	Rows    int64                `json:"rows"`                    // that did not cross
 	Until   time.Time            `json:"readable_until,omitzero"` // when the stream forgets the first of them

@@ -13,8 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/replication/ots"
 )
 
@@ -256,6 +254,8 @@ func (v *verifier) table(ctx context.Context, name string) (VerifiedTable, error
 	if err != nil {
 		t.found.Error = err.Error()
 		switch {
+		case errors.Is(err, errNoSource):
+			t.found.Hint = "is its name right? pointsman replication status lists those that are replicated"
 		case errors.Is(err, errNoTable):
 			t.found.Hint = "pointsman replication prepare makes tables that the standby lacks"
 		case ots.ClassOf(err) == ots.ClassRights:
@@ -275,7 +275,8 @@ func (v *verifier) table(ctx context.Context, name string) (VerifiedTable, error
 }
 
 var (
-	errNoTable = errors.New("no such table")
+	errNoTable  = errors.New("there is no such table at the target")
+	errNoSource = errors.New("there is no such table at the source")
 	// errEnough ends a comparison at its limit.
 	errEnough = errors.New("enough differences")
 )
@@ -300,7 +301,10 @@ func (t *verifyTable) compare(ctx context.Context) error {
 			return err
 		})
 		if ots.ClassOf(err) == ots.ClassAbsent {
-			return fmt.Errorf("%w at %s", errNoTable, t.client(s).Instance())
+			if s == atSource {
+				return errNoSource
+			}
+			return errNoTable
 		}
 		if err != nil {
 			return err
@@ -320,7 +324,7 @@ func (t *verifyTable) compare(ctx context.Context) error {
 		return err
 	}
 	t.tell(func(p *VerifyProgress) { p.Ranges = len(ranges) })
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := newTeam(ctx)
 	g.SetLimit(t.Parallel)
 	for _, r := range ranges {
 		g.Go(func() error {

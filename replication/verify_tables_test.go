@@ -85,7 +85,7 @@ func TestVerifyNamesTablesThatCannotBeCompared(t *testing.T) {
 		got[v.Table] = v
 	}
 	for name, want := range map[string]string{
-		"here": "no such table at target", "there": "no such table at source", "other_key": "the primary keys of the two sides differ", "orders": "", "versions": "",
+		"here": "there is no such table at the target", "there": "there is no such table at the source", "other_key": "the primary keys of the two sides differ", "orders": "", "versions": "",
 	} {
 		v, ok := got[name]
 		if !ok || v.Error != want || want == "" != v.Equal() {
@@ -98,7 +98,7 @@ func TestVerifyNamesTablesThatCannotBeCompared(t *testing.T) {
 	if v := got["versions"]; v.Note == "" || got["here"].Hint == "" {
 		t.Errorf("%+v", v)
 	}
-	if r := l.verify(func(c *VerifyConfig) { c.Tables = []string{"gone", "orders", "orders"} }); len(r.Tables) != 2 || r.Tables[0].Error != "no such table at source" || r.Tables[1].Error != "" {
+	if r := l.verify(func(c *VerifyConfig) { c.Tables = []string{"gone", "orders", "orders"} }); len(r.Tables) != 2 || r.Tables[0].Error != "there is no such table at the source" || r.Tables[1].Error != "" {
 		t.Errorf("%+v", r.Tables)
 	}
 }

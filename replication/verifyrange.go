@@ -7,8 +7,6 @@ import (
 	"math"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
-
 	"pointsman/replication/ots"
 )
 
@@ -55,7 +53,7 @@ func (t *verifyTable) compareRange(ctx context.Context, start, end ots.Key) erro
 
 // fetch reads the next page of each side that has no rows left.
 func (t *verifyTable) fetch(ctx context.Context, sides *[2]sideRows, end ots.Key) error {
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := newTeam(ctx)
 	for i := range sides {
 		s := &sides[i]
 		if len(s.rows) > 0 || s.all {

@@ -232,8 +232,9 @@ func cloudSomebodyElse(t *testing.T) {
 	w.until(t, "a drift", drifts)
 	wantIn(t, w.verb(t, exitOK, "explain", "orders"), "telecom", "elsewhere.example.com.")
 	w.a.kill()
-	w.until(t, "a is down", func(v failover.View) bool {
-		return slices.ContainsFunc(v.Clusters, func(c failover.ClusterView) bool { return c.Name == "a" && c.Verdict == failover.Down })
+	w.until(t, "a is down, and why nothing moves", func(v failover.View) bool {
+		return v.Wants != "" && len(v.Refused) > 0 &&
+			slices.ContainsFunc(v.Clusters, func(c failover.ClusterView) bool { return c.Name == "a" && c.Verdict == failover.Down })
 	})
 	if r, _ := w.cloud.Record(w.zone, "orders", "telecom"); r.Value != "elsewhere.example.com" {
 		t.Errorf("it was overwritten: %+v", r)

@@ -46,11 +46,7 @@ func movedTo(cluster failover.ClusterName) func(failover.View) bool {
 func (c *crash) fail(t *testing.T, fail string) {
 	cmd, gone, log := c.start(t, "")
 	c.until(t, "both up", log, bothUp)
-	for _, args := range [][]string{{"adopt", "orders", "--yes"}, {"arm", "orders", "--mode", "auto", "--yes"}} {
-		if _, err := c.verb(t.Context(), args...); err != nil {
-			t.Fatalf("%v\n%s", err, log)
-		}
-	}
+	c.arm(t, log)
 	c.until(t, "rest", log, atRest)
 	end(cmd, gone)
 

@@ -215,6 +215,21 @@ func (c *crash) until(t *testing.T, what string, log *safeBuffer, ok func(failov
 	return v
 }
 
+// arm takes the names over, as soon as they were read, and lets automation move
+// them.
+func (c *crash) arm(t *testing.T, log *safeBuffer) {
+	t.Helper()
+	c.until(t, "a record", log, func(v failover.View) bool {
+		if v.Active == "" {
+			_, _ = c.verb(t.Context(), "adopt", "orders", "--yes")
+		}
+		return v.Active != ""
+	})
+	if _, err := c.verb(t.Context(), "arm", "orders", "--mode", "auto", "--yes"); err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+}
+
 func bothUp(v failover.View) bool {
 	return len(v.Clusters) == 2 && v.Clusters[0].Verdict == failover.Up && v.Clusters[1].Verdict == failover.Up
 }
@@ -236,11 +251,7 @@ func bearsTerm(v failover.View) bool {
 func (c *crash) run(t *testing.T, fail string) {
 	cmd, gone, log := c.start(t, "")
 	c.until(t, "both up", log, bothUp)
-	for _, args := range [][]string{{"adopt", "orders", "--yes"}, {"arm", "orders", "--mode", "auto", "--yes"}} {
-		if _, err := c.verb(t.Context(), args...); err != nil {
-			t.Fatalf("%v\n%s", err, log)
-		}
-	}
+	c.arm(t, log)
 	c.until(t, "rest", log, atRest)
 	end(cmd, gone)
 

@@ -63,11 +63,7 @@ func (c *crash) wait(t *testing.T, how string) {
 
 	cmd, gone, log := c.start(t, "")
 	c.until(t, "both up", log, bothUp)
-	for _, args := range [][]string{{"adopt", "orders", "--yes"}, {"arm", "orders", "--mode", "auto", "--yes"}} {
-		if _, err := c.verb(t.Context(), args...); err != nil {
-			t.Fatalf("%v\n%s", err, log)
-		}
-	}
+	c.arm(t, log)
 	c.until(t, "rest", log, atRest)
 	end(cmd, gone)
 	fail := ""
@@ -115,7 +111,7 @@ func (c *crash) wait(t *testing.T, how string) {
 		}
 	}
 	var own, there uint32
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && (own != waitTTL || there != waitTTL); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end) && (own != waitTTL || there != waitTTL); time.Sleep(50 * time.Millisecond) {
 		own, there = ttls()
 	}
 	if own != waitTTL || there != waitTTL {

@@ -322,7 +322,7 @@ func TestDoctorIsNotHeldUpByACloudThatHangs(t *testing.T) {
 	p.s.Fail("", alicloud.Fault{Kind: alicloud.Hang}, -1)
 	began := time.Now()
 	fs := p.look(append(noResolver, "--only", "provider", "--within", "3s")...)
-	if took := time.Since(began); took > 20*time.Second {
+	if took := time.Since(began); took > 45*time.Second {
 		t.Errorf("it took %s", took)
 	}
 	for _, id := range []string{"provider.rights", "provider.records", "provider.floor", "provider.delegation"} {

@@ -21,6 +21,9 @@ var replicationIDs = []string{
 	"replication.parity", "replication.streams", "replication.control", "replication.quota", "replication.rights", "replication.cost", "replication.clock",
 }
 
+// lagIDs are what is found where somebody else carries the rows.
+var lagIDs = []string{"replication.lag"}
+
 // replicationTime is what all of them may take for one instance: a table is
 // described at each side.
 const replicationTime = 60 * time.Second
@@ -28,7 +31,13 @@ const replicationTime = 60 * time.Second
 func (p *patient) replicationChecks() []doctor.Check {
 	var out []doctor.Check
 	for _, i := range p.cfg.Instances {
-		if i.Replication == nil || i.Replication.Mode != replication.ModeStream {
+		if i.Replication == nil {
+			continue
+		}
+		if i.Replication.Mode != replication.ModeStream {
+			out = append(out, doctor.Check{IDs: lagIDs, About: string(i.Policy.Instance), Time: replicationTime, Look: func(ctx context.Context) []doctor.Finding {
+				return []doctor.Finding{p.lag(ctx, i)}
+			}})
 			continue
 		}
 		out = append(out, doctor.Check{IDs: replicationIDs, About: string(i.Policy.Instance), Time: replicationTime, Look: func(ctx context.Context) []doctor.Finding {
@@ -38,24 +47,52 @@ func (p *patient) replicationChecks() []doctor.Check {
 	return out
 }
 
-// replicated looks at one instance. Which way rows go is what the controller
-// says, or the primary of the file.
+// direction is which way rows go: as the controller says, or from the primary of
+// the file.
+func (p *patient) direction(i config.Instance) (from, to failover.ClusterName) {
+	from = i.Policy.Primary
+	if v, ok := p.views[i.Policy.Instance]; ok && v.Active != "" {
+		from = v.Active
+	}
+	to = from
+	for _, c := range i.Policy.Clusters {
+		if c != from {
+			to = c
+		}
+	}
+	return from, to
+}
+
+// lag asks whoever carries the rows of an instance in our place.
+func (p *patient) lag(ctx context.Context, i config.Instance) doctor.Finding {
+	f := doctor.LagFacts{Instance: string(i.Policy.Instance), Mode: string(i.Replication.Mode)}
+	if i.Policy.RPO.Kind == failover.RPOBounded {
+		f.Limit = i.Policy.RPO.Bound
+	}
+	rc, err := replicaConfig(i.Policy.Instance, i.Replication)
+	if err == nil {
+		from, to := p.direction(i)
+		var now replication.ExposureNow
+		now, err = replication.AskOnce(ctx, rc, from, to)
+		f.Lag = now.Lag + max(time.Since(now.At), 0)
+	}
+	if err != nil {
+		f.Err, f.Fix = err.Error(), "mend what is named; replication.external and docs/replication.md say what an answer looks like"
+		if i.Replication.Mode == replication.ModeGlobalTable {
+			f.Fix = "mend what is named: the key needs ots:DescribeGlobalTable at both clusters (pointsman init rights), and each cluster its region"
+		}
+	}
+	return doctor.JudgeLag(f)
+}
+
+// replicated looks at one instance.
 func (p *patient) replicated(ctx context.Context, i config.Instance) []doctor.Finding {
 	name := string(i.Policy.Instance)
 	rc, err := replicaConfig(i.Policy.Instance, i.Replication)
 	if err != nil {
 		return skipAll(replicationIDs, name, err)
 	}
-	from := i.Policy.Primary
-	if v, ok := p.views[i.Policy.Instance]; ok && v.Active != "" {
-		from = v.Active
-	}
-	to := from
-	for _, c := range i.Policy.Clusters {
-		if c != from {
-			to = c
-		}
-	}
+	from, to := p.direction(i)
 	var tables []string
 	facts, lookErr := replication.Inspect(ctx, rc, from, to)
 	for _, pair := range facts.Pairs {
@@ -87,7 +124,10 @@ func (p *patient) replicated(ctx context.Context, i config.Instance) []doctor.Fi
 	}
 	idle := streams[0] // only the active cluster is followed
 	cost := doctor.IdleFacts{Instance: name, Cluster: string(from), Tables: idle.Tables, Shards: idle.Open, Idle: i.Replication.Idle, Busy: i.Replication.Busy}
-	if errs[0] != nil {
+	switch {
+	case lookErr != nil: // without its tables nothing was counted
+		cost.Err = lookErr.Error()
+	case errs[0] != nil:
 		cost.Err = errs[0].Error()
 	}
 	out = append(out, doctor.JudgeIdle(cost))
@@ -127,7 +167,7 @@ func parityFindings(instance string, f replication.Facts) []doctor.Finding {
 			verdict = doctor.Fail
 		}
 		bad[id] = true
-		out = append(out, doctor.Finding{ID: id, About: about, Verdict: verdict, Evidence: x.ID + ": " + x.Evidence, Fix: x.Hint})
+		out = append(out, doctor.Finding{ID: id, About: about, Verdict: verdict, Evidence: x.ID + ": " + x.Evidence, Fix: replication.HintFor(failover.InstanceName(instance), x.Hint)})
 	}
 	way := fmt.Sprintf("from %s to %s", f.From.Cluster, f.To.Cluster)
 	for id, fine := range map[string]string{

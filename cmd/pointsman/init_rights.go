@@ -153,6 +153,7 @@ func grantsOf(provider string, cfg *config.Config) (grants, error) {
 	if replicates(cfg) {
 		g.Grants = append(g.Grants, replicaRights(cfg)...)
 	}
+	g.Grants = append(g.Grants, globalRights(cfg)...)
 	return g, nil
 }
 

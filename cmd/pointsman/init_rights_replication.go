@@ -79,6 +79,33 @@ func replicaRights(cfg *config.Config) []grant {
 	}
 }
 
+// globalRights is the identity that asks the vendor how far a global table has
+// got; none where no instance has one.
+func globalRights(cfg *config.Config) []grant {
+	if cfg == nil {
+		return nil
+	}
+	var on []string
+	for _, i := range cfg.Instances {
+		r := i.Replication
+		if r == nil || r.Mode != replication.ModeGlobalTable {
+			continue
+		}
+		for _, t := range i.Targets {
+			on = append(on, fmt.Sprintf("acs:ots:%s:ACCT:instance/%s/table/%s", orElse(t.Place.Region, "REGION"), strings.ToLower(r.Clusters[t.Cluster].Instance), strings.ToLower(r.GlobalTable)))
+		}
+	}
+	if len(on) == 0 {
+		return nil
+	}
+	slices.Sort(on)
+	return []grant{{
+		For: "pointsman-replicator-global", When: "for run without --shadow, and for pointsman doctor (replication.source_key_file, mode global-table): asks how far the vendor is, and reads no row",
+		Know:   []string{"Write the account's number for ACCT, and the region for REGION where it stands. It is asked at both clusters."},
+		Policy: allow(slices.Compact(on), "ots:DescribeGlobalTable"),
+	}}
+}
+
 // inPolicies are patterns of tables as policies have them; not ok where there
 // are none, or one of another kind. Policies know * alone.
 func inPolicies(globs []string) (names []string, ok bool) {

@@ -29,7 +29,7 @@ func TestJSONHasTheKeysThatScriptsKnow(t *testing.T) {
 		"order": moveResult{}, "init": initialized{}, "rights": grants{}, "config_explain": []config.Explained{}, "history": []api.Sample{}, "switches": []switchLine{}, "probes": []api.ProbeLine{}, "version": api.Version{},
 		"notify_list": []api.ChannelLine{}, "notify_test": []api.ChannelTest{},
 		"reports": []api.ReportLine{}, "report": api.ReportText{}, "report-file": reporting.Report{},
-		"replication": api.ReplicationStatus{}, "replication_tables": []api.ReplicationTable{}, "replication_lost": lostView{}, "replication_letters": lettersView{}, "replication_order": api.ReplicationReply{},
+		"replication": api.ReplicationStatus{}, "replication_tables": []api.ReplicationTable{}, "replication_lost": lostView{}, "replication_letters": lettersView{}, "replication_order": api.ReplicationReply{}, "replication_verify": verified{}, "replication_prepare": preparedReplication{},
 		"eject": ejection{}, "hook_test": api.HookTestReply{},
 		"names": []api.NameMatrix{}, "propagation": dnsctl.Propagation{}, "score": scoreView{}, "replay": replayView{}, "episodes": []failover.Judged{},
 	} {

@@ -11,7 +11,7 @@ import (
 )
 
 // news of these kinds want nobody: what they tell of is over, or can wait.
-var calmKinds = []string{pageLost, "hook", "pause-stands", "ttl", string(failover.Settled), string(failover.Unwound), string(failover.Yielded)}
+var calmKinds = []string{pageLost, pagePaused, "hook", "pause-stands", "ttl", string(failover.Settled), string(failover.Unwound), string(failover.Yielded)}
 
 // pageMessage makes a message of a call for people and of how the instance
 // stands.
@@ -22,7 +22,7 @@ func pageMessage(v *failover.View, pg failover.Page, now time.Time) notify.Messa
 	}
 	switch {
 	case slices.Contains(calmKinds, pg.Kind):
-		m.State, m.Change = notify.Info, pg.Kind != "pause-stands" && pg.Kind != "ttl"
+		m.State, m.Change = notify.Info, !slices.Contains([]string{"pause-stands", "ttl", pagePaused}, pg.Kind)
 	case pg.Kind == "operation" && v.Op != nil && !v.Op.Auto:
 		// A person began it, and knows.
 		m.State, m.Change = notify.Info, true
@@ -174,6 +174,8 @@ func commandsFor(v *failover.View, kind string) []string {
 		return []string{"pointsman replication status " + i, "pointsman replication dead-letters " + i}
 	case pageExposed, pageBare:
 		return []string{"pointsman replication status " + i, "pointsman replication tables " + i}
+	case pagePaused:
+		return []string{"pointsman replication status " + i, "pointsman replication resume " + i}
 	case pageLost:
 		return []string{"pointsman replication status " + i, "pointsman replication lost " + i}
 	}

@@ -40,6 +40,7 @@ func replicaConfig(i failover.InstanceName, c *config.Replication) (replication.
 			return ots.Config{Endpoint: cl.Endpoint, Address: cl.Address, Instance: instance, Credentials: ots.KeyFile(key), CA: pool}
 		}
 		out.Clusters[name] = replication.ClusterConfig{
+			Region: cl.Region,
 			Source: to(cl.Instance, cl.SourceKeyFile), Target: to(cl.Instance, cl.TargetKeyFile), Control: to(cl.ControlInstance, cl.TargetKeyFile),
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"pointsman/internal/api"
 	"pointsman/internal/failover"
 	"pointsman/replication"
 )
@@ -19,16 +20,17 @@ var allPhases = []replication.Phase{
 // replication shows how the rows of an instance fare. What is not known has no
 // value: it is not 0.
 func (r reading) replication(x *replicas, i failover.InstanceName) {
-	st, ok := x.ReplicationStatus(i)
-	if !ok {
-		return
+	if st, ok := x.ReplicationStatus(i); ok {
+		r.carried(&st, string(i), time.Now())
 	}
-	name, now := string(i), time.Now()
+}
+
+func (r reading) carried(st *api.ReplicationStatus, name string, now time.Time) {
 	r.gauge("replication_running", one(st.Idle == ""), name)
 	r.gauge("replication_paused", one(st.Paused != nil), name)
 	r.gauge("replication_gap", one(st.Exposure.Gap != ""), name)
 	r.gauge("standby_protected", one(st.Standby == failover.StandbySynced), name)
-	lag, known := lagNow(&st, now)
+	lag, known := lagNow(st, now)
 	r.gauge("exposure_known", one(known), name)
 	if known {
 		r.gauge("exposure_seconds", lag.Seconds(), name)

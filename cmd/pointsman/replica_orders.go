@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,12 +33,19 @@ func (x *replicas) refusal(i failover.InstanceName, err error) error {
 	switch {
 	case errors.Is(err, replication.ErrNoLetter), errors.Is(err, replication.ErrNotOpen), errors.Is(err, replication.ErrOvertaken):
 		return &api.OrderRefused{Why: err.Error(), Hint: fmt.Sprintf("pointsman replication dead-letters %s lists those that wait", i)}
+	case errors.Is(err, replication.ErrNoTable):
+		return &api.OrderRefused{Why: err.Error(), Hint: fmt.Sprintf("pointsman replication status %s lists those that are", i)}
+	case errors.Is(err, replication.ErrNothingWaits):
+		return &api.OrderRefused{Why: err.Error(), Hint: fmt.Sprintf("name a table to have it copied anew all the same: pointsman replication resync %s TABLE --reason TEXT", i)}
 	case !errors.Is(err, replication.ErrNotHere):
 		return err
 	}
 	why := err.Error()
-	if st, ok := x.ReplicationStatus(i); ok && st.Idle != "" {
+	switch st, ok := x.ReplicationStatus(i); {
+	case ok && st.Idle != "":
 		why = st.Idle
+	case ok && st.Mode != string(replication.ModeStream):
+		why = fmt.Sprintf("the rows of %s are carried by somebody else (mode %s), and orders about them are theirs", i, st.Mode)
 	}
 	return &api.OrderRefused{Why: why, Hint: fmt.Sprintf("look at 'pointsman replication status %s'", i)}
 }
@@ -72,6 +80,7 @@ func (x *replicas) DeadLetters(ctx context.Context, i failover.InstanceName, q a
 	out := make([]api.DeadLetter, len(rows))
 	for n := range rows {
 		out[n] = api.DeadLetter(rows[n])
+		out[n].Hint = replication.HintFor(i, out[n].Hint)
 	}
 	return out, next, nil
 }
@@ -90,8 +99,12 @@ func (x *replicas) OrderReplication(ctx context.Context, i failover.InstanceName
 	}
 	rep.Text, err = x.order(ctx, i, r, &o)
 	if err != nil {
+		what := "not done: "
+		if _, some := errors.AsType[*partlyError](err); some {
+			what = "done in part: "
+		}
 		err = x.refusal(i, err)
-		return rep, errors.Join(err, x.note(context.WithoutCancel(ctx), i, o, "not done: "+brief(err, 3)))
+		return rep, errors.Join(err, x.note(context.WithoutCancel(ctx), i, o, what+brief(err, 3)))
 	}
 	x.p.log.Info("replication: order", "instance", i, "do", string(o.Do), "by", o.By, "reason", o.Reason)
 	if x.p.notices != nil {
@@ -142,33 +155,57 @@ func (x *replicas) order(ctx context.Context, i failover.InstanceName, r *replic
 	case api.ReplicationResume:
 		return "replication goes on", r.Resume(ctx, o.By)
 	case api.ReplicationResync:
-		names := o.Tables
+		names, what := o.Tables, strings.Join(o.Tables, ", ")
 		if len(names) == 0 {
-			names = []string{""} // every one that waits for it
+			names, what = []string{""}, "every table that waited for it"
 		}
-		var errs []error
-		for _, t := range names {
-			errs = append(errs, r.Resync(ctx, o.To, t, o.By, o.Reason))
+		st := r.Status()
+		for _, n := range o.Tables { // all of them or none
+			if len(st.Tables) > 0 && !slices.ContainsFunc(st.Tables, func(t replication.TableStatus) bool { return t.Table == n }) {
+				return "", fmt.Errorf("resync: table %q: %w", n, replication.ErrNoTable)
+			}
 		}
-		what := "every table that waited for it"
-		if len(o.Tables) > 0 {
-			what = strings.Join(o.Tables, ", ")
-		}
-		return fmt.Sprintf("%s: copied anew; rows of the standby that the active cluster lacks are deleted", what), errors.Join(errs...)
+		return fmt.Sprintf("%s: copied anew; rows of the standby that the active cluster lacks are deleted", what),
+			each(names, func(t string) error { return r.Resync(ctx, o.To, t, o.By, o.Reason) })
 	case api.ReplicationAccept:
-		var errs []error
-		for _, id := range o.Rows {
-			errs = append(errs, r.AcceptLetter(ctx, id, o.By, o.Reason))
-		}
-		return fmt.Sprintf("%d refused rows are accepted as missing at the standby", len(o.Rows)), errors.Join(errs...)
+		return fmt.Sprintf("%d refused rows are accepted as missing at the standby", len(o.Rows)),
+			each(o.Rows, func(id string) error { return r.AcceptLetter(ctx, id, o.By, o.Reason) })
 	case api.ReplicationRetry:
-		var errs []error
-		for _, id := range o.Rows {
-			errs = append(errs, r.RetryLetter(ctx, id, o.By))
-		}
-		return fmt.Sprintf("%d refused rows are written", len(o.Rows)), errors.Join(errs...)
+		return fmt.Sprintf("%d refused rows are written", len(o.Rows)),
+			each(o.Rows, func(id string) error { return r.RetryLetter(ctx, id, o.By) })
 	}
 	return "", &api.OrderRefused{Why: fmt.Sprintf("there is no order %q", o.Do)}
+}
+
+// partlyError: some of what was ordered is done, and some is not.
+type partlyError struct {
+	done, all int
+	error
+}
+
+func (e *partlyError) Error() string {
+	return fmt.Sprintf("%d of %d are done, the others are not: %v", e.done, e.all, e.error)
+}
+
+func (e *partlyError) Unwrap() error { return e.error }
+
+// each does something with all of them, whatever becomes of one.
+func each(names []string, do func(string) error) error {
+	var errs []error
+	for _, n := range names {
+		err := do(n)
+		if err != nil && len(names) > 1 {
+			err = fmt.Errorf("%s: %w", n, err)
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	err := errors.Join(errs...)
+	if done := len(names) - len(errs); err != nil && done > 0 {
+		return &partlyError{done, len(names), err}
+	}
+	return err
 }
 
 // note writes an order into the audit.

@@ -2,12 +2,16 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"pointsman/internal/api"
 	"pointsman/internal/config"
@@ -165,6 +169,164 @@ func TestPeopleAreCalledOnceForEachThing(t *testing.T) {
 	}
 }
 
+// TestACourseLastsNoLongerThanTheLead: a lease that ends sooner than the leave to
+// write ends it.
+func TestACourseLastsNoLongerThanTheLead(t *testing.T) {
+	now := time.Now()
+	p := &failover.Policy{Clusters: [2]failover.ClusterName{"a", "b"}}
+	for name, c := range map[string]struct {
+		lead failover.Lead
+		want time.Time
+	}{
+		"a file lock":   {failover.Lead{Leading: true, Term: 1, Until: now.Add(farAway)}, now.Add(courseLife)},
+		"a lease":       {failover.Lead{Leading: true, Term: 1, Until: now.Add(2 * time.Second)}, now.Add(2 * time.Second)},
+		"one that ends": {failover.Lead{Leading: true, Term: 1, Until: now.Add(-time.Second)}, now.Add(-time.Second)},
+		"none":          {failover.Lead{Why: "another leads"}, now},
+	} {
+		got := courseOf(&failover.Record{Term: 1, Active: "a"}, p, c.lead, now)
+		if !got.Until.Equal(c.want) || got.Leading != c.lead.Leading || got.Standby != "b" {
+			t.Errorf("%s: %+v, want until %s", name, got, c.want)
+		}
+	}
+}
+
+// TestAReplicatorThatPanickedIsStartedAgain: the process goes on, people see
+// that nothing is carried and why, and after a while another is there.
+func TestAReplicatorThatPanickedIsStartedAgain(t *testing.T) {
+	p := manyOf(t, 1, 10)
+	p.log = slog.New(slog.DiscardHandler)
+	name := p.ctl.Instances()[0]
+	w := wantedReplica{data: t.TempDir(), by: "test", cfg: &config.Replication{
+		Mode: replication.ModeExternal, External: &config.External{Command: []string{"/bin/true"}, Every: time.Second, Timeout: time.Second},
+	}}
+	x := &replicas{p: p, of: map[failover.InstanceName]*replica{}}
+	rep := x.make(name, w)
+	x.of[name] = rep
+	cfg, err := replicatorConfig(p, name, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.TellExposure = func(failover.Exposure) { panic("of a test") }
+	bad, err := replication.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad.Follow(replication.Course{Token: failover.Token{Term: 9, Epoch: 1}, Leading: true, Active: "a", Standby: "b"})
+	rep.r = bad
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		x.keep(ctx, name, rep)
+	}()
+	defer func() { stop(); <-done }()
+	const fell = "it ended by itself and is started again: a fault of this program: of a test"
+	within(t, patience, "the fault", func() bool { return rep.status(name).Idle == fell })
+	if why := idleWhy(&failover.View{Instance: name, Leading: true, Mode: failover.ModeAuto.String()}, rep.down); why != fell {
+		t.Errorf("the next look at the record forgets that it does not run: %q", why)
+	}
+	within(t, patience, "another one", func() bool { return rep.replicator() != bad })
+	rep.mu.Lock()
+	defer rep.mu.Unlock()
+	if rep.down != "" {
+		t.Errorf("it runs, and is said to be down: %q", rep.down)
+	}
+}
+
+// TestPeopleAreCalledForOneThatDoesNotRun, although it should.
+func TestPeopleAreCalledForOneThatDoesNotRun(t *testing.T) {
+	w, now := exposureWatch{down: true}, time.Now()
+	rpo := failover.RPO{Kind: failover.RPOBounded, Bound: time.Second}
+	var said []string
+	for range 3 {
+		st := carriedWell(now)
+		st.Idle, st.Exposure.Known, st.Exposure.Why, st.Tables = "it ended by itself", false, "it ended by itself", nil
+		for _, pg := range w.calls(&st, rpo, now) {
+			said = append(said, pg.Kind+": "+pg.Text)
+		}
+		now = now.Add(overFor)
+	}
+	if len(said) != 1 || !strings.Contains(said[0], "replication-exposure: a switch would lose an unknown part: it ended by itself") {
+		t.Errorf("%q", said)
+	}
+}
+
+// TestWhatAPersonOrderedWakesNobody: who has a table copied anew, or pauses,
+// knows; but a pause may be forgotten, and a copy may stand still.
+func TestWhatAPersonOrderedWakesNobody(t *testing.T) {
+	rpo := failover.RPO{Kind: failover.RPOBounded, Bound: time.Second}
+	paused := time.Date(2026, 11, 29, 7, 0, 0, 0, time.UTC)
+	anew := func(s *api.ReplicationStatus, rows int64) {
+		s.Exposure.Known, s.Exposure.Gap = false, "items: it is copied anew, as alice ordered: x"
+		s.Tables[0] = api.ReplicationTable{Table: "items", Phase: "copying", Ordered: true, Exposure: s.Exposure, Copy: &api.CopyProgress{Rows: rows}}
+	}
+	for name, c := range map[string]struct {
+		every time.Duration
+		bend  func(st *api.ReplicationStatus, round int64)
+		want  []string
+	}{
+		"an ordered copy": {overFor / 2, anew, nil},
+		"an ordered copy that stands still": {overFor, func(st *api.ReplicationStatus, _ int64) { anew(st, 7) }, []string{
+			"replication-exposure: a switch would lose an unknown part: items: it is copied anew, as alice ordered: x, for longer than 2m0s now; an automatic failover may lose 1s",
+		}},
+		"a gap beside it": {overFor / 2, func(st *api.ReplicationStatus, round int64) {
+			anew(st, round)
+			st.Tables = append(st.Tables, api.ReplicationTable{Table: "stock", Phase: "gap", Exposure: api.ReplicationExposure{Gap: "stock: trimmed"}})
+		}, []string{"replication-gap: what b lacks of a is unknown: stock: trimmed"}},
+		"a pause": {overFor, func(st *api.ReplicationStatus, _ int64) {
+			st.Paused, st.Exposure.Lag = &api.ReplicationPause{By: "alice", Reason: "CHG-1", Since: st.At.Add(-time.Hour)}, time.Hour
+		}, nil},
+		"a forgotten pause": {overFor, func(st *api.ReplicationStatus, round int64) {
+			st.Paused = &api.ReplicationPause{By: "alice", Reason: "CHG-1", Since: paused}
+			st.Exposure.Lag = 5 * time.Hour
+		}, []string{"replication-paused: replication is paused since " + stamp(paused) + ", by alice: CHG-1; a switch would lose at most the last 5h0m, about 30 rows, and a pause beyond the memory of the streams wants a copy anew (pointsman replication resume orders)"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, now := exposureWatch{}, time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+			var said []string
+			for round := range int64(5) {
+				st := carriedWell(now)
+				c.bend(&st, round)
+				for _, pg := range w.calls(&st, rpo, now) {
+					said = append(said, pg.Kind+": "+pg.Text)
+				}
+				now = now.Add(c.every)
+			}
+			if !slices.Equal(said, c.want) {
+				t.Errorf("said %q, want %q", said, c.want)
+			}
+		})
+	}
+}
+
+// TestLossesAreToldOnceAndOnceMoreWhenAllAreKnown, and not again by every start.
+func TestLossesAreToldOnceAndOnceMoreWhenAllAreKnown(t *testing.T) {
+	read := time.Date(2026, 11, 29, 11, 0, 0, 0, time.UTC)
+	part := &api.LossSummary{Op: "orders-1.2", Rows: 2}
+	all := &api.LossSummary{Op: "orders-1.2", Rows: 2, Exact: true, Read: read}
+	again := &api.LossSummary{Op: "orders-1.2", Rows: 2, Read: read, Why: "not since this process began"}
+	for name, c := range map[string]struct {
+		seen []*api.LossSummary
+		want []bool
+	}{
+		"as it is found":           {[]*api.LossSummary{nil, part, part, all, again, all}, []bool{false, true, false, true, false, false}},
+		"after a start":            {[]*api.LossSummary{again, all, again, all}, []bool{false, true, false, false}},
+		"after a start, and dead":  {[]*api.LossSummary{again, again, again}, []bool{false, true, false}},
+		"of another operation too": {[]*api.LossSummary{all, {Op: "orders-1.3", Rows: 1}}, []bool{true, true}},
+		"of none":                  {[]*api.LossSummary{{Op: "orders-1.2", Exact: true}}, []bool{false}},
+	} {
+		w, now := exposureWatch{}, read
+		var got []bool
+		for _, l := range c.seen {
+			got = append(got, w.lost(l, now))
+			now = now.Add(overFor)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: told %v, want %v", name, got, c.want)
+		}
+	}
+}
+
 // TestNobodyIsCalledForWhatIsUnderWay: a copy, a pause, a cluster that a
 // failover left, a process that may not replicate.
 func TestNobodyIsCalledForWhatIsUnderWay(t *testing.T) {
@@ -183,9 +345,10 @@ func TestNobodyIsCalledForWhatIsUnderWay(t *testing.T) {
 		"none": func(s *api.ReplicationStatus) {},
 	} {
 		w, now := exposureWatch{refill: name == "refill"}, time.Now()
-		for range 4 {
+		for round := range int64(4) {
 			st := carriedWell(now)
 			bend(&st)
+			st.Tables[0].Applied = round // it gets on
 			if got := w.calls(&st, rpo, now); len(got) > 0 {
 				t.Errorf("%s: %v", name, got)
 			}
@@ -298,5 +461,63 @@ func TestMetricsOfReplicationHaveNoValueForTheUnknown(t *testing.T) {
 	}
 	if _, there := m["pointsman_replication_running{instance="+string(name)+"}"]; !there {
 		t.Errorf("nothing says that it does not run: %v", m)
+	}
+}
+
+// onlyCarried scrapes one status and nothing else.
+type onlyCarried struct {
+	*scrape
+	st  api.ReplicationStatus
+	now time.Time
+}
+
+func (c onlyCarried) Collect(out chan<- prometheus.Metric) {
+	reading{c.descs, out}.carried(&c.st, "orders", c.now)
+}
+
+// TestMetricsOfReplicationAreThoseOfItsStatus: the bound with its age, each table,
+// and how far a copy is.
+func TestMetricsOfReplicationAreThoseOfItsStatus(t *testing.T) {
+	now := time.Now()
+	st := carriedWell(now.Add(-time.Second))
+	st.Refused, st.Units = 3, api.ReplicationUnits{SourceRead: 9, TargetWrite: 8}
+	st.Paused, st.Lost = &api.ReplicationPause{}, &api.LossSummary{Rows: 5}
+	st.Tables[0].Exposure, st.Tables[0].Applied = st.Exposure, 77
+	st.Tables = append(st.Tables, api.ReplicationTable{Table: "stock", Phase: "copying", Copy: &api.CopyProgress{Rows: 25, Bytes: 350, TotalRows: 100, Left: time.Minute}})
+	m := gathered(t, onlyCarried{newScrape(manyOf(t, 1, 10)), st, now})
+	for series, want := range map[string]float64{
+		"exposure_known{instance=orders}": 1, "exposure_seconds{instance=orders}": 2, "exposure_rows{instance=orders}": 30, "standby_protected{instance=orders}": 1,
+		"replication_paused{instance=orders}": 1, "replication_refused_rows{instance=orders}": 3, "replication_lost_rows{instance=orders}": 5, "replication_tables{instance=orders}": 2,
+		"replication_units_total{instance=orders,kind=read,side=source}": 9, "replication_units_total{instance=orders,kind=write,side=target}": 8,
+		"table_exposure_seconds{instance=orders,table=items}": 2, "replication_applied_rows_total{instance=orders,table=items}": 77,
+		"replication_phase{instance=orders,phase=following,table=items}": 1, "replication_phase{instance=orders,phase=copying,table=stock}": 1, "replication_phase{instance=orders,phase=following,table=stock}": 0,
+		"replication_copied_rows{instance=orders,table=stock}": 25, "replication_copied_bytes{instance=orders,table=stock}": 350,
+		"replication_copy_rows{instance=orders,table=stock}": 100, "replication_copy_left_seconds{instance=orders,table=stock}": 60,
+	} {
+		if got, there := m["pointsman_"+series]; !there || got != want {
+			t.Errorf("%s is %v (%t), want %v", series, got, there, want)
+		}
+	}
+	for _, absent := range []string{"table_exposure_seconds{instance=orders,table=stock}", "replication_copied_rows{instance=orders,table=items}"} {
+		if got, there := m["pointsman_"+absent]; there {
+			t.Errorf("%s is %v, and nothing is known", absent, got)
+		}
+	}
+}
+
+// TestTheWordsOnWhatWasLeftBehind: how much, whether that is all, and up to when
+// it was looked for.
+func TestTheWordsOnWhatWasLeftBehind(t *testing.T) {
+	at := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	for want, l := range map[string]api.LossSummary{
+		"orders-1.2 left no write of a behind, made from " + stamp(at) + " on; the old side was read up to " + stamp(at.Add(time.Hour)):           {Exact: true, Read: at.Add(time.Hour), Until: at},
+		"whether orders-1.2 left writes of a behind, made from " + stamp(at) + " on, is not known yet: no answer":                                 {Why: "no answer"},
+		"orders-1.2 left at least 2 writes of a behind, made from " + stamp(at) + " on (not counted to the end: no answer); by table: items 2":    {Rows: 2, Why: "no answer", ByTable: map[string]int64{"items": 2}},
+		"orders-1.2 left 3 writes of a behind, made from " + stamp(at) + " on; only-old 3; they can be read until " + stamp(at.Add(24*time.Hour)): {Rows: 3, Exact: true, ByClass: map[string]int64{"only-old": 3}, Until: at.Add(24 * time.Hour)},
+	} {
+		l.Op, l.From, l.Begins = "orders-1.2", "a", at
+		if got := lossWords(&l); got != want {
+			t.Errorf("it says %q, want %q", got, want)
+		}
 	}
 }

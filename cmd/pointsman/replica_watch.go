@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"pointsman/internal/api"
 	"pointsman/internal/failover"
+	"pointsman/internal/ledger"
 	reporting "pointsman/internal/report"
 	"pointsman/replication"
 )
@@ -17,6 +20,8 @@ const (
 	// overFor is how long an exposure above the rpo, or one that is not known, is
 	// borne before people are called. A copy takes its time and says so.
 	overFor = 2 * time.Minute
+	// forgotten is how long somebody's pause is nobody's surprise.
+	forgotten = 4 * time.Hour
 )
 
 // Kinds of calls for people about replication.
@@ -27,10 +32,11 @@ const (
 	pageExposed = "replication-exposure"    // too much would be lost, for too long
 	pageBare    = "replication-unprotected" // the standby could not take over
 	pageLost    = "replication-lost"        // an operation left rows behind
+	pagePaused  = "replication-paused"      // somebody's pause may be forgotten
 )
 
 // replicationPages lists them.
-var replicationPages = []string{pageExposed, pageGap, pageLost, pageRefused, pageResync, pageBare}
+var replicationPages = []string{pageExposed, pageGap, pageLost, pagePaused, pageRefused, pageResync, pageBare}
 
 // exposureWatch is what was seen of one instance, for the history and for calls.
 type exposureWatch struct {
@@ -40,11 +46,18 @@ type exposureWatch struct {
 	overSince, bareSince time.Time
 	told                 map[string]string // call to what it was about
 	refill               bool              // somebody ordered that the standby be filled
+	down                 bool              // it ended by itself, and is to be started again
+
+	copied     int64     // how far the copies are
+	copiedAt   time.Time // when they last got further
+	lostOp     string    // the operation whose losses are known
+	lostExact  bool      // they were told to be all
+	lostsSince time.Time // since when a list of an earlier start is not exact
 }
 
 // look notes the exposure of every instance and calls people where one wants
 // them.
-func (x *replicas) look(now time.Time) {
+func (x *replicas) look(ctx context.Context, now time.Time) {
 	x.mu.Lock()
 	all := make(map[failover.InstanceName]*replica, len(x.of))
 	for i, rep := range x.of {
@@ -56,7 +69,7 @@ func (x *replicas) look(now time.Time) {
 		rep.mu.Lock()
 		rpo := rep.made.rpo
 		sample := rep.watch.note(&st, rpo, now)
-		rep.watch.refill = rep.rec.Standby.Refill != ""
+		rep.watch.refill, rep.watch.down = rep.rec.Standby.Refill != "", rep.down != ""
 		calls := rep.watch.calls(&st, rpo, now)
 		rep.mu.Unlock()
 		if sample != nil {
@@ -64,7 +77,30 @@ func (x *replicas) look(now time.Time) {
 		}
 		for _, pg := range calls {
 			x.p.page(i, pg)
+			if pg.Kind == pageLost {
+				x.auditLoss(ctx, i, rep, *st.Lost)
+			}
 		}
+	}
+}
+
+// auditLoss writes what an operation left behind into the audit, as people are
+// told: the record knows only the bound. What a start tells once more is not
+// written twice.
+func (x *replicas) auditLoss(ctx context.Context, i failover.InstanceName, rep *replica, l api.LossSummary) {
+	l.Read = time.Time{} // goes on and on
+	rep.mu.Lock()
+	e := failover.AuditEntry{
+		At: time.Now(), Instance: i, Kind: replicationAudit, By: rep.made.by, Text: "replication: " + lossWords(&l),
+		Token: failover.Token{Term: rep.rec.Term, Epoch: rep.rec.Epoch},
+	}
+	rep.mu.Unlock()
+	last, err := x.p.store.Audit(ctx, ledger.AuditFilter{Instance: i, Limit: 1000})
+	if err == nil && !slices.ContainsFunc(last, func(was ledger.Entry) bool { return was.Text == e.Text }) {
+		err = x.p.store.Note(ctx, []failover.AuditEntry{e})
+	}
+	if err != nil {
+		x.p.log.Warn("what an operation left behind is not in the audit", "instance", i, "reason", err)
 	}
 }
 
@@ -130,22 +166,20 @@ func (w *exposureWatch) calls(st *api.ReplicationStatus, rpo failover.RPO, now t
 			out = append(out, failover.Page{Kind: kind, Text: fmt.Sprintf(format, args...)})
 		}
 	}
-	if st.Idle != "" {
+	if st.Idle != "" && !w.down {
 		w.overSince, w.bareSince = time.Time{}, time.Time{}
 		return nil // what keeps the process from it is told by itself
 	}
-	gap := st.Exposure.Gap
-	if w.refill {
-		gap = "" // the standby is being filled, as somebody ordered
-	}
-	say(pageGap, gap, "what %s lacks of %s is unknown: %s", st.To, st.From, st.Exposure.Gap)
+	w.progress(st, now)
+	gap := w.gap(st)
+	say(pageGap, gap, "what %s lacks of %s is unknown: %s", st.To, st.From, gap)
 
 	anew, waits := resyncs(st)
 	switch {
 	case w.refill:
 		say(pageResync, "", "")
 	case len(waits) > 0:
-		say(pageResync, "waits "+strings.Join(waits, " "), "%s to be copied anew from %s, and nothing is done until a person says so (pointsman replication resync %s): %s", tables(len(waits), "waits", "wait"), st.From, st.Instance, strings.Join(waits, ", "))
+		say(pageResync, "waits "+strings.Join(waits, " "), "%s to be copied anew from %s, and nothing is done until a person says so (pointsman replication resync %s --reason TEXT): %s", tables(len(waits), "waits", "wait"), st.From, st.Instance, strings.Join(waits, ", "))
 	case len(anew) > 0:
 		say(pageResync, "copied "+strings.Join(anew, " "), "%s copied anew from %s to %s after a gap: %s; %s stays as it was until that is done", tables(len(anew), "is", "are"), st.From, st.To, strings.Join(anew, ", "), st.To)
 	default:
@@ -158,13 +192,14 @@ func (w *exposureWatch) calls(st *api.ReplicationStatus, rpo failover.RPO, now t
 	}
 	say(pageRefused, refused, "%s refuses %d rows of %s: they are kept aside, with what was said of them: pointsman replication dead-letters %s", st.To, st.Refused, st.From, st.Instance)
 
-	lost := ""
-	if l := st.Lost; l != nil && (l.Rows > 0 || l.Exact) {
-		lost = fmt.Sprintf("%s %t", l.Op, l.Exact)
-		if l.Exact && l.Rows == 0 {
-			lost = ""
-		}
-		say(pageLost, lost, "%s", lossWords(l))
+	if w.lost(st.Lost, now) {
+		out = append(out, failover.Page{Kind: pageLost, Text: lossWords(st.Lost)})
+	}
+
+	if p := st.Paused; p != nil && now.Sub(p.Since) >= forgotten {
+		say(pagePaused, p.Since.String(), "replication is paused since %s, by %s: %s; a switch would lose %s, and a pause beyond the memory of the streams wants a copy anew (pointsman replication resume %s)", stamp(p.Since), p.By, p.Reason, exposureWords(st, now), st.Instance)
+	} else {
+		say(pagePaused, "", "")
 	}
 
 	over := ""
@@ -189,7 +224,7 @@ func (w *exposureWatch) over(st *api.ReplicationStatus, rpo failover.RPO, now ti
 		limit = time.Minute // nothing at all is never reached while clients write
 	}
 	lag, known := lagNow(st, now)
-	if rpo.Kind == failover.RPONone || known && lag <= limit || st.Paused != nil || copying(st) || st.Standby == failover.StandbyInvalidated {
+	if rpo.Kind == failover.RPONone || known && lag <= limit || st.Paused != nil || w.copying(st, now) || st.Standby == failover.StandbyInvalidated {
 		w.overSince = time.Time{}
 		return false
 	}
@@ -202,7 +237,7 @@ func (w *exposureWatch) over(st *api.ReplicationStatus, rpo failover.RPO, now ti
 // bare says that the standby could not take over, for some time, although
 // nothing is under way that would mend it.
 func (w *exposureWatch) bare(st *api.ReplicationStatus, now time.Time) bool {
-	if st.Standby == failover.StandbySynced || copying(st) {
+	if st.Standby == failover.StandbySynced || w.copying(st, now) {
 		w.bareSince = time.Time{}
 		return false
 	}
@@ -212,8 +247,78 @@ func (w *exposureWatch) bare(st *api.ReplicationStatus, now time.Time) bool {
 	return now.Sub(w.bareSince) >= overFor
 }
 
-// copying says that a copy is under way.
-func copying(st *api.ReplicationStatus) bool {
+// progress notes how far the copies are.
+func (w *exposureWatch) progress(st *api.ReplicationStatus, now time.Time) {
+	var n int64
+	for i := range st.Tables {
+		t := &st.Tables[i]
+		n += t.Applied // of those that catch up
+		if c := t.Copy; c != nil {
+			n += c.Rows + c.Removed + int64(c.RangesDone)
+		}
+	}
+	if n != w.copied || w.copiedAt.IsZero() {
+		w.copied, w.copiedAt = n, now
+	}
+}
+
+// gap is what nobody can say of the standby, but for what a person ordered: who
+// has a table copied anew knows.
+func (w *exposureWatch) gap(st *api.ReplicationStatus) string {
+	if w.refill || st.Exposure.Gap == "" {
+		return ""
+	}
+	var gaps []string
+	ordered := false
+	for i := range st.Tables {
+		switch t := &st.Tables[i]; {
+		case t.Exposure.Gap == "":
+		case t.Ordered:
+			ordered = true
+		default:
+			gaps = append(gaps, t.Exposure.Gap)
+		}
+	}
+	switch {
+	case len(gaps) > 1:
+		return fmt.Sprintf("%s (and %d more)", gaps[0], len(gaps)-1)
+	case len(gaps) == 1:
+		return gaps[0]
+	case ordered:
+		return ""
+	}
+	return st.Exposure.Gap
+}
+
+// lost says whether what an operation left behind is news: once when something
+// is known, and once when all is. A list that was whole before this start is
+// read again first.
+func (w *exposureWatch) lost(l *api.LossSummary, now time.Time) bool {
+	if l == nil || l.Rows == 0 {
+		w.lostsSince = time.Time{}
+		return false
+	}
+	if l.Op != w.lostOp {
+		w.lostExact = false
+		if !l.Exact && !l.Read.IsZero() {
+			if w.lostsSince.IsZero() {
+				w.lostsSince = now
+			}
+			if now.Sub(w.lostsSince) < overFor {
+				return false
+			}
+		}
+	}
+	news := l.Op != w.lostOp || l.Exact && !w.lostExact
+	w.lostOp, w.lostExact = l.Op, w.lostExact || l.Exact
+	return news
+}
+
+// copying says that a copy is under way, and gets on.
+func (w *exposureWatch) copying(st *api.ReplicationStatus, now time.Time) bool {
+	if now.Sub(w.copiedAt) >= overFor {
+		return false
+	}
 	for i := range st.Tables {
 		if p := replication.Phase(st.Tables[i].Phase); p == replication.PhaseCopying || p == replication.PhaseCatchUp {
 			return true
@@ -228,9 +333,9 @@ func resyncs(st *api.ReplicationStatus) (anew, waits []string) {
 	for i := range st.Tables {
 		t := &st.Tables[i]
 		switch p := replication.Phase(t.Phase); {
-		case p == replication.PhaseGap, p == replication.PhaseWaiting && strings.Contains(t.Hint, "replication resync"):
+		case (p == replication.PhaseGap || p == replication.PhaseWaiting) && strings.Contains(t.Hint, "replication resync"):
 			waits = append(waits, t.Table)
-		case p == replication.PhaseCopying && t.Exposure.Gap != "":
+		case p == replication.PhaseCopying && t.Exposure.Gap != "" && !t.Ordered:
 			anew = append(anew, t.Table)
 		}
 	}

@@ -76,11 +76,22 @@ func lossWords(l *api.LossSummary) string {
 		window = fmt.Sprintf("from %s to %s", stamp(l.Begins), stamp(l.Ends))
 	}
 	s := fmt.Sprintf("%s left %d writes of %s behind, made %s", l.Op, l.Rows, l.From, window)
-	if !l.Exact {
+	switch {
+	case l.Rows == 0 && l.Exact:
+		s = fmt.Sprintf("%s left no write of %s behind, made %s", l.Op, l.From, window)
+	case l.Rows == 0:
+		s = fmt.Sprintf("whether %s left writes of %s behind, made %s, is not known yet", l.Op, l.From, window)
+		if l.Why != "" {
+			s += ": " + l.Why
+		}
+	case !l.Exact:
 		s = fmt.Sprintf("%s left at least %d writes of %s behind, made %s", l.Op, l.Rows, l.From, window)
 		if l.Why != "" {
 			s += " (not counted to the end: " + l.Why + ")"
 		}
+	}
+	if !l.Read.IsZero() {
+		s += "; the old side was read up to " + stamp(l.Read)
 	}
 	if parts := counted(l.ByTable); parts != "" {
 		s += "; by table: " + parts
@@ -88,7 +99,7 @@ func lossWords(l *api.LossSummary) string {
 	if parts := counted(l.ByClass); parts != "" {
 		s += "; " + parts
 	}
-	if !l.Until.IsZero() {
+	if !l.Until.IsZero() && (l.Rows > 0 || !l.Exact) {
 		s += "; they can be read until " + stamp(l.Until)
 	}
 	return s

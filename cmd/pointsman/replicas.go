@@ -60,6 +60,7 @@ type replica struct {
 	mu    sync.Mutex
 	rec   failover.Record // the newest that was committed or read
 	why   string          // why it does not run, empty while it does
+	down  string          // why it ended by itself and does not run yet, empty while it does
 	watch exposureWatch
 }
 
@@ -159,7 +160,7 @@ func (x *replicas) Run(ctx context.Context) error {
 		case <-x.poke:
 		case <-changed:
 		case now := <-tick.C:
-			x.look(now)
+			x.look(ctx, now)
 		}
 	}
 }
@@ -213,7 +214,7 @@ func (x *replicas) keep(ctx context.Context, i failover.InstanceName, rep *repli
 			wait = firstRestart
 		}
 		x.p.log.Error("replication ended and is started again", "instance", i, "after", wait, "reason", err)
-		rep.idle(fmt.Sprintf("it ended by itself and is started again: %v", err))
+		rep.fell(fmt.Sprintf("it ended by itself and is started again: %v", err))
 		select {
 		case <-ctx.Done():
 			return
@@ -224,11 +225,11 @@ func (x *replicas) keep(ctx context.Context, i failover.InstanceName, rep *repli
 		rep.mu.Unlock()
 		again := x.make(i, made)
 		if again.r == nil {
-			rep.idle(again.why)
+			rep.fell(again.why)
 			continue
 		}
 		rep.mu.Lock()
-		rep.r, rep.why = again.r, ""
+		rep.r, rep.why, rep.down = again.r, "", ""
 		rep.mu.Unlock()
 		x.steer()
 	}
@@ -264,10 +265,11 @@ func (rep *replica) replicator() *replication.Replicator {
 	return rep.r
 }
 
-func (rep *replica) idle(why string) {
+// fell notes why it does not run although it should.
+func (rep *replica) fell(why string) {
 	rep.mu.Lock()
 	defer rep.mu.Unlock()
-	rep.why = why
+	rep.why, rep.down = why, why
 }
 
 func (x *replicas) get(i failover.InstanceName) *replica {
@@ -320,23 +322,44 @@ func (x *replicas) course(i failover.InstanceName, rep *replica) {
 	if rep.r == nil {
 		return
 	}
-	c := courseOf(&rep.rec, s.Policy)
-	c.Leading = v.Leading && v.Mode != failover.ModeShadow.String()
-	c.Until = time.Now().Add(courseLife)
+	c := courseOf(&rep.rec, s.Policy, s.State.Lead(), time.Now())
+	c.Leading = c.Leading && v.Leading && v.Mode != failover.ModeShadow.String()
 	rep.r.Follow(c)
-	switch {
-	case v.Mode == failover.ModeShadow.String():
-		rep.why = fmt.Sprintf("the instance is in shadow, in which nothing is done; pointsman arm %s begins", i)
-	case !v.Leading:
-		rep.why = "this controller does not lead: " + orElse(v.LeadWhy, "no reason is known")
-	default:
-		rep.why = ""
-	}
+	rep.why = idleWhy(&v, rep.down)
 }
 
-// courseOf is what a record says, as far as replication must know it.
-func courseOf(r *failover.Record, p *failover.Policy) replication.Course {
-	c := replication.Course{Token: failover.Token{Term: r.Term, Epoch: r.Epoch}, Active: r.Active, State: r.Standby.State}
+// idleWhy is why nothing is carried, empty while it is. Down is why a replicator
+// ended that is to be started again.
+func idleWhy(v *failover.View, down string) string {
+	switch {
+	case v.Mode == failover.ModeShadow.String():
+		return fmt.Sprintf("the instance is in shadow, in which nothing is done; pointsman arm %s begins", v.Instance)
+	case !v.Leading:
+		return "this controller does not lead: " + orElse(v.LeadWhy, "no reason is known")
+	}
+	return down
+}
+
+// courseUntil is until when a course lets rows be written: a while, and never
+// longer than this process leads.
+func courseUntil(l failover.Lead, now time.Time) time.Time {
+	until := now.Add(courseLife)
+	switch {
+	case !l.Leading:
+		return now
+	case l.Until.Before(until):
+		return l.Until
+	}
+	return until
+}
+
+// courseOf is what a record says, as far as replication must know it, and what a
+// lead allows.
+func courseOf(r *failover.Record, p *failover.Policy, l failover.Lead, now time.Time) replication.Course {
+	c := replication.Course{
+		Token: failover.Token{Term: r.Term, Epoch: r.Epoch}, Active: r.Active, State: r.Standby.State,
+		Leading: l.Leading, Until: courseUntil(l, now),
+	}
 	if r.Active != "" {
 		c.Standby = p.Other(r.Active)
 	}
@@ -375,6 +398,9 @@ func (rep *replica) status(i failover.InstanceName) api.ReplicationStatus {
 	st := replication.Status{Instance: i, Mode: rep.made.cfg.Mode, From: rec.Active, At: time.Now(), Standby: rec.Standby.State, Why: rec.Standby.Why}
 	if r != nil {
 		st = r.Status()
+	}
+	if st.Standby == rec.Standby.State && len(st.Why) == 0 {
+		st.Why = rec.Standby.Why
 	}
 	out := statusOf(&st)
 	out.Idle, out.RPO = why, rpo.String()

@@ -93,6 +93,10 @@ Nothing is copied back by itself.`,
 			}
 		}
 		return a.print(v, func(w io.Writer) {
+			if v.Summary == nil && st.Standby == failover.StandbyInvalidated {
+				fmt.Fprintf(w, "what %s holds alone is not known yet: %s\n", st.To, clean(orElse(st.Idle, st.Doing)))
+				return
+			}
 			if v.Summary == nil {
 				fmt.Fprintf(w, "no operation of %s has left anything behind, as far as is known\n", name)
 				return

@@ -151,7 +151,7 @@ func (a *app) replicationPicture(sts []api.ReplicationStatus, args []string) err
 		if _, err := fmt.Fprintln(a.stdout, "---"); err != nil {
 			return err
 		}
-	case a.stdoutTTY:
+	case a.stdoutTTY && a.env("TERM") != "dumb":
 		if _, err := io.WriteString(a.stdout, "\x1b[H\x1b[2J"); err != nil {
 			return err
 		}
@@ -400,5 +400,5 @@ func (a *app) tableText(w io.Writer, st *api.ReplicationStatus, t *api.Replicati
 	if t.Copy != nil {
 		line("copy", "%s; %d of %d ranges, since %s", a.copyWords(t), t.Copy.RangesDone, t.Copy.Ranges, stamp(t.Copy.Since))
 	}
-	line("units", "source %d read, %d written; target %d read, %d written", t.Units.SourceRead, t.Units.SourceWrite, t.Units.TargetRead, t.Units.TargetWrite)
+	line("units", "reading its stream took %d since the start", t.Units.SourceRead)
 }

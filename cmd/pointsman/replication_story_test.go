@@ -260,7 +260,7 @@ func TestAFirstCopyAsksBeforeItDeletes(t *testing.T) {
 	if n := rowsIn(t, w.b, "items"); n != 10 {
 		t.Errorf("b has %d rows", n)
 	}
-	wantIn(t, w.verb(t, exitOK, "history", "orders", "--limit", "1000"), "a table waits to be copied anew from a, and nothing is done until a person says so (pointsman replication resync orders): items")
+	wantIn(t, w.verb(t, exitOK, "history", "orders", "--limit", "1000"), "a table waits to be copied anew from a, and nothing is done until a person says so (pointsman replication resync orders --reason TEXT): items")
 	wantIn(t, w.verb(t, exitOK, "audit", "orders"), "replication resync asked for; tables: items; because: first copy")
 }
 
@@ -320,6 +320,11 @@ func TestAFailoverThatReplicationAllows(t *testing.T) {
 		return strings.Contains(w.verb(t, exitOK, "history", "orders", "--limit", "1000"), "left 2 writes of a behind")
 	})
 	wantIn(t, w.verb(t, exitOK, "explain", "orders"), "left 2 writes of a behind")
+	wantIn(t, w.verb(t, exitOK, "status", "orders"), "left 2 writes of a behind")
+	wantIn(t, w.verb(t, exitOK, "audit", "orders"), "everything written before ", "replication: "+v.LastOp.Op.ID+" left 2 writes of a behind", "by table: items 2")
+
+	wantIn(t, w.verb(t, exitChanges, "replication", "verify", "orders", "--full", "-c", "pointsman.yaml"), "note: nothing is carried to a now, so it will differ: a is invalidated")
+	wantIn(t, w.verb(t, exitRefused, "replication", "pause", "orders", "--reason", "x"), "pause: nothing is replicated by this process now: a is invalidated: nothing is written to it")
 
 	// A person gives them up, and b is carried to a.
 	w.until(t, "a up", bothUp)
@@ -358,12 +363,25 @@ func TestReplicationByOthers(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	wantIn(t, w.verb(t, exitOK, "replication", "status", "orders"), "orders: external, a to b", "if a failed now you would lose at most the last ", "about 4 rows")
-	wantIn(t, w.verb(t, exitRefused, "replication", "resync", "orders", "--reason", "x", "--yes"), "hint: look at 'pointsman replication status orders'")
+	wantIn(t, w.verb(t, exitRefused, "replication", "resync", "orders", "--reason", "x", "--yes"), "the rows of orders are carried by somebody else (mode external)", "hint: look at 'pointsman replication status orders'")
 
 	writeFiles(t, w.dir, map[string]string{"pointsman.yaml": lag(7000)})
 	wantIn(t, w.verb(t, exitOK, "reload"), "instances.orders.replication.external.command: secret changed")
 	w.carries(t, "the other lag", func(st api.ReplicationStatus) bool { return st.Exposure.Known && st.Exposure.Lag >= 7*time.Second })
-	writeFiles(t, w.dir, map[string]string{"pointsman.yaml": lag(7000) + "      copy: {parallel: 2}\n"})
+	// While an operation is in hand nobody exchanges what it goes by.
+	w.verb(t, exitOK, "switchover", "orders", "--to", "b", "--yes", "--no-wait")
+	v := w.until(t, "the operation", func(v failover.View) bool { return v.Op != nil })
+	writeFiles(t, w.dir, map[string]string{"pointsman.yaml": lag(1200)})
+	wantIn(t, w.verb(t, exitError, "reload"), "instance orders: its replication cannot change while the operation "+v.Op.ID+" is in hand", "hint: wait until it has ended, or abort it")
+	if st := w.carries(t, "its lag still", func(st api.ReplicationStatus) bool { return st.Exposure.Known }); st.Exposure.Lag < 7*time.Second {
+		t.Errorf("the refused file counts: %+v", st.Exposure)
+	}
+	w.verb(t, exitOK, "abort", "orders")
+	w.until(t, "its end", func(v failover.View) bool { return v.Op == nil && v.Active == "a" })
+	wantIn(t, w.verb(t, exitOK, "reload"), "instances.orders.replication.external.command: secret changed")
+	w.carries(t, "the first lag again", func(st api.ReplicationStatus) bool { return st.Exposure.Known && st.Exposure.Lag < 5*time.Second })
+	wantIn(t, w.verb(t, exitOK, "doctor", "--only", "replication", "-c", "pointsman.yaml"), "the standby is 1.2s behind (mode external)")
+	writeFiles(t, w.dir, map[string]string{"pointsman.yaml": lag(1200) + "      copy: {parallel: 2}\n"})
 	wantIn(t, w.verb(t, exitError, "reload"), "copy has no use in the mode external")
 
 	// Without the key nothing is known any more, and it is said so.
@@ -371,6 +389,139 @@ func TestReplicationByOthers(t *testing.T) {
 	w.verb(t, exitOK, "reload")
 	wantIn(t, w.verb(t, exitRefused, "replication", "status", "orders"), "nothing of orders is replicated here")
 	wantIn(t, w.verb(t, exitOK, "replication", "status"), "nothing is replicated")
+}
+
+// TestReplicationByTheVendor: the rows are those of a global table, and the vendor
+// says how far behind the standby is. Both instances have one name, as a CNAME
+// wants it, and the region tells them apart.
+func TestReplicationByTheVendor(t *testing.T) {
+	w := newReplicaWorld(t, nil)
+	w.verb(t, exitOK, "tablestore", "prepare", "orders", "-c", "pointsman.yaml", "--key-file", "admin.key", "--yes")
+	file := filepath.Join(w.dir, "pointsman.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, _, _ := strings.Cut(string(text), "    replication:\n")
+	writeFiles(t, w.dir, map[string]string{
+		"pointsman.yaml": head + "    replication: {mode: global-table, global_table: items, source_key_file: source.key}\n",
+		"source.key":     `{"AccessKeyId":"LTAIreplicator-global","AccessKeySecret":"g1"}`,
+	})
+	w.grant(t, "replicator-global", "g1")
+	meta := &tablestore.TableMeta{TableName: "items"}
+	meta.AddPrimaryKeyColumn("id", tablestore.PrimaryKeyType_STRING)
+	whole := true
+	if _, err := admin(w.a).CreateTable(&tablestore.CreateTableRequest{
+		TableMeta: meta, ReservedThroughput: &tablestore.ReservedThroughput{},
+		TableOption: &tablestore.TableOption{TimeToAlive: -1, MaxVersion: 1, UpdateFullRow: &whole, DeviationCellVersionInSec: 1<<31 - 1},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin(w.a).CreateGlobalTable(&tablestore.CreateGlobalTableRequest{
+		BaseTable:  &tablestore.BaseTable{RegionId: "zone-1", InstanceName: "orders", TableName: "items"},
+		Placements: []*tablestore.Placement{{RegionId: "zone-2", InstanceName: "orders"}}, SyncMode: tablestore.SyncMode_Row, ServeMode: tablestore.ServeMode_PrimarySecondary,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	behind := func(d time.Duration) {
+		t.Helper()
+		if err := w.b.SetRPO("orders", "items", d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	behind(1500 * time.Millisecond)
+	w.run(t)
+	w.until(t, "both up", bothUp)
+	w.verb(t, exitOK, "arm", "orders", "--mode", "propose", "--yes")
+	st := w.carries(t, "its lag", func(st api.ReplicationStatus) bool { return st.Exposure.Known && st.Standby == failover.StandbySynced })
+	if st.Mode != "global-table" || st.From != "a" || st.To != "b" || st.Exposure.Lag < 1500*time.Millisecond || st.Exposure.Why != "global table items" || len(st.Tables) != 0 {
+		t.Errorf("%+v", st)
+	}
+	wantIn(t, w.verb(t, exitOK, "replication", "status", "orders"), "orders: global-table, a to b: somebody else replicates: only the lag is read", "if a failed now you would lose at most the last ")
+	wantIn(t, w.verb(t, exitOK, "doctor", "--only", "replication", "-c", "pointsman.yaml"), "the standby is 1.5s behind (mode global-table)")
+	wantIn(t, w.verb(t, exitRefused, "replication", "pause", "orders", "--reason", "x"), "the rows of orders are carried by somebody else (mode global-table)")
+	for _, verb := range []string{"prepare", "verify"} {
+		wantIn(t, w.verb(t, exitError, "replication", verb, "orders", "-c", "pointsman.yaml"), "the rows of orders are copied by somebody else (mode global-table)")
+	}
+
+	// More than the rpo: no failover, and doctor says it.
+	behind(2 * time.Minute)
+	w.carries(t, "more", func(st api.ReplicationStatus) bool { return st.Exposure.Known && st.Exposure.Lag >= 2*time.Minute })
+	w.until(t, "the core's knowledge of it", func(v failover.View) bool { return v.Exposure.Known && v.Exposure.Bound >= 2*time.Minute })
+	wantIn(t, w.verb(t, exitRefused, "failover", "orders", "--to", "b", "--yes", "--no-wait"), "exposure", "--accept-loss")
+	wantIn(t, w.verb(t, exitWarnings, "doctor", "--only", "replication", "-c", "pointsman.yaml"), "the standby is 2m0s behind (mode global-table), and an automatic failover may lose 30s")
+
+	// A key that may not ask: nothing is known, and what it lacks is named.
+	writeFiles(t, w.dir, map[string]string{"source.key": `{"AccessKeyId":"LTAIreplicator-source","AccessKeySecret":"r1"}`})
+	wantIn(t, w.verb(t, exitError, "doctor", "--only", "replication", "-c", "pointsman.yaml"), "how far the standby is behind is not known (mode global-table)", "OTSNoPermissionAccess", "the key needs ots:DescribeGlobalTable at both clusters (pointsman init rights)")
+	st = w.carries(t, "that nothing is known", func(st api.ReplicationStatus) bool { return !st.Exposure.Known })
+	if !strings.Contains(st.Exposure.Why, "OTSNoPermissionAccess") {
+		t.Errorf("%+v", st.Exposure)
+	}
+}
+
+// TestAGapWaitsForAPerson where the file says so: people are called, the standby
+// stays as it was, a failover is refused, and the words of the hint mend it.
+func TestAGapWaitsForAPerson(t *testing.T) {
+	w := replicaStory(t, map[string]string{"resync: auto": "resync: ask"}, "items", "stock")
+	put(t, w.a, "items", 0, 10)
+	w.run(t)
+	w.until(t, "both up", bothUp)
+	w.verb(t, exitOK, "arm", "orders", "--mode", "propose", "--yes")
+	w.carries(t, "the copy", follows)
+
+	// Somebody switches the stream of a table off and on, and writes in between.
+	stream := func(on bool) {
+		t.Helper()
+		spec := &tablestore.StreamSpecification{EnableStream: on}
+		if on {
+			spec.ExpirationTime = 168
+		}
+		if _, err := admin(w.a).UpdateTable(&tablestore.UpdateTableRequest{TableName: "items", StreamSpec: spec}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stream(false)
+	put(t, w.a, "items", 10, 15)
+	stream(true)
+	st := w.carries(t, "the gap", func(st api.ReplicationStatus) bool {
+		return len(st.Tables) == 2 && st.Tables[0].Phase == string(replication.PhaseGap) && st.Tables[0].Hint != ""
+	})
+	if st.Tables[0].Hint != "pointsman replication resync orders items --reason TEXT" || st.Exposure.Known || !strings.HasPrefix(st.Exposure.Gap, "items: ") || st.Tables[1].Phase != string(replication.PhaseFollowing) {
+		t.Errorf("%+v", st)
+	}
+	put(t, w.a, "stock", 0, 5)
+	within(t, 20*time.Second, "the rows of the other table", func() bool { return rowsIn(t, w.b, "stock") == 5 })
+	if n := rowsIn(t, w.b, "items"); n != 10 {
+		t.Errorf("b has %d rows of items, it had 10", n)
+	}
+	within(t, 20*time.Second, "the calls for people", func() bool {
+		said := w.verb(t, exitOK, "history", "orders", "--limit", "1000")
+		return strings.Contains(said, "what b lacks of a is unknown: items: ") && strings.Contains(said, "a table waits to be copied anew from a, and nothing is done until a person says so (pointsman replication resync orders --reason TEXT): items")
+	})
+	w.until(t, "the core's knowledge of it", func(v failover.View) bool { return v.Exposure.Gap != "" })
+	wantIn(t, w.verb(t, exitRefused, "failover", "orders", "--to", "b", "--yes", "--no-wait"), "stream-gap", "items")
+	wantIn(t, w.verb(t, exitError, "replication", "resync", "orders", "item", "--yes", "--reason", "x"), `no table "item" of orders is replicated`, "did you mean items?")
+
+	// The hint as it is printed, and --yes where there is no terminal.
+	said := w.verb(t, exitOK, append(strings.Fields(st.Tables[0].Hint)[1:], "--yes")...)
+	wantIn(t, said, "items: copied anew")
+	w.carries(t, "the copy", follows)
+	if n := rowsIn(t, w.b, "items"); n != 15 {
+		t.Errorf("b has %d of 15 rows", n)
+	}
+	wantIn(t, w.verb(t, exitRefused, "replication", "resync", "orders", "--yes", "--reason", "x"), "no table waits for it", "name a table to have it copied anew all the same")
+
+	// What a person orders of a table that was whole calls nobody.
+	before := strings.Count(w.verb(t, exitOK, "history", "orders", "--limit", "1000"), "what b lacks of a is unknown")
+	w.verb(t, exitOK, "replication", "resync", "orders", "stock", "--yes", "--reason", "to be sure")
+	within(t, 20*time.Second, "the copy", func() bool {
+		return strings.Contains(w.verb(t, exitOK, "audit", "orders"), "tables: stock; because: to be sure")
+	})
+	w.carries(t, "the copy", follows)
+	if after := strings.Count(w.verb(t, exitOK, "history", "orders", "--limit", "1000"), "what b lacks of a is unknown"); after != before {
+		t.Errorf("an order of a person called people: %d calls, %d before", after, before)
+	}
 }
 
 // TestReplicationInAShadowRun: it holds no key that could write.

@@ -147,6 +147,11 @@ writes of the stream since before the copy say is applied after it.`,
 		what := "every table that waits for it"
 		if len(args) > 1 {
 			what = strings.Join(args[1:], ", ")
+			if len(st.Tables) > 0 {
+				if _, err := tablesNamed(&st, args[1:]); err != nil {
+					return err
+				}
+			}
 		}
 		v, err := c.View(cmd.Context(), name)
 		if err != nil {

@@ -56,6 +56,9 @@ No value is ever shown.`,
 		Args:              exactly("INSTANCE"),
 		ValidArgsFunction: a.completeInstances,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.full && cmd.Flags().Changed("sample") {
+				return failed("give one of them", "both --sample and --full are given")
+			}
 			return a.verifyReplication(cmd.Context(), args[0], f)
 		},
 	}
@@ -64,7 +67,6 @@ No value is ever shown.`,
 	cmd.Flags().BoolVar(&f.full, "full", false, "read all of it")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "of an earlier sample, to draw the same ranges")
 	cmd.Flags().StringVar(&f.from, "from", "", "`CLUSTER` to compare the other one with; else the active one, as the controller or the file (primary) says")
-	cmd.MarkFlagsMutuallyExclusive("sample", "full")
 	a.outputFlag(cmd)
 	return cmd
 }
@@ -87,6 +89,7 @@ func (a *app) verifyReplication(ctx context.Context, name string, f verifyFlags)
 	if err != nil {
 		return err
 	}
+	a.noteStandby(ctx, cfg, inst)
 	part := 1.0
 	if !f.full {
 		if part, err = share(f.sample); err != nil {
@@ -123,6 +126,9 @@ func (a *app) verifyReplication(ctx context.Context, name string, f verifyFlags)
 		Exposure: a.exposureOf(ctx, cfg, inst), Progress: a.verifyProgress(),
 	})
 	a.wipe()
+	for n := range res.Tables {
+		res.Tables[n].Hint = replication.HintFor(inst.Policy.Instance, res.Tables[n].Hint)
+	}
 	out := verified{inst.Policy.Instance, way.From, way.To, part, err == nil && res.Equal(), res}
 	if err := a.print(out, func(w io.Writer) { a.verifyText(w, out) }); err != nil {
 		return err
@@ -133,9 +139,30 @@ func (a *app) verifyReplication(ctx context.Context, name string, f verifyFlags)
 	case err != nil:
 		return failed(replicaHint(err), "%w", err)
 	case !out.Equal:
-		return failed("what is named, then compare again", "a table was not compared")
+		return failed("mend what is named, then compare again", "a table was not compared")
 	}
 	return nil
+}
+
+// noteStandby says of a standby that does not follow that differences are to be
+// expected.
+func (a *app) noteStandby(ctx context.Context, cfg *config.Config, inst config.Instance) {
+	c, err := a.clientOf(cfg.Controller)
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	st, err := c.Replication(ctx, inst.Policy.Instance)
+	switch {
+	case err != nil:
+	case st.Standby == failover.StandbyInvalidated || st.Idle != "":
+		fmt.Fprintf(a.stderr, "note: nothing is carried to %s now, so it will differ: %s\n", orElse(string(st.To), "the standby"), clean(orElse(st.Idle, st.Doing)))
+	case st.Standby != failover.StandbySynced:
+		fmt.Fprintf(a.stderr, "note: %s is %s, so it may differ: %s\n", st.To, st.Standby, clean(strings.Join(st.Why, "; ")))
+	case st.Paused != nil:
+		fmt.Fprintf(a.stderr, "note: replication is paused by %s, so %s will differ\n", clean(st.Paused.By), st.To)
+	}
 }
 
 // exposureOf asks the controller, where one answers, how far the standby is
@@ -156,11 +183,17 @@ func (a *app) exposureOf(ctx context.Context, cfg *config.Config, inst config.In
 	}
 }
 
-// verifyProgress shows on a terminal how far it is, on one line; elsewhere
-// nothing.
+// verifyProgress shows on a terminal how far it is, on one line; elsewhere only,
+// and once, that a cluster is waited for.
 func (a *app) verifyProgress() func(replication.VerifyProgress) {
 	if !a.stderrTTY || a.env("TERM") == "dumb" {
-		return nil
+		told := false
+		return func(p replication.VerifyProgress) {
+			if p.Busy != "" && !told {
+				told = true
+				fmt.Fprintf(a.stderr, "note: it waits, for a minute at most: %s\n", clean(p.Busy))
+			}
+		}
 	}
 	return func(p replication.VerifyProgress) {
 		text := fmt.Sprintf("table %d of %d  %.40s  range %d of %d  %s rows", p.Done+1, p.Tables, clean(p.Table), p.RangesDone, p.Ranges, quantity(float64(p.Rows)))

@@ -61,7 +61,7 @@ func TestReadinessAndMetricsShowAnInstanceThatGaveUpTheLead(t *testing.T) {
 	}()
 
 	proc := &process{store: store, ctl: ctl}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		snap, _ := ctl.Snapshot("orders")
 		if snap.Lapse != "" {

@@ -90,7 +90,7 @@ func notified(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		return false
 	}
-	for end := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		switch got := found(); {
 		case got && !neg:
 			return

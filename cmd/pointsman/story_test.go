@@ -72,12 +72,12 @@ func (l leakChecked) Run() int {
 // what it shows. Beside the program they have two clusters in this process:
 //
 //	cluster NAME up|down|says OTHER   turn a cluster's knobs
-//	await REGEXP COMMAND…             run COMMAND until its stdout matches, 15 s at most
+//	await REGEXP COMMAND…             run COMMAND until its stdout matches, a minute at most
 //	dig NAME WANT                     ask the authority over UDP and TCP; "-" wants no answer
 //	rc N COMMAND…                     run COMMAND and want exit status N; again where it is refused because this machine is late
-//	get PATH STATUS REGEXP            ask the API over TCP without a token until it answers so, 15 s at most; with !, that it does not at once
+//	get PATH STATUS REGEXP            ask the API over TCP without a token until it answers so, a minute at most; with !, that it does not at once
 //	hook FILE                         open a receiver of messages; write pointsman.yaml with channels to FILE
-//	hooked REGEXP                     wait until a message that it received and verified matches, 15 s at most
+//	hooked REGEXP                     wait until a message that it received and verified matches, a minute at most
 //	hup                               send SIGHUP to what runs in the background
 //	disk mount|fill|free|unmount DIR  a file system of 1 MiB; where the condition [mount] holds
 func TestStories(t *testing.T) {
@@ -287,8 +287,9 @@ func turnKnob(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// patience is how long a story waits for what must come.
-const patience = 15 * time.Second
+// patience is how long a story waits for what must come. It is the time of a
+// machine that does much else; what comes sooner is not waited for.
+const patience = time.Minute
 
 func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {

@@ -31,8 +31,10 @@ func newTableWorld(t *testing.T, more map[string]string) *tableWorld {
 // tableWorldOf runs one of the samples of Tablestore.
 func tableWorldOf(t *testing.T, sample string, more map[string]string) *tableWorld {
 	t.Helper()
+	globals := tablestore.NewGlobals()
 	start := func(region string) *tablestore.Server {
 		s, err := tablestore.New(tablestore.Options{
+			Globals:   globals,
 			Instances: []tablestore.Instance{{Name: "orders", Region: region}}, TLSNames: []string{"orders.ots.lab.test"}, Policy: &tablestore.PolicyRules{},
 			Keys: []tablestore.Key{{ID: "LTAIclient", Secret: "s2"}, {ID: "LTAIadmin", Secret: "s3"}},
 		})

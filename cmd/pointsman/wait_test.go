@@ -164,7 +164,7 @@ func TestWaitingShowsStepsAndSurvivesARestart(t *testing.T) {
 	}()
 	select {
 	case <-moving:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("the step is not shown: %q", errs.text())
 	}
 	shut() // the controller ends in the middle of it
@@ -175,7 +175,7 @@ func TestWaitingShowsStepsAndSurvivesARestart(t *testing.T) {
 		if status != exitOK || !strings.Contains(out.String(), "settled") {
 			t.Errorf("status %d, %q", status, out.String())
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("it waits for ever")
 	}
 }
@@ -252,7 +252,7 @@ func TestStatusWatchDrawsAnewAfterEachChange(t *testing.T) {
 		if status != exitOK {
 			t.Errorf("status %d", status)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("the change did not come: %q", out.text())
 	}
 }

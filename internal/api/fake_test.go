@@ -160,7 +160,7 @@ func serveChanged(t testing.TB, cfg Config, change func(*Server)) *Server {
 			if err != nil {
 				t.Errorf("server ended with %v", err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Error("server did not end")
 		}
 	})

@@ -79,7 +79,7 @@ func (s *Server) identify(r *http.Request) (c caller, ok bool) {
 	sum := sha256.Sum256([]byte(got))
 	for _, p := range *s.people.Load() {
 		if subtle.ConstantTimeCompare(sum[:], p.sum[:]) == 1 {
-			c, ok = caller{name: p.name, role: p.role, who: "principal:" + p.name}, true
+			c, ok = caller{name: p.name, role: p.role, who: failover.Principal(p.name)}, true
 		}
 	}
 	if shared := *s.token.Load(); len(shared) > 0 {
@@ -96,7 +96,7 @@ func (s *Server) identify(r *http.Request) (c caller, ok bool) {
 func (s *Server) socketCaller() caller {
 	c := caller{role: RoleOperator}
 	if len(*s.people.Load()) == 0 {
-		c.who = "socket"
+		c.who = failover.SocketPerson
 	}
 	return c
 }

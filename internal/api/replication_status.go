@@ -55,6 +55,7 @@ type ReplicationTable struct {
 	Phase    string              `json:"phase"`
 	Why      string              `json:"why,omitempty"`
 	Hint     string              `json:"hint,omitempty"`
+	Ordered  bool                `json:"ordered,omitempty"` // it is copied anew because a person wanted it
 	Exposure ReplicationExposure `json:"exposure"`
 	Copy     *CopyProgress       `json:"copy,omitempty"`
 	Shards   int                 `json:"shards"`
@@ -97,6 +98,7 @@ type LossSummary struct {
 	Begins  time.Time            `json:"window_begins"`
 	Ends    time.Time            `json:"window_ends,omitzero"`
 	Bound   time.Duration        `json:"bound_ns"`
+	Read    time.Time            `json:"read_to,omitzero"`
 	Exact   bool                 `json:"exact"`
 	Why     string               `json:"why,omitempty"`
 	Rows    int64                `json:"rows"`

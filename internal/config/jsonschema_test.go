@@ -61,7 +61,7 @@ notify:
   zone: Asia/Shanghai
   runbook: https://wiki.example.com/pointsman/KIND
   channels:
-    - {name: files, type: folder, path: notices, language: en, info: false, keep: 10}
+    - {name: files, type: folder, path: notices, language: en, info: false, keep: 10, quiet: [{days: [sat, SUN], at: "0:00", for: 24h}, {from: "2026-12-24T00:00:00Z", to: "2026-12-26T00:00:00Z"}]}
     - {name: mail, type: email, server: "smtp.example.com:465", tls: implicit, user: pm, password_file: smtp.pass, from: "P <pm@example.com>", to: [a@example.com]}
     - {name: am, type: alertmanager, url: "http://127.0.0.1:9093", allow: [127.0.0.0/8], token_file: am.token, per_minute: 7, labels: {team: db}}
     - {name: slack, type: shoutrrr, url_file: slack.url, timeout: 5s}
@@ -131,8 +131,8 @@ instances:
     preset: tablestore-standby
     names: [{name: global.lab.test, provider: embedded}]
     clusters:
-      a: {target: a.lab.test., address: "127.0.1.1:8082", tablestore: {instance: global}}
-      b: {target: b.lab.test., address: "127.0.1.2:8082", tablestore: {instance: global}}
+      a: {target: a.lab.test., address: "127.0.1.1:8082", tablestore: {instance: global, region: cn-a}}
+      b: {target: b.lab.test., address: "127.0.1.2:8082", tablestore: {instance: global, region: cn-b}}
     primary: a
     check: {type: tcp}
     move_proof: waived

@@ -126,6 +126,7 @@ func (c *compiler) channel(doc *channelDoc, lang notify.Language) (notify.Channe
 		}
 		ch.Limits = []notify.Limit{{Count: doc.PerMinute.v, Per: time.Minute}}
 	}
+	ch.Quiet = c.quietHours(doc)
 	for _, x := range doc.To {
 		ch.To = append(ch.To, x.v)
 	}
@@ -159,6 +160,21 @@ var (
 	mobile = regexp.MustCompile(`^\+?[0-9][0-9-]{4,18}[0-9]$`)
 	label  = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]{0,63}$`) // of Prometheus
 )
+
+// quietHours are windows as those of maintenance.
+func (c *compiler) quietHours(doc *channelDoc) []failover.Window {
+	if len(doc.Quiet) > maxWindows {
+		c.fault(doc.Quiet[maxWindows].pos, "write windows that come again each week", "there are %d quiet hours, at most %d are taken", len(doc.Quiet), maxWindows)
+		return nil
+	}
+	var out []failover.Window
+	for i := range doc.Quiet {
+		if w, ok := c.window(&doc.Quiet[i]); ok {
+			out = append(out, w)
+		}
+	}
+	return out
+}
 
 // given lists the keys of a channel that only some types have, with their
 // places.

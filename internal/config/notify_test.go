@@ -81,6 +81,44 @@ func TestNotificationIsReadWithItsDefaults(t *testing.T) {
 	}
 }
 
+// Quiet hours are windows like those of maintenance.
+func TestQuietHoursOfAChannel(t *testing.T) {
+	const channel = "notify: {channels: [{name: a, type: folder, path: a, quiet: [%s]}]}\n"
+	cfg, err := Parse("x", []byte(withNotify(strings.Replace(channel, "%s", `{days: [mon], at: "22:00", for: 9h, zone: Asia/Shanghai}, {from: "2026-12-24T00:00:00Z", to: "2026-12-26T00:00:00Z"}`, 1))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ws := cfg.Notify.Setup.Channels[0].Quiet
+	for at, want := range map[string]bool{
+		"2026-11-30T14:00:00Z": true, "2026-11-30T22:59:00Z": true, "2026-11-30T23:00:00Z": false, "2026-11-30T13:59:00Z": false,
+		"2026-12-25T12:00:00Z": true, "2026-12-26T00:00:00Z": false,
+	} {
+		now, err := time.Parse(time.RFC3339, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := false
+		for _, w := range ws {
+			_, _, in := w.At(now)
+			got = got || in
+		}
+		if got != want {
+			t.Errorf("%s is quiet: %v", at, got)
+		}
+	}
+	for part, want := range map[string]string{
+		`{days: [mon], at: "22:00"}`:                                       "for is missing",
+		`{days: [moon], at: "22:00", for: 9h}`:                             `day "moon" is not known`,
+		`{at: "22:00", for: 9h, from: "2026-12-24T00:00:00Z"}`:             "a window is either one stretch (from, to) or comes again (days, at, for)",
+		`{days: [mon], at: "22:00", for: 9h, zone: Mars}`:                  `zone "Mars" is not known`,
+		strings.Repeat(`{days: [mon], at: "22:00", for: 9h}, `, 64) + "{}": "there are 65 quiet hours, at most 64 are taken",
+	} {
+		if _, err := Parse("x", []byte(withNotify(strings.Replace(channel, "%s", part, 1)))); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.60s: got %v, want %q", part, err, want)
+		}
+	}
+}
+
 // What works and tells nobody is warned about.
 func TestRoutesThatTellNobodyAreWarnedAbout(t *testing.T) {
 	const channels = "notify:\n  channels: [{name: a, type: folder, path: a}, {name: b, type: folder, path: b}]\n"

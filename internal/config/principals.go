@@ -45,10 +45,20 @@ func (c *compiler) principals(doc *controllerDoc, ctl *Controller) {
 	}
 }
 
-// approvers wants as many people as an instance asks for: a number that nobody
-// can reach would keep every move waiting until its time is over.
+// approvers takes those whose yes counts, and wants as many people as an
+// instance asks for: a number that nobody can reach would keep every move
+// waiting until its time is over.
 func (c *compiler) approvers(cfg *Config, doc *instanceDoc, p *failover.Policy) {
-	n := len(slices.DeleteFunc(slices.Clone(cfg.Controller.Principals), func(p Principal) bool { return p.Role == "viewer" }))
+	p.People = nil
+	for _, x := range cfg.Controller.Principals {
+		if x.Role != "viewer" {
+			p.People = append(p.People, failover.Principal(x.Name))
+		}
+	}
+	n := len(p.People)
+	if n == 0 {
+		p.People = []string{failover.SocketPerson}
+	}
 	switch {
 	case p.Approvals > 0 && n < p.Approvals+1:
 		c.fault(doc.Approval.at, "add people under controller.principals: {name: ann, token_file: ann.token, role: operator}",

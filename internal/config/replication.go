@@ -40,6 +40,7 @@ type ReplicaCluster struct {
 	Endpoint        string // scheme, name that the clients call, port
 	Address         string // host:port that is dialled
 	Instance        string // of Tablestore
+	Region          string // of it, as the vendor spells it; empty: not told
 	ControlInstance string // of our own tables
 	CA              string // PEM; empty: those of the machine
 	SourceKeyFile   string // path
@@ -198,12 +199,31 @@ func (c *compiler) replicaClusters(doc *instanceDoc, r *Replication, targets []h
 		c.separate(d, own, &rc, targets)
 		r.Clusters[failover.ClusterName(e.key)] = rc
 	}
+	if r.Mode == replication.ModeGlobalTable {
+		c.replicasApart(doc, r)
+	}
+}
+
+// replicasApart asks for what tells the replicas of a global table apart: else
+// the lag of the wrong one would be taken for that of the standby.
+func (c *compiler) replicasApart(doc *instanceDoc, r *Replication) {
+	type place struct{ instance, region string }
+	seen := map[place]bool{}
+	for i := range doc.Clusters {
+		e := &doc.Clusters[i]
+		x := r.Clusters[failover.ClusterName(e.key)]
+		if at := (place{x.Instance, x.Region}); x.Instance != "" && seen[at] {
+			c.fault(e.val.Tablestore.Region.place(e.val.Tablestore.pos), "write each cluster's region as the vendor spells it, such as cn-hangzhou", "both clusters serve the instance %s of one region, or none is named: which replica of the global table is the standby cannot be told", x.Instance)
+		} else {
+			seen[at] = true
+		}
+	}
 }
 
 // replicaPlace says where requests go: to the cluster itself, under the name
 // that clients call, as a probe of it does.
 func (c *compiler) replicaPlace(d *replicationDoc, own *replicaClusterDoc, cl *clusterDoc, like *healthcheck.Target) ReplicaCluster {
-	rc := ReplicaCluster{Address: own.Address.or(cl.Address.v), Instance: cl.Tablestore.Instance.v}
+	rc := ReplicaCluster{Address: own.Address.or(cl.Address.v), Instance: cl.Tablestore.Instance.v, Region: cl.Tablestore.Region.v}
 	if own.Address.set {
 		c.hostPort(own.Address, 1)
 	}

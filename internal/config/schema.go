@@ -58,6 +58,7 @@ type channelDoc struct {
 	Language  val[string]        `yaml:"language"`
 	Info      val[bool]          `yaml:"info"`
 	PerMinute val[int]           `yaml:"per_minute"`
+	Quiet     []maintenanceDoc   `yaml:"quiet"`
 	Timeout   val[time.Duration] `yaml:"timeout"`
 	Allow     []val[string]      `yaml:"allow"`
 

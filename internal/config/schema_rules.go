@@ -175,6 +175,7 @@ func bend(part, path string, n *node) {
 	path = strings.Replace(path, "instances[].freeze", "freeze", 1)
 	path = strings.Replace(path, "instances[].hooks.", "hooks.", 1)
 	path = strings.Replace(path, "hooks.post", "hooks.pre", 1)
+	path = strings.Replace(path, "notify.channels[].quiet", "instances[].clusters.NAME.maintenance", 1)
 	if words := choices[path]; words != nil {
 		n.Enum, n.MinLength = words, 0
 	}

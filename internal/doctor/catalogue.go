@@ -29,6 +29,7 @@ var Catalogue = []Entry{
 	{"replication.quota", "an instance has room for the tables of our own and for those still to be made"},
 	{"replication.rights", "each key of replication has what it needs and no more"},
 	{"replication.cost", "what a day of reading the streams costs in which nothing is written"},
+	{"replication.lag", "whoever else carries the rows says how far behind the standby is"},
 	{"replication.clock", "the clock here and those of the services agree"},
 	{"clock.here", "something keeps the clock of this host right"},
 	{"clock.controller", "the clock here and that of the running controller agree"},

@@ -166,14 +166,32 @@ func TestARealConnectionIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	f := ClientFacts{Names: []ClientName{{Name: "x.", Clusters: map[string][]netip.Addr{"a": {ip("127.0.1.77")}}}}}
-	h := Host{}
-	h.countConns(&f, h.Processes())
 	me := fmt.Sprintf("(%d)", os.Getpid())
-	if !slices.ContainsFunc(f.Conns, func(c ConnCount) bool {
-		return c.Cluster == "a" && c.State == "ESTABLISHED" && c.Count == 1 && strings.HasSuffix(c.Process, me)
-	}) {
-		t.Errorf("%+v has no connection of this process", f.Conns)
+	var f ClientFacts
+	for range 10 { // the kernel may leave one out while others come and go
+		f = ClientFacts{Names: []ClientName{{Name: "x.", Clusters: map[string][]netip.Addr{"a": {ip("127.0.1.77")}}}}}
+		h := Host{}
+		h.countConns(&f, h.Processes())
+		i := slices.IndexFunc(f.Conns, func(c ConnCount) bool {
+			return c.Cluster == "a" && c.State == "ESTABLISHED" && strings.HasSuffix(c.Process, me)
+		})
+		if i >= 0 && f.Conns[i].Count != 1 {
+			t.Errorf("one connection counts as %d", f.Conns[i].Count)
+		}
+		if i >= 0 {
+			return
+		}
+	}
+	t.Errorf("%+v has no connection of this process", f.Conns)
+}
+
+// TestAConnectionThatIsShownTwiceIsOne, in the state that was shown last.
+func TestAConnectionThatIsShownTwiceIsOne(t *testing.T) {
+	const line = "   1: 0200000A:C001 0A0200C0:0050 %s 00000000:00000000 00:00000000 00000000  1000        0 101 1 0 20 4 30 10 -1\n"
+	other := strings.Replace(line, "C001", "C002", 1)
+	out, odd, cut, err := ParseTCP(strings.NewReader(fmt.Sprintf(line+other+line, "01", "01", "08")), func(Conn) bool { return true })
+	if err != nil || odd != 0 || cut || len(out) != 2 || out[0].State != "CLOSE_WAIT" || out[1].State != "ESTABLISHED" {
+		t.Errorf("%+v, odd %d, cut %v, %v", out, odd, cut, err)
 	}
 }
 

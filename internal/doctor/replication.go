@@ -45,6 +45,27 @@ func JudgeReplicaKey(k ReplicaKeyFacts) []Finding {
 	return out
 }
 
+// LagFacts are what somebody else's replication says of itself.
+type LagFacts struct {
+	Instance, Mode string
+	Lag            time.Duration
+	Limit          time.Duration // what an automatic failover may lose; 0: anything
+	Err            string        // why nothing is known
+	Fix            string
+}
+
+// JudgeLag says whether that can be known, and is within bounds.
+func JudgeLag(f LagFacts) Finding {
+	const id = "replication.lag"
+	switch {
+	case f.Err != "":
+		return bad(Fail, id, f.Instance, f.Fix, "how far the standby is behind is not known (mode %s), so no automatic failover has a bound: %s", f.Mode, f.Err)
+	case f.Limit > 0 && f.Lag > f.Limit:
+		return bad(Warn, id, f.Instance, "see why it is behind, or raise rpo: until then no failover happens by itself", "the standby is %s behind (mode %s), and an automatic failover may lose %s", roughly(f.Lag), f.Mode, roughly(f.Limit))
+	}
+	return okay(id, f.Instance, "the standby is %s behind (mode %s)", roughly(f.Lag), f.Mode)
+}
+
 // IdleFacts are what reading the streams of an idle instance comes to.
 type IdleFacts struct {
 	Instance, Cluster string

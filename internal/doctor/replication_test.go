@@ -40,6 +40,24 @@ func TestJudgeReplicaKey(t *testing.T) {
 	}
 }
 
+func TestJudgeLag(t *testing.T) {
+	for _, c := range []struct {
+		facts LagFacts
+		want  Verdict
+		says  string
+	}{
+		{LagFacts{Lag: 1200 * time.Millisecond, Limit: 30 * time.Second}, OK, "1.2s behind"},
+		{LagFacts{Lag: time.Hour}, OK, "1h"},
+		{LagFacts{Lag: 31 * time.Second, Limit: 30 * time.Second}, Warn, "may lose 30s"},
+		{LagFacts{Err: "the job has stopped", Fix: "start it"}, Fail, "the job has stopped"},
+	} {
+		c.facts.Instance, c.facts.Mode = "orders", "external"
+		if got := JudgeLag(c.facts); got.Verdict != c.want || got.ID != "replication.lag" || got.About != "orders" || !strings.Contains(got.Evidence, c.says) || c.want != OK && got.Fix == "" {
+			t.Errorf("%+v: %+v", c.facts, got)
+		}
+	}
+}
+
 func TestJudgeIdle(t *testing.T) {
 	f := IdleFacts{Instance: "orders", Cluster: "a", Tables: 3, Shards: 4, Idle: 2 * time.Second, Busy: 100 * time.Millisecond}
 	if got := JudgeIdle(f); got.Verdict != OK || !strings.Contains(got.Evidence, "about 172,800 read units a day") || !strings.Contains(got.Evidence, "up to 3,456,000;") {

@@ -32,11 +32,14 @@ var tcpStates = []string{
 const mostConns = 500_000
 
 // ParseTCP reads /proc/net/tcp or tcp6 (Documentation/networking/proc_net_tcp.rst)
-// and keeps the connections that keep says. odd counts lines that are none; cut
-// says that there were more than are read.
+// and keeps the connections that keep says, each once: the kernel writes the
+// table in pieces, and shows a connection again when others went from before it
+// meanwhile. What it shows last counts. odd counts lines that are none; cut says
+// that there were more than are read.
 func ParseTCP(r io.Reader, keep func(Conn) bool) (out []Conn, odd int, cut bool, err error) {
 	s := bufio.NewScanner(r)
 	s.Buffer(make([]byte, 0, 4096), 64<<10)
+	kept := map[[2]netip.AddrPort]int{} // where it stands in out
 	for n := 0; s.Scan(); n++ {
 		if n > mostConns {
 			return out, odd, true, nil
@@ -50,9 +53,16 @@ func ParseTCP(r io.Reader, keep func(Conn) bool) (out []Conn, odd int, cut bool,
 			odd++
 			continue
 		}
-		if keep(c) {
-			out = append(out, c)
+		if !keep(c) {
+			continue
 		}
+		ends := [2]netip.AddrPort{c.Local, c.Remote}
+		if i, again := kept[ends]; again {
+			out[i] = c
+			continue
+		}
+		kept[ends] = len(out)
+		out = append(out, c)
 	}
 	if errors.Is(s.Err(), bufio.ErrTooLong) {
 		return out, odd + 1, true, nil

@@ -51,6 +51,12 @@ type Approval struct {
 	Reason string    `json:"reason,omitempty"`
 }
 
+// SocketPerson is whoever comes over the socket where no principals are named.
+const SocketPerson = "socket"
+
+// Principal is a principal as it is authenticated.
+func Principal(name string) string { return "principal:" + name }
+
 // DefaultApprovalLife is how long a proposal waits for people.
 const DefaultApprovalLife = 10 * time.Minute
 
@@ -201,6 +207,11 @@ func (p *Policy) wants(pr *Proposal) int {
 	return p.Approvals
 }
 
+// counts says whether the word of somebody counts now.
+func (p *Policy) counts(who string) bool {
+	return len(p.People) == 0 || slices.Contains(p.People, who)
+}
+
 // needed is the number of people who must say yes to what a rule wants.
 func (p *Policy) needed() int { return max(1, p.Approvals) }
 
@@ -307,6 +318,9 @@ func (t *turn) approveCommand(c Command) {
 		return
 	case c.Who == "":
 		t.refuse(c, []Refusal{unknownPerson})
+		return
+	case !t.p.counts(c.Who):
+		t.refuse(c, []Refusal{{GuardApproval, c.By + " may not approve any more", unknownPerson.Hint}})
 		return
 	case pr.Who == c.Who:
 		t.refuse(c, []Refusal{{GuardApproval, fmt.Sprintf("%s asked for it, and who asks does not approve", pr.By), "let somebody else approve it; pointsman deny " + pr.ID + " takes it back"}})
@@ -423,6 +437,9 @@ func (t *turn) keepProposal() {
 		pr = t.edit().Proposal
 		pr.Need = need
 	}
+	if pr.Waits() {
+		pr = t.forgetYes(pr)
+	}
 	gone := func(why string) {
 		t.dropOrder()
 		t.unpage("proposal")
@@ -433,10 +450,25 @@ func (t *turn) keepProposal() {
 		gone("operation " + t.rec.Op.ID + " was started")
 	case t.over(pr) != "":
 		gone(t.over(pr))
+	case pr.Waits() && !pr.Auto && !t.p.counts(pr.Who):
+		gone(pr.By + ", who asked for it, may not any more")
 	case pr.Waits() && !t.now.Before(pr.Expires):
 		t.expire(pr)
 	}
 	t.pageProposal()
+}
+
+// forgetYes takes back the yes of whoever may not give one any more: a token
+// that was taken away must not move anything.
+func (t *turn) forgetYes(pr *Proposal) *Proposal {
+	for _, y := range pr.Approvals {
+		if !t.p.counts(y.Who) {
+			t.note("proposal", fmt.Sprintf("the yes of %s to %s does not count any more: who gave it may not approve now", y.By, pr.ID))
+			pr = t.edit().Proposal
+			pr.Approvals = slices.DeleteFunc(slices.Clone(pr.Approvals), func(x Approval) bool { return x.Who == y.Who })
+		}
+	}
+	return pr
 }
 
 // sameHeld says that the order answers what a held operation waits for.

@@ -192,7 +192,7 @@ func exposureGuard(a *ask) (string, string) {
 		return "", ""
 	}
 	if !known {
-		return fmt.Sprintf("the exposure is unknown%s, and unknown counts as above %s", a.s.exposureWhy(), a.p.RPO), "pointsman failover --accept-loss DURATION once it is known"
+		return fmt.Sprintf("the exposure is unknown%s, and unknown counts as above %s", a.s.exposureWhy(), a.p.RPO), fmt.Sprintf("pointsman failover %s --to %s --accept-loss DURATION once it is known", a.p.Instance, a.to)
 	}
 	return fmt.Sprintf("up to %s would be lost%s, %s is allowed", bound.Round(time.Millisecond), a.s.exposureWhy(), a.p.RPO), fmt.Sprintf("pointsman failover %s --to %s --accept-loss %s", a.p.Instance, a.to, roundUp(bound))
 }

@@ -662,7 +662,15 @@ func (h *history) person() {
 var crowd = []string{"ann", "ben", "cyd", ""}
 
 // answer says yes or no to the proposal that stands, or to one that is gone.
+// Now and then other people may.
 func (h *history) answer() {
+	if rapid.IntRange(0, 9).Draw(h.t, "others may") == 0 {
+		h.p.People = rapid.SampledFrom([][]string{nil, {"ann", "ben", "cyd"}, {"ben", "cyd"}, {"ann"}}).Draw(h.t, "people")
+		h.feed(PolicyChanged{})
+		if !h.s.rec.Proposal.Waits() {
+			return // its order was withdrawn
+		}
+	}
 	c := Command{Do: rapid.SampledFrom([]Verb{DoApprove, DoApprove, DoApprove, DoApprove, DoDeny}).Draw(h.t, "answer"), Proposal: h.s.rec.Proposal.ID}
 	if rapid.IntRange(0, 9).Draw(h.t, "which") == 0 {
 		c.Proposal = "orders-p1"
@@ -684,6 +692,9 @@ func (h *history) checkApprovals(op *Op) {
 	for _, y := range op.Approvals {
 		if y.Who == "" || y.Who == op.By || h.now.Sub(y.At) > h.p.ApprovalLife {
 			h.fail("approval: %s began with the yes of %q of %s", op.ID, y.Who, y.At)
+		}
+		if !h.p.counts(y.Who) {
+			h.fail("approval: %s began with the yes of %q, who may not give one", op.ID, y.Who)
 		}
 		who[y.Who] = true
 	}

@@ -54,10 +54,13 @@ type Policy struct {
 	Approvals   int           // people needed besides the requester
 	// ApprovalLife is how long a proposal waits for people; 0 is DefaultApprovalLife.
 	ApprovalLife time.Duration `json:",omitempty"`
-	Freeze       []Window      `json:",omitempty"` // when nothing may start; of no cluster
-	Maintenance  []Window      `json:",omitempty"` // when somebody works on a cluster
-	Hooks        []Hook        `json:",omitempty"` // pre and post, each in its order
-	HookRetry    time.Duration `json:",omitempty"` // after a veto of an automatic start; 0 is DefaultHookRetry
+	// People are those who may say yes, as they are authenticated; none is
+	// whoever comes. Who left the list is no other policy, and no plan is stale.
+	People      []string      `json:"-"`
+	Freeze      []Window      `json:",omitempty"` // when nothing may start; of no cluster
+	Maintenance []Window      `json:",omitempty"` // when somebody works on a cluster
+	Hooks       []Hook        `json:",omitempty"` // pre and post, each in its order
+	HookRetry   time.Duration `json:",omitempty"` // after a veto of an automatic start; 0 is DefaultHookRetry
 }
 
 // NamePolicy is one DNS name of the instance. Names of one instance move

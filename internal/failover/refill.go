@@ -84,7 +84,7 @@ func (t *turn) refillCommand(c Command) {
 		t.reply(c, ReplyNothing, fmt.Sprintf("%s is being refilled already", to), "")
 		return
 	case st.State != StandbyInvalidated:
-		t.refuse(c, []Refusal{{GuardStandby, fmt.Sprintf("%s is %s, and only an invalidated standby is refilled on command", to, st.State), "pointsman replication resync copies it anew"}})
+		t.refuse(c, []Refusal{{GuardStandby, fmt.Sprintf("%s is %s, and only an invalidated standby is refilled on command", to, st.State), fmt.Sprintf("pointsman replication resync %s TABLE --reason TEXT copies a table anew", t.p.Instance)}})
 		return
 	case st.Unsynced != "" && !slices.Contains(c.Override, GuardUnsynced):
 		t.refuse(c, []Refusal{{GuardUnsynced, fmt.Sprintf("a refill overwrites what %s holds alone: %s", to, st.Unsynced), "look at it first: pointsman replication lost " + string(t.p.Instance) + "; then " + verb + " --give-up-unsynced-rows"}})

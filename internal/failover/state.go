@@ -133,6 +133,9 @@ func cloned[K comparable, V any](m map[K]V) map[K]V {
 // Record returns the record as last committed, and whether there is one.
 func (s *State) Record() (Record, bool) { return s.rec.Clone(), s.found }
 
+// Lead returns what this process was last told of its leading.
+func (s *State) Lead() Lead { return s.lead }
+
 // clone copies what Step may change. Reports and facts inside the maps are
 // replaced whole, never edited.
 func (s State) clone() State {

@@ -125,6 +125,7 @@ type Recorder struct {
 	seq   int
 	tape  *Tape
 	words map[wordKey]string        // as last written on this tape
+	said  map[VantageName]time.Time // the newest sight of each on this tape
 	mute  map[VantageName]time.Time // when those were last heard that are known to be silent
 }
 
@@ -168,7 +169,7 @@ func (r *Recorder) Note(prev, next *State, p *Policy, e Event, now time.Time) *T
 // Flush ends the tape in hand and returns it, or nil.
 func (r *Recorder) Flush(now time.Time) *Tape {
 	t := r.tape
-	r.tape, r.words = nil, nil
+	r.tape, r.words, r.said = nil, nil, nil
 	if t != nil && t.Until.Before(now) {
 		t.Until = now.Truncate(time.Millisecond)
 	}
@@ -233,6 +234,12 @@ func (r *Recorder) write(prev, next *State, p *Policy, e Event, now time.Time) {
 	}
 	if prev.rec.Rev != next.rec.Rev && differs(&prev.rec, &next.rec) {
 		t := r.open(prev, p, now)
+		// What led to it need not have been news: time alone had to pass, too.
+		for _, v := range p.Vantages {
+			if x, ok := next.sights[v.Name]; ok && x.at.After(r.said[v.Name]) {
+				r.say(t, &x, p)
+			}
+		}
 		t.Changes = append(t.Changes, StandingOf(&next.rec))
 		t.put(TapeNote{At: now, Kind: NoteRecord, Change: len(t.Changes) - 1})
 		r.news = now
@@ -296,7 +303,7 @@ func (r *Recorder) open(prev *State, p *Policy, now time.Time) *Tape {
 	for _, v := range p.Vantages {
 		r.tape.Vantages = append(r.tape.Vantages, v.Name)
 	}
-	r.words = nil
+	r.words, r.said = nil, nil
 	for _, v := range p.Vantages {
 		if x, ok := prev.sights[v.Name]; ok {
 			r.say(r.tape, &x, p)
@@ -310,6 +317,7 @@ func (r *Recorder) open(prev *State, p *Policy, now time.Time) *Tape {
 
 // say writes down one sight, with the words that are new on this tape.
 func (r *Recorder) say(t *Tape, x *sight, p *Policy) {
+	set(&r.said, x.Vantage, x.at)
 	n := TapeNote{At: x.at, Kind: NoteReport, Vantage: x.Vantage, Foreign: x.Generation != x.Want, Sick: cut(x.Sick)}
 	for i, c := range p.Clusters {
 		s, ok := x.Clusters[c]

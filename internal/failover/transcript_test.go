@@ -276,6 +276,8 @@ func (w *world) policyLine(args []string) error {
 			p.MoveProof = MoveProofPolicy(v)
 		case "approvals":
 			p.Approvals, err = n, nerr
+		case "people":
+			p.People = strings.Split(v, ",")
 		case "approval-life":
 			p.ApprovalLife, err = d, derr
 		case "freeze": // from..to

@@ -52,6 +52,9 @@ type Channel struct {
 	Limits   []Limit        // nil: those of its type
 	Timeout  time.Duration  // of one try; 0: 10 s, of an e-mail 60 s
 
+	// Quiet are the hours in which what wants nobody waits for their end.
+	Quiet []failover.Window
+
 	Path string // folder: where the files go
 	Keep int    // folder: how many messages are kept; 0: 1000
 

@@ -38,7 +38,7 @@ func child(dir string) {
 
 func crashSetup(url string) Setup {
 	return Setup{Channels: []Channel{
-		{Name: "hook", Type: Webhook, URL: url, Secret: []byte("0123456789abcdef"), Info: true, Allow: loopback, Limits: []Limit{{Count: 100, Per: time.Hour}}},
+		{Name: "hook", Type: Webhook, URL: url, Secret: []byte("0123456789abcdef"), Info: true, Allow: loopback, Limits: []Limit{{Count: 100, Per: time.Hour}}, Timeout: time.Minute},
 	}}
 }
 

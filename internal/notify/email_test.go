@@ -223,7 +223,7 @@ func TestEmailChannelsThatCannotBe(t *testing.T) {
 		}
 	}
 	c := emailTo(s)
-	c.Server, c.Timeout = "127.0.0.1:25", 100*time.Millisecond
+	c.Server = "127.0.0.1:25"
 	x, err := newSender(c, &Setup{}, real()) // without allow
 	if err != nil {
 		t.Fatal(err)

@@ -80,9 +80,10 @@ func running(t *testing.T, n *Notifier) (stop func()) {
 	return stop
 }
 
+// await is for what surely comes, on a loaded machine late.
 func await(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%s did not come", what)
 		}
@@ -98,7 +99,7 @@ func TestNotifyReturnsAtOnce(t *testing.T) {
 	for range maxPending + 10 { // nobody takes anything: it does not run
 		n.Notify(*message(""))
 	}
-	if d := time.Since(began); d > 5*time.Second {
+	if d := time.Since(began); d > 30*time.Second {
 		t.Errorf("it took %s", d)
 	}
 	if got := n.Stats()[0].Dropped[string(dropQueue)]; got != 10 {
@@ -230,7 +231,7 @@ func TestAReloadKeepsWhatWaits(t *testing.T) {
 		if id != "1" {
 			t.Errorf("%s came", id)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("what waited did not come")
 	}
 	n.Notify(*message("2"))

@@ -89,7 +89,8 @@ type outbox struct {
 	entries   []*entry // by seq
 	incidents map[failover.InstanceName]*incident
 	rates     map[string]*rate
-	quiet     map[string]time.Time // receivers that want no more until then
+	quiet     map[string]time.Time         // receivers that want no more until then
+	hours     map[string][]failover.Window // quiet hours of the config
 	stats     map[string]*ChannelStats
 	docBytes  int
 	trouble   error
@@ -111,13 +112,35 @@ func (o *outbox) fit(s *Setup) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.keep = s.keep()
+	o.hours = map[string][]failover.Window{}
 	for _, c := range s.Channels {
+		o.hours[c.Name] = c.Quiet
 		if o.rates[c.Name] == nil {
 			o.rates[c.Name] = &rate{}
 		}
 		o.rates[c.Name].limits = c.limits()
 		o.statsOf(c.Name).Type = c.Type
 	}
+	// What waits for the end of quiet hours waits by the new ones.
+	for _, e := range o.entries {
+		if e.tries == 0 && !e.held {
+			e.due = e.queued
+		}
+	}
+}
+
+// hushed returns the end of the quiet hours in which a parcel would go, or zero:
+// what wants somebody goes at any hour.
+func (o *outbox) hushed(p *parcel, now time.Time) (until time.Time) {
+	if p.urgent {
+		return until
+	}
+	for _, w := range o.hours[p.channel] {
+		if _, to, ok := w.At(now); ok && to.After(until) {
+			until = to
+		}
+	}
+	return until
 }
 
 func (o *outbox) statsOf(channel string) *ChannelStats {
@@ -277,7 +300,11 @@ func (o *outbox) droppedLater(channels []string) {
 // expire drops what waited too long.
 func (o *outbox) expire(now time.Time, tx *changes) {
 	for _, e := range slices.Clone(o.entries) {
-		if now.Sub(e.queued) > o.keep {
+		since := e.queued
+		if e.tries == 0 && e.due.After(since) {
+			since = e.due // until then it had no chance
+		}
+		if now.Sub(since) > o.keep {
 			o.drop(e, dropAge, tx)
 		}
 	}
@@ -303,6 +330,14 @@ func (o *outbox) next(channel string, now time.Time) (*parcel, time.Duration) {
 	}
 	wait := lookAgain
 	for _, p := range o.parcels(channel, now, &wait) {
+		if until := o.hushed(p, now); !until.IsZero() {
+			for _, e := range o.of(p) {
+				e.due = until
+				tx.saveEntry(e)
+			}
+			wait = min(wait, until.Sub(now))
+			continue
+		}
 		if at := r.ready(now, p.urgent); at.After(now) {
 			wait = min(wait, at.Sub(now))
 			continue
@@ -529,6 +564,9 @@ func (o *outbox) snapshot(channels []Channel, now time.Time) []ChannelStats {
 				continue
 			}
 			st.Waiting++
+			if e.tries == 0 && e.due.After(now) {
+				continue // for the end of quiet hours: nobody is late with it
+			}
 			if st.Oldest.IsZero() || e.queued.Before(st.Oldest) {
 				st.Oldest = e.queued
 			}

@@ -25,6 +25,7 @@ var english = words{
 		"replication-exposure":    {"a failover would lose more than it may", "Automation is held back by what has not crossed. Look at which table it hangs on."},
 		"replication-gap":         {"part of a stream is gone unread", "What the standby lacks is unknown until the table is copied anew; automation does not move to it meanwhile."},
 		"replication-lost":        {"an operation left writes behind", "They are listed row by row and kept. Nothing is copied back by itself."},
+		"replication-paused":      {"replication is still paused", "The standby gets older by a second each second, until somebody resumes it."},
 		"replication-refused":     {"the standby refuses rows", "They are kept aside with their cause, and count as not carried until somebody has dealt with them."},
 		"replication-resync":      {"tables are copied anew", "Rows of the standby that the active cluster lacks are deleted by it."},
 		"replication-unprotected": {"the standby could not take over", "A failover to it is refused until what is named here is mended."},

@@ -79,9 +79,15 @@ type player struct {
 	persons []failover.Moved  // moves of people, as they really were
 	left    []failover.ClusterName
 	last    map[failover.VantageName]*failover.TapeNote // what each said last, as fed
-	next    map[failover.VantageName][]time.Time        // when each is heard next, in this life
+	next    map[failover.VantageName][]heard            // what each says next, in this life
 	mute    map[failover.VantageName][]time.Time        // when each was last heard before it fell silent
 	end     time.Time
+}
+
+// heard is a note of what a vantage said, on its reel.
+type heard struct {
+	*failover.TapeNote
+	clusters [2]failover.ClusterName
 }
 
 func (pl *player) play() error {
@@ -127,15 +133,16 @@ func (pl *player) newLife(i int, p failover.Policy) error {
 		epoch = pl.w.record.Epoch + 1
 		pl.moved(&t.Standing, t.From)
 	}
-	pl.last, pl.next, pl.mute = map[failover.VantageName]*failover.TapeNote{}, map[failover.VantageName][]time.Time{}, map[failover.VantageName][]time.Time{}
+	pl.last, pl.next, pl.mute = map[failover.VantageName]*failover.TapeNote{}, map[failover.VantageName][]heard{}, map[failover.VantageName][]time.Time{}
 	for _, r := range pl.reels[i:] {
 		if r.Life != t.Life {
 			break
 		}
-		for _, n := range r.notes {
+		for k := range r.notes {
+			n := &r.notes[k]
 			switch n.Kind {
 			case failover.NoteReport:
-				pl.next[n.Vantage] = append(pl.next[n.Vantage], n.At)
+				pl.next[n.Vantage] = append(pl.next[n.Vantage], heard{n, r.Clusters})
 			case failover.NoteSilent:
 				pl.mute[n.Vantage] = append(pl.mute[n.Vantage], n.At)
 			}
@@ -227,7 +234,8 @@ func (pl *player) say(clusters [2]failover.ClusterName, n *failover.TapeNote) {
 }
 
 // advance lets time pass up to a moment. Vantages of which nothing is noted go
-// on saying what they said.
+// on saying what they said; and what was said by then and is noted only in the
+// picture with which a later tape begins, is said at its own time.
 func (pl *player) advance(end time.Time) {
 	w := pl.w
 	for w.now.Before(end) && w.steps >= 0 {
@@ -236,6 +244,12 @@ func (pl *player) advance(end time.Time) {
 			continue
 		}
 		v, at := pl.speaker()
+		n := pl.noted()
+		if n != nil && !n.At.After(end) && (v == "" || !at.Before(n.At)) {
+			w.until(n.At)
+			pl.say(n.clusters, n.TapeNote)
+			continue
+		}
 		if v == "" || at.After(end) {
 			w.until(end)
 			break
@@ -246,6 +260,18 @@ func (pl *player) advance(end time.Time) {
 	pl.resync()
 }
 
+// noted is the oldest of the notes that come next of each vantage, and were not
+// said yet; nil: there is none.
+func (pl *player) noted() (first *heard) {
+	for _, v := range pl.w.p.Vantages {
+		last := pl.last[v.Name]
+		if q := pl.next[v.Name]; last != nil && len(q) > 0 && q[0].At.After(last.At) && (first == nil || q[0].At.Before(first.At)) {
+			first = &q[0]
+		}
+	}
+	return first
+}
+
 // speaker is who goes on next without a note, and when; empty is nobody.
 func (pl *player) speaker() (who failover.VantageName, at time.Time) {
 	round := pl.w.p.Round
@@ -254,7 +280,7 @@ func (pl *player) speaker() (who failover.VantageName, at time.Time) {
 		if last == nil || pl.silent(v.Name, last.At) {
 			continue
 		}
-		if q := pl.next[v.Name]; len(q) > 0 && q[0].Sub(last.At) <= pl.w.p.Stale() {
+		if q := pl.next[v.Name]; len(q) > 0 && q[0].At.Sub(last.At) <= pl.w.p.Stale() {
 			continue
 		}
 		if t := last.At.Add(round); who == "" || t.Before(at) {
@@ -307,7 +333,7 @@ func (pl *player) skip(end time.Time) bool {
 	w.now = to
 	for _, v := range w.p.Vantages {
 		if last := pl.last[v.Name]; last != nil && !pl.silent(v.Name, last.At) {
-			if q := pl.next[v.Name]; len(q) == 0 || q[0].After(to) {
+			if q := pl.next[v.Name]; len(q) == 0 || q[0].At.After(to) {
 				pl.again(v.Name, to)
 			}
 		}

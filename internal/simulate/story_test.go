@@ -446,3 +446,24 @@ func TestKnobsThatVotesCannotAnswer(t *testing.T) {
 		t.Errorf("%q", w)
 	}
 }
+
+// TestAMoveThatOldNewsLedTo: one domain has said down for so long that only its
+// news is noted any more, and one more report of it, the same as those before,
+// is what a move waited for. The replay moves at that report, not at the next.
+func TestAMoveThatOldNewsLedTo(t *testing.T) {
+	p := policy(3 * time.Second)
+	p.Cooldown, p.MinUp = 20*time.Second, 5*time.Second
+	s := newSource(p, failover.ModeAuto)
+	s.bad["v2a"] = true
+	s.run(13 * time.Minute)
+	s.all("b", true)
+	s.run(4 * time.Minute)
+	s.all("b", false)
+	s.run(5 * time.Second)
+	s.bad["v3a"] = true
+	s.run(12 * time.Second)
+	r := replay(t, s.end(), p, s.now)
+	if len(s.moves) != 1 || !slices.Equal(times(s.moves), times(r.Moves)) {
+		t.Errorf("it moved\n%v\nthe replay\n%v", times(s.moves), times(r.Moves))
+	}
+}

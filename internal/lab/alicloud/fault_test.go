@@ -293,6 +293,8 @@ func TestLooseAnswersAreReadBySDK(t *testing.T) {
 // TestQuota: the calls of one second, and one more.
 func TestQuota(t *testing.T) {
 	s := start(t, Options{Rates: map[string]float64{"DescribeDomains": 3}})
+	at := time.Now()
+	s.set(func() { s.clock = func() time.Time { return at } }) // however long the calls take
 	client := sdkClient(t, s, nil)
 	var codes []string
 	for range 4 {
@@ -302,6 +304,10 @@ func TestQuota(t *testing.T) {
 	}
 	if len(codes) != 1 {
 		t.Errorf("%d of 4 refused at 3 a second", len(codes))
+	}
+	s.set(func() { at = at.Add(time.Second / 2) })
+	if _, err := client.DescribeDomains(alidns.CreateDescribeDomainsRequest()); err != nil {
+		t.Errorf("half a second later: %v", err)
 	}
 	// Another action has its own.
 	if _, err := client.DescribeSupportLines(alidns.CreateDescribeSupportLinesRequest()); err != nil {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -80,7 +81,10 @@ type Server struct {
 	authorities []*authority
 	vpcs        []*vpc
 
+	open atomic.Int64 // connections of HTTP
+
 	mu      sync.Mutex
+	clock   func() time.Time
 	keys    map[string]*key
 	first   Key
 	zones   []*zone
@@ -119,7 +123,7 @@ func New(o Options) (*Server, error) {
 
 // newStill is a server that listens nowhere yet.
 func newStill(o Options) (*Server, error) {
-	s := &Server{opts: o, keys: map[string]*key{}, nonces: map[string]time.Time{}, buckets: map[string]*bucket{}}
+	s := &Server{opts: o, clock: time.Now, keys: map[string]*key{}, nonces: map[string]time.Time{}, buckets: map[string]*bucket{}}
 	s.opts.Account = cmp.Or(o.Account, "1234567890123456")
 	for _, r := range o.Roles {
 		if err := r.Policy.validate(); err != nil {
@@ -150,7 +154,9 @@ func (s *Server) serve(ln net.Listener, h http.Handler) {
 			switch st {
 			case http.StateNew:
 				s.done.Add(1)
+				s.open.Add(1)
 			case http.StateClosed, http.StateHijacked:
+				s.open.Add(-1)
 				s.done.Done()
 			}
 		},
@@ -181,6 +187,11 @@ func (s *Server) Close() {
 
 // Endpoint is host and port of the API over plain HTTP.
 func (s *Server) Endpoint() string { return s.ln.Addr().String() }
+
+// Connections are those that clients hold open at the HTTP ports. Where a client
+// has closed all of its own and none is left, nothing that it sent, and nobody
+// waits for any more, can still take effect.
+func (s *Server) Connections() int { return int(s.open.Load()) }
 
 // Key is the first key of the options, or the one that was made.
 func (s *Server) Key() Key { return s.first }
@@ -216,10 +227,10 @@ func (s *Server) set(f func()) {
 	f()
 }
 
-func (s *Server) now() time.Time { return time.Now() }
+func (s *Server) now() time.Time { return s.clock() }
 
 // wall is the time of day as this server believes it.
-func (s *Server) wall() time.Time { return time.Now().Add(s.offset) }
+func (s *Server) wall() time.Time { return s.now().Add(s.offset) }
 
 // longestDelay is how far back somebody may still look.
 func (s *Server) longestDelay() time.Duration {
@@ -263,49 +274,46 @@ type call struct {
 
 // answer is the handler of the APIs.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
-	seen := Request{At: s.now(), Method: r.Method, TLS: r.TLS != nil, UserAgent: clip(r.UserAgent()), RequestID: requestID()}
+	seen := Request{At: time.Now(), Method: r.Method, TLS: r.TLS != nil, UserAgent: clip(r.UserAgent()), RequestID: requestID()}
 	seen.Client, _, _ = net.SplitHostPort(r.RemoteAddr)
-	p := product{name: "Gateway", host: r.Host}
-	result, fault, e := func() (obj, *Fault, *apiError) {
-		in, e := readWire(r)
-		if e != nil {
-			return nil, nil, e
-		}
-		c, e := readClaim(in)
-		seen.describe(in, c)
-		if e != nil {
-			return nil, nil, e
-		}
-		if r.URL.Path != "/" && r.URL.Path != "" {
-			return nil, nil, refuse(http.StatusNotFound, "InvalidAction.NotFound", "Specified api is not found, please check your url and method.")
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		k, e := s.authenticate(c)
-		if e != nil {
-			return nil, nil, e
-		}
-		i := slices.IndexFunc(products, func(p product) bool { return p.version == c.version })
-		if i < 0 {
-			return nil, nil, bad("InvalidVersion", "Specified parameter Version is not valid.")
-		}
-		p = products[i]
-		seen.Product = p.name
-		a, ok := p.actions[c.action]
-		if !ok {
-			return nil, nil, refuse(http.StatusNotFound, "InvalidAction.NotFound", "Specified api is not found, please check your url and method.")
-		}
-		return s.perform(&call{
-			s: s, product: p, action: c.action, params: in.params, key: k,
-			client: seen.Client, requestID: seen.RequestID,
-		}, a)
-	}()
+	in, c, e := readCall(r, &seen)
+	result, fault := s.handle(r.Host, in, c, e, &seen)
+	deliver(w, r, fault, seen.Status, result)
+}
+
+// readCall reads what is asked, without looking at who asks.
+func readCall(r *http.Request, seen *Request) (*wire, claim, *apiError) {
+	in, e := readWire(r)
+	if e != nil {
+		return in, claim{}, e
+	}
+	c, e := readClaim(in)
+	seen.describe(in, c)
+	if e == nil && r.URL.Path != "/" && r.URL.Path != "" {
+		e = refuse(http.StatusNotFound, "InvalidAction.NotFound", "Specified api is not found, please check your url and method.")
+	}
+	return in, c, e
+}
+
+// handle does what is asked, unless e says already why not, and remembers it in
+// the same moment: who sees the effect of a call, or that its fault has struck,
+// finds it in the history.
+func (s *Server) handle(host string, in *wire, c claim, e *apiError, seen *Request) (result obj, fault *Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := product{name: "Gateway", host: host}
+	if e == nil {
+		result, fault, e = s.call(&p, in, c, seen)
+	}
 	seen.Status, seen.Code = http.StatusOK, ""
 	if e != nil {
 		result = e.answer(p, seen.RequestID)
 		seen.Status, seen.Code = e.status, e.code
 	} else {
 		result["RequestId"] = seen.RequestID
+		if s.loose {
+			result = loosen(result).(obj)
+		}
 	}
 	if fault != nil {
 		seen.Fault = fault.Kind
@@ -316,13 +324,31 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 			seen.Status = 0
 		}
 	}
-	s.mu.Lock()
-	if s.loose && e == nil {
-		result = loosen(result).(obj)
+	s.remember(*seen)
+	return result, fault
+}
+
+// call finds who asks for which action of which product, and lets it be done.
+// s.mu is held.
+func (s *Server) call(p *product, in *wire, c claim, seen *Request) (obj, *Fault, *apiError) {
+	k, e := s.authenticate(c)
+	if e != nil {
+		return nil, nil, e
 	}
-	s.remember(seen)
-	s.mu.Unlock()
-	deliver(w, r, fault, seen.Status, result)
+	i := slices.IndexFunc(products, func(p product) bool { return p.version == c.version })
+	if i < 0 {
+		return nil, nil, bad("InvalidVersion", "Specified parameter Version is not valid.")
+	}
+	*p = products[i]
+	seen.Product = p.name
+	a, ok := p.actions[c.action]
+	if !ok {
+		return nil, nil, refuse(http.StatusNotFound, "InvalidAction.NotFound", "Specified api is not found, please check your url and method.")
+	}
+	return s.perform(&call{
+		s: s, product: *p, action: c.action, params: in.params, key: k,
+		client: seen.Client, requestID: seen.RequestID,
+	}, a)
 }
 
 // perform does an action, or not, as its fault says. s.mu is held, so that

@@ -111,7 +111,7 @@ func controlID() string {
 
 func (x *exchange) controlAnswer() (object, *controlError) {
 	s, r := x.s, x.r
-	_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(s.opts.BodyTimeout))
+	s.limitBody(x.w, r)
 	body, err := io.ReadAll(http.MaxBytesReader(x.w, r.Body, maxControlBody))
 	x.seen.In = len(body)
 	if err != nil {

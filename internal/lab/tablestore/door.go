@@ -34,7 +34,11 @@ type door struct {
 	dead   chan struct{} // closed when it shuts
 }
 
+// newDoor opens one; g may be nil: it is never shut.
 func (s *Server) newDoor(address string, h http.Handler, t *tls.Config, g *gate) (*door, error) {
+	if g == nil {
+		g = new(gate)
+	}
 	d := &door{s: s, address: address, handler: h, tls: t, gate: g}
 	return d, d.open()
 }
@@ -56,9 +60,7 @@ func (d *door) open() error {
 		d.address = at // once: who opens it again asks for the one that it had
 	}
 	d.dead = make(chan struct{})
-	if d.gate != nil {
-		ln = &gated{Listener: ln, gate: d.gate, dead: d.dead}
-	}
+	ln = &gated{Listener: ln, door: d, dead: d.dead}
 	if d.tls != nil {
 		ln = tls.NewListener(ln, d.tls)
 	}
@@ -168,7 +170,7 @@ func (g *gate) pass(closed, dead <-chan struct{}) error {
 
 type gated struct {
 	net.Listener
-	gate *gate
+	door *door
 	dead chan struct{}
 }
 
@@ -177,15 +179,17 @@ func (l *gated) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &gatedConn{Conn: c, gate: l.gate, dead: l.dead, closed: make(chan struct{})}, nil
+	return &gatedConn{Conn: c, gate: l.door.gate, dead: l.dead, patience: l.door.s.opts.AnswerTimeout, closed: make(chan struct{})}, nil
 }
 
 type gatedConn struct {
 	net.Conn
-	gate   *gate
-	dead   chan struct{}
-	once   sync.Once
-	closed chan struct{}
+	gate     *gate
+	dead     chan struct{}
+	patience time.Duration // with a client that does not read
+	until    atomic.Int64  // what SetWriteDeadline says, ns since 1970; 0 for none
+	once     sync.Once
+	closed   chan struct{}
 }
 
 // Read gives what has come only when the gate is open.
@@ -197,11 +201,29 @@ func (c *gatedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Write waits for the gate, and after it for a client that does not read: that
+// is a fault of the client, while a gate that is shut is none.
 func (c *gatedConn) Write(p []byte) (int, error) {
 	if stop := c.gate.pass(c.closed, c.dead); stop != nil {
 		return 0, stop
 	}
+	end := time.Now().Add(c.patience)
+	if until := c.until.Load(); until != 0 && until < end.UnixNano() {
+		end = time.Unix(0, until)
+	}
+	if err := c.Conn.SetWriteDeadline(end); err != nil {
+		return 0, err
+	}
 	return c.Conn.Write(p)
+}
+
+// SetWriteDeadline bounds the writes that come after it; TLS bounds its last
+// word so.
+func (c *gatedConn) SetWriteDeadline(t time.Time) error {
+	if c.until.Store(0); !t.IsZero() {
+		c.until.Store(t.UnixNano())
+	}
+	return c.Conn.SetWriteDeadline(t)
 }
 
 func (c *gatedConn) Close() error {

@@ -159,6 +159,7 @@ type exchange struct {
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	begun := time.Now()
+	s.limitBody(w, r)
 	x := &exchange{s: s, w: w, r: r, path: r.URL.EscapedPath()}
 	x.seen = Request{
 		At: begun, RequestID: requestID(begun), Client: r.RemoteAddr, TLS: r.TLS != nil, Method: clip(r.Method),
@@ -325,6 +326,16 @@ func (s *Server) running(c *call) *refusal {
 	return nil
 }
 
+// limitBody bounds how long a client may take for the body of its request, also
+// where nobody wants it: the HTTP server reads the rest before it sends an
+// answer. It takes the bound back when the body has been read; where there is
+// none, it waits for the end of the client from the beginning.
+func (s *Server) limitBody(w http.ResponseWriter, r *http.Request) {
+	if r.Body != nil && r.Body != http.NoBody {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.opts.BodyTimeout))
+	}
+}
+
 // readBody reads a body, no larger than the service takes it and no slower.
 func (x *exchange) readBody(buf *bytes.Buffer) *refusal {
 	r := x.r
@@ -335,8 +346,6 @@ func (x *exchange) readBody(buf *bytes.Buffer) *refusal {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	// The HTTP server takes it back when the body has been read.
-	_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(x.s.opts.BodyTimeout))
 	n, err := buf.ReadFrom(http.MaxBytesReader(x.w, r.Body, maxBody))
 	x.seen.In = int(n)
 	var large *http.MaxBytesError

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/aliyun/aliyun-tablestore-go-sdk/common"
 	sdk "github.com/aliyun/aliyun-tablestore-go-sdk/tablestore"
 	"github.com/aliyun/aliyun-tablestore-go-sdk/tablestore/otsprotocol"
+	"pointsman/internal/lab/tablestore/plainbuffer"
 )
 
 // sdkFor is the SDK with what it needs to be told, and without second tries.
@@ -420,7 +422,8 @@ func TestSlowClients(t *testing.T) {
 	s := frontServer(t, Options{HeaderTimeout: 100 * time.Millisecond})
 	c := dial(t, s)
 	fmt.Fprintf(c, "POST /ListTable HTTP/1.1\r\nHost: a\r\n")
-	if b, err := io.ReadAll(c); err != nil || len(b) != 0 && !bytes.Contains(b, []byte("408")) {
+	// It is reset where its head came too late as well.
+	if b, err := io.ReadAll(c); err != nil && !errors.Is(err, syscall.ECONNRESET) || len(b) != 0 && !bytes.Contains(b, []byte("408")) {
 		t.Errorf("slow head: %q %v", b, err)
 	}
 	if b, err := io.ReadAll(dial(t, s)); err != nil || len(b) != 0 && !bytes.Contains(b, []byte("408")) {
@@ -440,6 +443,76 @@ func TestSlowClients(t *testing.T) {
 			t.Errorf("slow body: %v %q %v", r, b, err)
 		}
 	}
+}
+
+// TestBodiesThatNobodyWants: what is refused before its body is read is answered
+// though the body never comes, and the connection is not kept for it.
+func TestBodiesThatNobodyWants(t *testing.T) {
+	s := frontServer(t, Options{BodyTimeout: 100 * time.Millisecond})
+	for _, c := range []struct {
+		address, line string
+		status        int
+	}{
+		{s.Address(), "POST /Search", 400},
+		{s.Address(), "PUT /ListTable", 405},
+		{s.Address(), "GET /", 400},
+		{strings.TrimPrefix(s.Manage(), "http://"), "POST /kill", 401},
+		{strings.TrimPrefix(s.Manage(), "http://"), "POST /nothing", 401},
+		{strings.TrimPrefix(s.Control(), "http://"), "POST /nothing", 400},
+	} {
+		for _, head := range []string{"Content-Length: 10\r\n", "Transfer-Encoding: chunked\r\n"} {
+			conn, err := net.Dial("tcp", c.address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = conn.SetDeadline(time.Now().Add(time.Minute))
+			fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: a\r\n%s\r\n1", c.line, head)
+			r, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil || r.StatusCode != c.status || !r.Close {
+				t.Errorf("%s %q: %v %v", c.line, head, r, err)
+			}
+			_ = conn.Close()
+		}
+	}
+}
+
+// TestClientsThatDoNotRead: one that asks and asks and never takes an answer is
+// not waited for without end, in the clear and over TLS.
+func TestClientsThatDoNotRead(t *testing.T) {
+	s := frontServer(t, Options{AnswerTimeout: 100 * time.Millisecond, TLSNames: []string{"a.test"}})
+	s.ask("CreateTable", createRequest("orders")).wants(t, s, 200, "", "")
+	key := []plainbuffer.Cell{{Name: "id", Value: &plainbuffer.Value{Kind: plainbuffer.String, Bytes: "k"}}}
+	large := plainbuffer.Value{Kind: plainbuffer.Blob, Bytes: strings.Repeat("x", maxValue)}
+	s.ask("PutRow", &otsprotocol.PutRowRequest{
+		TableName: proto.String("orders"), Condition: &otsprotocol.Condition{RowExistence: otsprotocol.RowExistenceExpectation_IGNORE.Enum()},
+		Row: plainbuffer.Append(nil, plainbuffer.Row{Key: key, Columns: []plainbuffer.Cell{{Name: "v", Value: &large}}}),
+	}).wants(t, s, 200, "", "")
+	get := s.ask("GetRow", &otsprotocol.GetRowRequest{
+		TableName: proto.String("orders"), MaxVersions: proto.Int32(1), PrimaryKey: plainbuffer.Append(nil, plainbuffer.Row{Key: key}),
+	})
+	for name, dial := range map[string]func() (net.Conn, error){
+		"in the clear": func() (net.Conn, error) { return net.Dial("tcp", s.Address()) },
+		"over TLS": func() (net.Conn, error) {
+			return tls.Dial("tcp", strings.TrimPrefix(s.TLSEndpoint(), "https://"), &tls.Config{InsecureSkipVerify: true})
+		},
+	} {
+		conn, err := dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
+		for err == nil {
+			var r *http.Request
+			if r, err = get.request(t.Context(), s.Endpoint()); err == nil {
+				err = r.Write(conn)
+			}
+		}
+		if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("%s: it is not cut off: %v", name, err)
+		}
+		_ = conn.Close()
+	}
+	get.wants(t, s, 200, "", "") // one that reads is well
 }
 
 // TestHugeAndBrokenBodies: more than 5 MB is refused, whether it was announced

@@ -246,6 +246,31 @@ func TestPreImagesOfATransaction(t *testing.T) {
 	}
 }
 
+// What a transaction changed is not kept until somebody comes by.
+func TestTransactionsEndWithTheirTime(t *testing.T) {
+	s := frontServer(t, Options{})
+	create := createRequest("orders")
+	create.EnableLocalTxn = proto.Bool(true)
+	s.ask("CreateTable", create).wants(t, s, 200, "", "")
+	for _, k := range []string{"a", "b", "c"} {
+		key := []plainbuffer.Cell{{Name: "id", Value: &plainbuffer.Value{Kind: plainbuffer.String, Bytes: k}}}
+		s.ask("StartLocalTransaction", &otsprotocol.StartLocalTransactionRequest{
+			TableName: proto.String("orders"), Key: plainbuffer.Append(nil, plainbuffer.Row{Key: key}),
+		}).wants(t, s, 200, "", "")
+	}
+	tab, _ := s.instance("lab").table("orders")
+	open := func() int {
+		tab.mu.Lock()
+		defer tab.mu.Unlock()
+		return len(tab.txns) + len(tab.locks)
+	}
+	if n := open(); n != 6 {
+		t.Fatalf("%d transactions and locks", n)
+	}
+	s.SetClockOffset((maxTxnSeconds + 1) * time.Second)
+	await(t, "the transactions to end", func() bool { return open() == 0 })
+}
+
 // A handler that dies does not keep the table from the others.
 func TestAPanicLeavesNoLock(t *testing.T) {
 	w := newWorld(t)

@@ -167,7 +167,11 @@ func TestHostileBodies(t *testing.T) {
 // end, big bodies at once, and clients that go away in the middle.
 func TestManyHostileConnections(t *testing.T) {
 	s := frontServer(t, Options{HeaderTimeout: 500 * time.Millisecond, BodyTimeout: 500 * time.Millisecond})
-	s.ask("ListTable", nil).wants(t, s, 200, "", "")
+	served := func() bool { // where the machine is busy, a good client may be too slow for once
+		g, err := s.ask("ListTable", nil).do(t, s)
+		return err == nil && g.StatusCode == 200
+	}
+	await(t, "an answer", served)
 	measure := grown(t, s)
 	var wg sync.WaitGroup
 	for i := range 100 {
@@ -201,7 +205,7 @@ func TestManyHostileConnections(t *testing.T) {
 	}
 	wg.Wait()
 	measure()
-	s.ask("ListTable", nil).wants(t, s, 200, "", "")
+	await(t, "an answer", served)
 }
 
 // FuzzFront: whatever comes in, the answer is one that the protocol knows,

@@ -172,12 +172,12 @@ func (s *Server) manageHandler() http.Handler {
 		say(w, http.StatusNotFound, wrong(fmt.Errorf("there is no %s %s", r.Method, clip(r.URL.Path))))
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.limitBody(w, r)
 		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if !hmac.Equal([]byte(token), []byte(s.manageToken)) {
 			say(w, http.StatusUnauthorized, wrong(errors.New("a bearer token is needed")))
 			return
 		}
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.opts.BodyTimeout))
 		mux.ServeHTTP(w, r)
 	})
 }

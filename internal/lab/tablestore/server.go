@@ -35,9 +35,11 @@ type Options struct {
 	Clock   func() time.Time // what policies and global tables come into force by; time.Now if nil
 
 	// HeaderTimeout and BodyTimeout are how long a client may take for the head
-	// and the body of a request; 10 s and 15 s if 0.
+	// and the body of a request, and AnswerTimeout how long to take a piece of
+	// the answer, of which 4 MB may be one; 10 s, 15 s and 30 s if 0.
 	HeaderTimeout time.Duration
 	BodyTimeout   time.Duration
+	AnswerTimeout time.Duration
 	// Ready is how long a table is not ready after it was created; the service
 	// takes seconds, this none if 0.
 	Ready time.Duration
@@ -123,6 +125,7 @@ func newStill(opts Options) (*Server, error) {
 	}
 	opts.HeaderTimeout = cmp.Or(opts.HeaderTimeout, 10*time.Second)
 	opts.BodyTimeout = cmp.Or(opts.BodyTimeout, 15*time.Second)
+	opts.AnswerTimeout = cmp.Or(opts.AnswerTimeout, 30*time.Second)
 	s := &Server{opts: opts, instances: map[string]*instance{}, keys: map[string]*access{}, first: opts.Keys[0]}
 	s.readyDelay.Store(int64(opts.Ready))
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -192,6 +195,7 @@ func (s *Server) open() error {
 		return err
 	}
 	s.doors = append(s.doors, d)
+	s.done.Go(s.endTransactions)
 	if s.opts.TLSListen != "" || len(s.opts.TLSNames) > 0 {
 		if s.issuer, err = newIssuer(s.opts.TLSNames); err != nil {
 			return err

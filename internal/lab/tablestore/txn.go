@@ -2,6 +2,7 @@ package tablestore
 
 import (
 	"encoding/hex"
+	"maps"
 	"slices"
 	"time"
 
@@ -63,6 +64,39 @@ func (t *table) end(x *txn) {
 	}
 	delete(t.txns, x.id)
 	delete(t.locks, x.part)
+}
+
+// endTransactions ends those whose time is over, so that what they changed is
+// not kept until somebody comes by. It runs until the server ends.
+func (s *Server) endTransactions() {
+	every := time.NewTicker(time.Second)
+	defer every.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-every.C:
+		}
+		for _, in := range s.instances {
+			in.mu.RLock()
+			tables := slices.Collect(maps.Values(in.tables))
+			in.mu.RUnlock()
+			for _, t := range tables {
+				t.endOver(s.now())
+			}
+		}
+	}
+}
+
+// endOver ends the transactions of a table whose time is over.
+func (t *table) endOver(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, x := range t.txns {
+		if now.After(x.until) {
+			t.end(x)
+		}
+	}
 }
 
 // checkLock refuses a change under a partition key that somebody else has
@@ -137,11 +171,6 @@ func (s *Server) startLocalTransaction(c *call) (protoadapt.MessageV1, *refusal)
 	x.id = hex.EncodeToString(tableCode(t.ID)) + random(txnIDLen/2-4)
 	if t.dropped {
 		return nil, usual(codeObjectNotExist)
-	}
-	for _, old := range t.txns {
-		if c.now.After(old.until) {
-			t.end(old)
-		}
 	}
 	if ref = t.checkLock([]byte(x.part), nil, c.now); ref != nil {
 		return nil, ref
