@@ -233,18 +233,19 @@ type witness struct {
 	bad              map[string]int
 }
 
+// startWitness returns when it has seen the name for the first time.
 func startWitness(t *testing.T, server, name string) *witness {
 	t.Helper()
 	return startPatientWitness(t, server, name, 500*time.Millisecond)
 }
 
-func startPatientWitness(t *testing.T, server, name string, patience time.Duration) *witness {
+func startPatientWitness(t *testing.T, server, name string, each time.Duration) *witness {
 	t.Helper()
 	conn, err := net.Dial("udp", server)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &witness{patience: patience, stop: make(chan struct{}), done: make(chan struct{}), sees: make(chan struct{}), bad: map[string]int{}}
+	w := &witness{patience: each, stop: make(chan struct{}), done: make(chan struct{}), sees: make(chan struct{}), bad: map[string]int{}}
 	go func() {
 		defer close(w.done)
 		defer conn.Close()
@@ -260,6 +261,11 @@ func startPatientWitness(t *testing.T, server, name string, patience time.Durati
 		}
 	}()
 	t.Cleanup(w.end)
+	select {
+	case <-w.sees:
+	case <-time.After(patience):
+		t.Fatalf("%s does not answer for %s", server, name)
+	}
 	return w
 }
 
@@ -325,7 +331,7 @@ func (w *witness) saw(t *testing.T, want ...string) {
 	if len(w.bad) > 0 {
 		t.Errorf("%v among %d answers", w.bad, w.answers)
 	}
-	if w.answers < 50 || w.missing > w.answers/100 {
+	if w.answers < 10 || w.missing > w.answers/100 {
 		t.Errorf("%d answers, %d missing: that is no watch", w.answers, w.missing)
 	}
 }

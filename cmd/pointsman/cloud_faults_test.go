@@ -175,7 +175,6 @@ func cloudPrivateZone(t *testing.T) {
 	w.run(t)
 	w.took(t)
 	wit := startWitness(t, resolver, "orders.example.com.")
-	<-wit.sees
 	w.a.kill()
 	v := w.until(t, "the resolver named", func(v failover.View) bool {
 		return v.Op != nil && v.Op.Step == failover.StepConfirm && v.Names[0].Published != nil &&
@@ -191,19 +190,21 @@ func cloudPrivateZone(t *testing.T) {
 	}
 	wit.end()
 	var order []string
-	first := time.Time{} // of the new value
+	var old, first time.Time // when the old value was last asked for, and when the new one was first seen
 	for i, value := range wit.values {
 		target, _, _ := strings.Cut(value, " ")
 		if len(order) == 0 || order[len(order)-1] != target {
 			order = append(order, target)
-			first = wit.at[i]
+			if first = wit.at[i]; i > 0 {
+				old = wit.last[i-1]
+			}
 		}
 	}
 	if !slices.Equal(order, []string{bindA, bindB}) || len(wit.bad) > 0 {
 		t.Errorf("clients in the network were told %v, and %v of %d answers", order, wit.bad, wit.answers)
 	}
-	if v.MovedBy.Published.Before(first.Add(-50*time.Millisecond)) || v.MovedBy.Published.Sub(v.MovedBy.Written) > 7*time.Second {
-		t.Errorf("written %s, published %s, first seen %s", v.MovedBy.Written, v.MovedBy.Published, first)
+	if v.MovedBy.Published.Before(old.Add(-time.Second)) || v.MovedBy.Published.Sub(first) > 20*time.Second {
+		t.Errorf("written %s, published %s, the old one last seen %s, the new one first %s", v.MovedBy.Written, v.MovedBy.Published, old, first)
 	}
 	for _, r := range w.cloud.Requests() {
 		if strings.HasPrefix(r.Action, "Delete") || strings.HasPrefix(r.Action, "Add") || strings.HasPrefix(r.Action, "Set") {

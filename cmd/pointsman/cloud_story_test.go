@@ -118,6 +118,7 @@ func (w *cloudWorld) shows(t *testing.T, target string) {
 
 // TestCloudStories runs the program against the lab's Alibaba Cloud.
 func TestCloudStories(t *testing.T) {
+	t.Parallel()
 	var g errgroup.Group
 	g.SetLimit(4)
 	for _, story := range []struct {

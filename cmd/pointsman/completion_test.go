@@ -13,6 +13,7 @@ import (
 // TestCompletionGivesUpAfterASecond at a controller that takes the question and
 // does not answer, and says nothing.
 func TestCompletionGivesUpAfterASecond(t *testing.T) {
+	t.Parallel()
 	socket := filepath.Join(shortDir(t, "tab"), "s")
 	l, err := net.Listen("unix", socket)
 	if err != nil {

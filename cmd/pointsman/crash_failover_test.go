@@ -20,6 +20,7 @@ import (
 // one elsewhere. Whoever is started next brings both to the cluster that is
 // alive, each once, with marks that only grow.
 func TestARealProcessFinishesItsFailoverAfterEveryKill(t *testing.T) {
+	t.Parallel()
 	bin := failpointBinary(t)
 	var g errgroup.Group
 	g.SetLimit(8)
@@ -45,16 +46,12 @@ func movedTo(cluster failover.ClusterName) func(failover.View) bool {
 func (c *crash) fail(t *testing.T, fail string) {
 	cmd, gone, log := c.start(t, "")
 	c.until(t, "both up", log, bothUp)
-	for _, args := range [][]string{{"adopt", "orders", "--yes"}, {"arm", "orders", "--mode", "auto", "--yes"}} {
-		if _, err := c.verb(t.Context(), args...); err != nil {
-			t.Fatalf("%v\n%s", err, log)
-		}
-	}
+	c.arm(t, log)
 	c.until(t, "rest", log, atRest)
 	end(cmd, gone)
 
 	_, gone, log = c.start(t, fail)
-	c.ready(t, gone)
+	c.ready(t, gone, atRest)
 	c.sites["a"].down()
 	c.await(t, gone, log)
 	if !strings.Contains(log.String(), "failpoint "+strings.Split(fail, "=")[0]+":") {
@@ -69,8 +66,8 @@ func (c *crash) fail(t *testing.T, fail string) {
 	end(cmd, gone)
 }
 
-// ready waits until the controller sees both up, or is dead.
-func (c *crash) ready(t *testing.T, gone <-chan struct{}) {
+// ready waits until the controller is as wanted, or dead.
+func (c *crash) ready(t *testing.T, gone <-chan struct{}, ok func(failover.View) bool) {
 	t.Helper()
 	for deadline := time.Now().Add(40 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		select {
@@ -78,7 +75,7 @@ func (c *crash) ready(t *testing.T, gone <-chan struct{}) {
 			return
 		default:
 		}
-		if v, err := c.view(t.Context()); err == nil && atRest(v) {
+		if v, err := c.view(t.Context()); err == nil && ok(v) {
 			return
 		}
 	}
@@ -105,6 +102,7 @@ const crowdAll, crowdLost = 60, 12
 // each of them to the other cluster, once, and touches no other; nothing is
 // missing in the audit.
 func TestARealProcessFinishesManyFailoversAfterAKillInTheirMiddle(t *testing.T) {
+	t.Parallel()
 	bin := failpointBinary(t)
 	var g errgroup.Group
 	g.SetLimit(4)
@@ -130,7 +128,7 @@ func member(i int) string { return fmt.Sprintf("i%02d", i) }
 func (c *crash) crowd(t *testing.T) {
 	t.Helper()
 	name := "a"
-	other := &site{addr: "127.0.0.1:0"}
+	other := &site{addr: freeAddr(t)}
 	other.says.Store(&name)
 	if err := other.up(); err != nil {
 		t.Fatal(err)

@@ -30,6 +30,7 @@ var hookVisits = []string{
 // pre-hook is asked after the name has moved, and what is to be told after the
 // end is told.
 func TestARealProcessAsksItsHooksThroughEveryCrash(t *testing.T) {
+	t.Parallel()
 	bin := failpointBinary(t)
 	var g errgroup.Group
 	g.SetLimit(8)
@@ -67,16 +68,12 @@ func (c *crash) hooked(t *testing.T, fail string) {
 	}
 	cmd, gone, log := c.start(t, "")
 	c.until(t, "both up", log, bothUp)
-	for _, args := range [][]string{{"adopt", "orders", "--yes"}, {"arm", "orders", "--mode", "auto", "--yes"}} {
-		if _, err := c.verb(t.Context(), args...); err != nil {
-			t.Fatalf("%v\n%s", err, log)
-		}
-	}
+	c.arm(t, log)
 	c.until(t, "rest", log, atRest)
 	end(cmd, gone)
 
 	cmd, gone, log = c.start(t, fail)
-	c.ready(t, gone)
+	c.ready(t, gone, atRest)
 	c.sites["a"].down()
 	switch {
 	case strings.HasSuffix(fail, "=kill"):

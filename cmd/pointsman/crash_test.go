@@ -40,6 +40,7 @@ var reached = map[string]int{
 // record's active cluster, no name was ever without a target or at a third
 // one, the marks only grew, and the audit chain is whole.
 func TestARealProcessSurvivesEveryFailpoint(t *testing.T) {
+	t.Parallel()
 	for _, name := range controller.Failpoints() {
 		driver := strings.HasPrefix(name, "set-gate/") || strings.HasPrefix(name, "drain/") || strings.HasPrefix(name, "cut/") || strings.HasPrefix(name, "run-hooks/") // crash_hooks_test.go visits these
 		if _, ok := reached[name]; !ok && !driver {
@@ -58,16 +59,30 @@ func TestARealProcessSurvivesEveryFailpoint(t *testing.T) {
 	_ = g.Wait()
 }
 
-// failpointBinary builds the program with its failpoints.
+// failpointBinary is the program with its failpoints. It is built once, since
+// linking it takes longer than many a test.
 func failpointBinary(t *testing.T) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "pointsman")
-	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-tags", "failpoint", "-o", bin, ".")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	bin, err := builtWithFailpoints()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return bin
 }
+
+var builtWithFailpoints = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "failpoint")
+	if err != nil {
+		return "", err
+	}
+	atEnd(func() { os.RemoveAll(dir) })
+	bin := filepath.Join(dir, "pointsman")
+	build := exec.Command("go", "build", "-buildvcs=false", "-tags", "failpoint", "-o", bin, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return bin, nil
+})
 
 // visits lists what is to be done where: every kill, and one more action at
 // each point in turn; or every action at the first and the last visit; or,
@@ -109,7 +124,7 @@ func newCrash(t *testing.T, bin string) *crash {
 	c := &crash{bin: bin, dir: dir, primary: newPrimary(t), sites: make(map[string]*site)}
 	addrs := make(map[string]string)
 	for _, name := range []string{"a", "b"} {
-		s := &site{addr: "127.0.0.1:0"}
+		s := &site{addr: freeAddr(t)}
 		s.says.Store(&name)
 		if err := s.up(); err != nil {
 			t.Fatal(err)
@@ -200,6 +215,21 @@ func (c *crash) until(t *testing.T, what string, log *safeBuffer, ok func(failov
 	return v
 }
 
+// arm takes the names over, as soon as they were read, and lets automation move
+// them.
+func (c *crash) arm(t *testing.T, log *safeBuffer) {
+	t.Helper()
+	c.until(t, "a record", log, func(v failover.View) bool {
+		if v.Active == "" {
+			_, _ = c.verb(t.Context(), "adopt", "orders", "--yes")
+		}
+		return v.Active != ""
+	})
+	if _, err := c.verb(t.Context(), "arm", "orders", "--mode", "auto", "--yes"); err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+}
+
 func bothUp(v failover.View) bool {
 	return len(v.Clusters) == 2 && v.Clusters[0].Verdict == failover.Up && v.Clusters[1].Verdict == failover.Up
 }
@@ -208,20 +238,29 @@ func atRest(v failover.View) bool {
 	return bothUp(v) && v.Phase == failover.PhaseIdle && v.Op == nil && v.Active != ""
 }
 
+// bearsTerm wants the names elsewhere to bear the term of this life, at rest.
+func bearsTerm(v failover.View) bool {
+	for _, n := range v.Names {
+		if !n.Embedded && (n.Want != nil || n.Mark.Token.Term != v.Token.Term) {
+			return false
+		}
+	}
+	return atRest(v)
+}
+
 func (c *crash) run(t *testing.T, fail string) {
 	cmd, gone, log := c.start(t, "")
 	c.until(t, "both up", log, bothUp)
-	for _, args := range [][]string{{"adopt", "orders", "--yes"}, {"arm", "orders", "--mode", "auto", "--yes"}} {
-		if _, err := c.verb(t.Context(), args...); err != nil {
-			t.Fatalf("%v\n%s", err, log)
-		}
-	}
+	c.arm(t, log)
 	c.until(t, "rest", log, atRest)
 	end(cmd, gone)
 
 	cmd, gone, log = c.start(t, fail)
 	if strings.HasSuffix(fail, "=pause") {
 		go wake(cmd, gone)
+	}
+	if strings.HasPrefix(fail, "write-name/") {
+		c.ready(t, gone, bearsTerm) // else the move may be the claim, and the first write the last
 	}
 	c.disturb(t, gone)
 	if !strings.Contains(log.String(), "failpoint "+strings.Split(fail, "=")[0]+":") {

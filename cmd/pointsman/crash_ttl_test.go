@@ -32,6 +32,7 @@ func ttlAt(server, name string) uint32 {
 // their TTL back, or they move and the bound counts the TTL that was not waited
 // out. One name is ours, the other stands in a BIND.
 func TestARealProcessIsKilledWhileItWaitsOutTheTTL(t *testing.T) {
+	t.Parallel()
 	bin := failpointBinary(t)
 	var g errgroup.Group
 	g.SetLimit(3)
@@ -62,11 +63,7 @@ func (c *crash) wait(t *testing.T, how string) {
 
 	cmd, gone, log := c.start(t, "")
 	c.until(t, "both up", log, bothUp)
-	for _, args := range [][]string{{"adopt", "orders", "--yes"}, {"arm", "orders", "--mode", "auto", "--yes"}} {
-		if _, err := c.verb(t.Context(), args...); err != nil {
-			t.Fatalf("%v\n%s", err, log)
-		}
-	}
+	c.arm(t, log)
 	c.until(t, "rest", log, atRest)
 	end(cmd, gone)
 	fail := ""
@@ -74,14 +71,7 @@ func (c *crash) wait(t *testing.T, how string) {
 		fail = how
 	}
 	cmd, gone, log = c.start(t, fail)
-	c.until(t, "the marks", log, func(v failover.View) bool {
-		for _, n := range v.Names {
-			if !n.Embedded && (n.Want != nil || n.Mark.Token.Term != v.Token.Term) {
-				return false
-			}
-		}
-		return atRest(v)
-	})
+	c.until(t, "the marks", log, bearsTerm)
 	order := func() {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()

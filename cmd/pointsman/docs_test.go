@@ -194,6 +194,7 @@ func TestDocumentsShowTheWholeProgram(t *testing.T) {
 // TestDocumentsShowTheLabAsItIs asks the lab's own help, since its commands are
 // those of another program.
 func TestDocumentsShowTheLabAsItIs(t *testing.T) {
+	t.Parallel()
 	binary := filepath.Join(t.TempDir(), "pointsman-lab")
 	command(t, "go", "build", "-o", binary, "./cmd/pointsman-lab")
 	verbs := regexp.MustCompile(`(?m)^  ([a-z-]+) +[A-Z]`)

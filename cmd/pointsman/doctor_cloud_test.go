@@ -316,6 +316,7 @@ func TestBINDDoctorLooksAtPrivateZones(t *testing.T) {
 
 // TestDoctorIsNotHeldUpByACloudThatHangs: it takes requests and never answers.
 func TestDoctorIsNotHeldUpByACloudThatHangs(t *testing.T) {
+	t.Parallel()
 	p := newCloudPlace(t, false, alicloud.Options{}, alicloud.Zone{}, "    timeout: 1m")
 	p.seed("default", "orders-a.example.com")
 	p.s.Fail("", alicloud.Fault{Kind: alicloud.Hang}, -1)

@@ -124,6 +124,7 @@ func TestATimeThatIsTooFarOffIsReadFromTheError(t *testing.T) {
 // TestDoctorIsNotHeldUpByAControllerThatHangs: it takes connections and never
 // answers.
 func TestDoctorIsNotHeldUpByAControllerThatHangs(t *testing.T) {
+	t.Parallel()
 	dir := shortDir(t, "hang")
 	l, err := net.Listen("unix", filepath.Join(dir, "s"))
 	if err != nil {

@@ -54,6 +54,7 @@ func ejected(t *testing.T, w *bindWorld, args ...string) (said, readme string) {
 // TestEjectLetsAPersonMoveTheNameInBIND: what it prints is typed as it stands,
 // and a real BIND does it, or refuses it where the name is elsewhere.
 func TestEjectLetsAPersonMoveTheNameInBIND(t *testing.T) {
+	t.Parallel()
 	bind := startNamed(t, "orders-a", bindGrants)
 	w := newBindWorld(t, bind, bind.addr, bindConfig)
 	ctl := w.run(t)
@@ -148,6 +149,7 @@ func lookLines(readme string) []string {
 // TestEjectInTheMiddleOfAMove: the program dies with an update on its way, and
 // the ledger's file says what is to be looked at and how both ends are reached.
 func TestEjectInTheMiddleOfAMove(t *testing.T) {
+	t.Parallel()
 	bind := startNamed(t, "orders-a", bindGrants)
 	proxy := startProxy(t, bind.addr)
 	w := newBindWorld(t, bind, proxy.addr, bindConfig)
@@ -171,6 +173,7 @@ func TestEjectInTheMiddleOfAMove(t *testing.T) {
 // TestEjectedZoneIsServedByOthers: the zone file is clean for BIND's checker,
 // and BIND and NSD answer from it what our own authority does.
 func TestEjectedZoneIsServedByOthers(t *testing.T) {
+	t.Parallel()
 	dir := shortDir(t, "eject")
 	w := &bindWorld{dir: dir, a: startBackend(t, "127.0.1.1", "a"), b: startBackend(t, "127.0.1.2", "b")}
 	own := freeAddr(t)
@@ -432,14 +435,11 @@ func TestWordsOfAShellAreQuoted(t *testing.T) {
 // TestEjectWithoutALedgerThatTakesAnything: a controller that cannot write any
 // more cannot disarm either, and that is when one takes it away.
 func TestEjectWithoutALedgerThatTakesAnything(t *testing.T) {
+	t.Parallel()
 	c := newCrash(t, failpointBinary(t))
 	cmd, gone, log := c.start(t, "")
 	c.until(t, "both up", log, bothUp)
-	for _, args := range [][]string{{"adopt", "orders", "--yes"}, {"arm", "orders", "--mode", "auto", "--yes"}} {
-		if _, err := c.verb(t.Context(), args...); err != nil {
-			t.Fatalf("%v\n%s", err, log)
-		}
-	}
+	c.arm(t, log)
 	c.until(t, "rest", log, atRest)
 	end(cmd, gone)
 	cmd, gone, log = c.start(t, "commit/before=error")

@@ -76,6 +76,7 @@ func (d *askedDesk) heard(t *testing.T, what string, ok func(hook.Body) bool) {
 // TestADeskIsAskedAndTold over signed requests that a reload brought: its veto
 // holds a switchover, its pass lets it go, and the end is told.
 func TestADeskIsAskedAndTold(t *testing.T) {
+	t.Parallel()
 	d := startDesk(t)
 	w := &bindWorld{dir: shortDir(t, "desk"), a: startBackend(t, "127.0.1.1", "a"), b: startBackend(t, "127.0.1.2", "b")}
 	w.replace = strings.NewReplacer("$CONTROL", controlAt(t), "$A", w.a.addr, "$B", w.b.addr, "$DNS", freeAddr(t), "$LISTEN", freeAddr(t), "$KEYS", "", "$SECONDARIES", "")

@@ -13,6 +13,7 @@ import (
 
 // TestTheEmbeddedSampleRuns: with other addresses, folder and preset.
 func TestTheEmbeddedSampleRuns(t *testing.T) {
+	t.Parallel()
 	w, own := ownSample(t, "embedded.yaml", "127.0.0.1:5353", "lab.test.")
 	w.answered(t, own, "orders.lab.test.", "127.0.1.1")
 	w.a.kill()
@@ -24,6 +25,7 @@ func TestTheEmbeddedSampleRuns(t *testing.T) {
 // The owner of example.com wrote it once into a BIND to which nobody has a key;
 // nothing there has changed when the client arrives at the other cluster.
 func TestSecondariesTheDelegatedSampleRuns(t *testing.T) {
+	t.Parallel()
 	w, own := ownSample(t, "delegated.yaml", "127.0.0.1:5354", "svc.example.com.")
 	bind := runNamed(t, map[string]string{"example.com.zone": "$TTL 3600\n@ IN SOA ns1 h 1 300 60 604800 30\n@ IN NS ns1\nns1 IN A 127.0.0.1\n" +
 		"orders IN CNAME orders.svc\nsvc IN NS ns1.svc\nns1.svc IN A 127.0.0.1\n"}, func(port, dir string) string { return namedConf(port, dir, "") })

@@ -29,7 +29,7 @@ type primary struct {
 
 func newPrimary(t *testing.T) *primary {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", freeAddr(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -363,11 +363,8 @@ func TestANameThatWouldMoveIsNamed(t *testing.T) {
 // TestAReloadThatIsCutOffLeavesNothingHalfDone kills the program in the middle
 // of a reload that adds an instance, and lets rooms refuse in it.
 func TestAReloadThatIsCutOffLeavesNothingHalfDone(t *testing.T) {
-	bin := filepath.Join(t.TempDir(), "pointsman")
-	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-tags", "failpoint", "-o", bin, ".")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	t.Parallel()
+	bin := failpointBinary(t)
 	for _, point := range reloadPoints {
 		for _, what := range []string{"kill", "error"} {
 			if what == "error" && (point == "reload/authority" || point == "reload/controller") {

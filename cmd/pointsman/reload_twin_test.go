@@ -259,12 +259,10 @@ func twins(t *rapid.T, took, refused *int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listen, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := listen.Addr().String()
-	listen.Close()
 	control, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

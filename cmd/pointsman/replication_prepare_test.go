@@ -172,6 +172,7 @@ func (w *tableWorld) putRow(t *testing.T, s *lab.Server, table, id, column, valu
 // Verify names what differs, by key and column and without a value, and its
 // exit status tells equal, different and not compared apart.
 func TestReplicationVerify(t *testing.T) {
+	t.Parallel()
 	w := newReplicaWorld(t, map[string]string{"# poll: {busy: 100ms, idle: 2s}": "poll: {busy: 100ms, idle: 100ms}", "visibility: 1s": "visibility: 0s"}, "orders", "returns")
 	verify := func(want int, more ...string) string {
 		t.Helper()
@@ -212,6 +213,7 @@ func TestReplicationVerify(t *testing.T) {
 // that init rights prints, and that is enough to copy and to follow; a row that
 // is written at a arrives at b, and verify finds no difference.
 func TestTheReplicationSampleRuns(t *testing.T) {
+	t.Parallel()
 	w := newReplicaWorld(t, map[string]string{"# poll: {busy: 100ms, idle: 2s}": "poll: {busy: 20ms, idle: 100ms}", "visibility: 1s": "visibility: 0s"}, "orders", "returns")
 	now := time.Now().UnixMilli()
 	w.putRow(t, w.a, "orders", "before", "text", "copied", now)

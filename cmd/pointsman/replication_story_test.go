@@ -104,6 +104,7 @@ func replicaStory(t *testing.T, more map[string]string, tables ...string) *table
 // TestReplicationIsRun: what is there is copied once the instance is armed, what
 // is written then is followed, people see what they would lose, and may stop it.
 func TestReplicationIsRun(t *testing.T) {
+	t.Parallel()
 	w := replicaStory(t, nil, "items", "stock")
 	put(t, w.a, "items", 0, 700)
 	ctl := w.run(t)
@@ -185,6 +186,7 @@ func window(t *testing.T, s *lab.Server, table string, seconds int64) {
 // TestRefusedRowsWaitForPeople: what the standby refuses is listed with its
 // cause, counts against the exposure, and is written or given up by a person.
 func TestRefusedRowsWaitForPeople(t *testing.T) {
+	t.Parallel()
 	w := replicaStory(t, nil, "items")
 	w.run(t)
 	w.until(t, "both up", bothUp)
@@ -234,6 +236,7 @@ func TestRefusedRowsWaitForPeople(t *testing.T) {
 // TestAFirstCopyAsksBeforeItDeletes: a standby that holds rows already is not
 // overwritten until a person says so.
 func TestAFirstCopyAsksBeforeItDeletes(t *testing.T) {
+	t.Parallel()
 	w := replicaStory(t, nil, "items", "stock")
 	put(t, w.a, "items", 0, 10)
 	put(t, w.b, "items", 5, 15)
@@ -265,6 +268,7 @@ func TestAFirstCopyAsksBeforeItDeletes(t *testing.T) {
 // crossed is within the rpo. The old side is invalidated and nothing is written
 // to it; when it is back, what it holds alone is listed.
 func TestAFailoverThatReplicationAllows(t *testing.T) {
+	t.Parallel()
 	w := replicaStory(t, map[string]string{"# poll: {busy: 100ms, idle: 2s}": "poll: {busy: 50ms, idle: 500ms}"}, "items")
 	put(t, w.a, "items", 0, 50)
 	w.run(t)
@@ -335,6 +339,7 @@ func TestAFailoverThatReplicationAllows(t *testing.T) {
 // TestReplicationByOthers: only the lag is read, by a command; a change of the
 // file is taken while it runs, and one that would not do is refused as a whole.
 func TestReplicationByOthers(t *testing.T) {
+	t.Parallel()
 	w := newReplicaWorld(t, nil)
 	w.verb(t, exitOK, "tablestore", "prepare", "orders", "-c", "pointsman.yaml", "--key-file", "admin.key", "--yes")
 	file := filepath.Join(w.dir, "pointsman.yaml")
@@ -521,6 +526,7 @@ func TestAGapWaitsForAPerson(t *testing.T) {
 
 // TestReplicationInAShadowRun: it holds no key that could write.
 func TestReplicationInAShadowRun(t *testing.T) {
+	t.Parallel()
 	w := replicaStory(t, nil, "items")
 	put(t, w.a, "items", 0, 10)
 	w.run(t, "--shadow")

@@ -13,6 +13,7 @@ import (
 // together; a client of the resolver follows the vendor's name to the cluster
 // that lives.
 func TestBINDPolicyZoneSamplesOfBothSides(t *testing.T) {
+	t.Parallel()
 	const name = "orders.cn-hangzhou.vpc.tablestore.aliyuncs.com."
 	sample, err := os.ReadFile("../../configs/rpz.named.conf.sample")
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 // while those that take increments are dead. Each of them starts from what it
 // had written down, and says itself that a part of the zone was enough.
 func TestSecondariesThatMissedSeveralMovesCatchUpByIncrement(t *testing.T) {
+	t.Parallel()
 	w := newSecondaryWorld(t)
 	w.edit(t, "-key.}", "-key., serves: false}") // no move waits for them
 	w.armed(t)

@@ -23,6 +23,7 @@ const (
 // time. Each change reaches each of them, and none of them has a gap or takes a
 // step back, whatever becomes of the program.
 func TestSecondaries(t *testing.T) {
+	t.Parallel()
 	w := newSecondaryWorld(t)
 	ctl := w.armed(t)
 	for _, s := range w.servers {

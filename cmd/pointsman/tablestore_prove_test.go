@@ -137,6 +137,7 @@ func TestProveMoveOfTablestore(t *testing.T) {
 // them b is nobody has seen. The guard alone refuses, and lets go when it is
 // shown.
 func TestMoveProofAloneRefusesTablestore(t *testing.T) {
+	t.Parallel()
 	w := prepared(t, nil)
 	id, err := w.b.Fail(tablestore.Fault{Kind: tablestore.ErrorCode, Table: "pointsman_is_b", Code: "OTSPartitionUnavailable"}, -1)
 	if err != nil {

@@ -59,7 +59,7 @@ func tableWorldOf(t *testing.T, sample string, more map[string]string) *tableWor
 		"../run/prober.key.json": "prober.key", "../run/client.key.json": "client.key", "# ca_file: ca.pem": "ca_file: ca.pem",
 		"[192.0.2.11]": "[127.0.1.1]", "[198.51.100.11]": "[127.0.1.2]",
 		// Figures that fit a test; the story is that of the sample.
-		"auto: propose": "auto: auto\n    round: 500ms\n    timeout: 400ms\n    burst: 50ms\n    rise: 2\n    ride_out: 1s\n    min_up: 0s\n    config_settle: 0s",
+		"auto: propose": "auto: auto\n    round: 500ms\n    timeout: 400ms\n    burst: 50ms\n    rise: 2\n    ride_out: 1s\n    ttl: 5s\n    min_up: 0s\n    config_settle: 0s",
 	}
 	for k, v := range more {
 		changes[k] = v
@@ -159,6 +159,7 @@ func TestTablestorePrepareFindsOneStore(t *testing.T) {
 // TestTablestoreSampleIsRun: what the probes see moves the name, and what is
 // our own fault does not.
 func TestTablestoreSampleIsRun(t *testing.T) {
+	t.Parallel()
 	w := newTableWorld(t, nil)
 	w.verb(t, exitOK, "tablestore", "prepare", "orders", "-c", "pointsman.yaml", "--key-file", "admin.key", "--yes")
 	wantIn(t, w.verb(t, exitOK, "doctor", "prove-move", "orders", "--from-here", "-c", "pointsman.yaml"), "orders.ots.lab.test")

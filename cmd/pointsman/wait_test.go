@@ -310,6 +310,7 @@ func TestAnOperationThatTheReplyDoesNotNameIsFoundOrAnError(t *testing.T) {
 }
 
 func TestWaitingForAControllerThatIsGoneSaysSo(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t)
 	shut := d.open(t)
 	d.show(func(v *failover.View) { v.Phase, v.Op = failover.PhaseOp, opAt(failover.StepMove) })

@@ -91,7 +91,8 @@ type backend struct {
 
 func startBackend(t *testing.T, host, name string) *backend {
 	t.Helper()
-	b := &backend{addr: host + ":0", name: name}
+	_, port, _ := net.SplitHostPort(freeAddr(t)) // it is killed and comes up again
+	b := &backend{addr: net.JoinHostPort(host, port), name: name}
 	b.up(t)
 	t.Cleanup(b.kill)
 	return b
@@ -105,7 +106,6 @@ func (b *backend) up(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.addr = l.Addr().String()
 	b.server = &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Cluster", b.name)
 		w.Header().Set("Content-Type", "application/json")
@@ -176,10 +176,10 @@ func (c *child) end(t *testing.T) {
 }
 
 // verb runs an operator's verb, wants its exit status, and returns what it
-// printed: stdout, then stderr.
+// printed: stdout, then stderr. See patiently.
 func (w *bindWorld) verb(t *testing.T, want int, args ...string) string {
 	t.Helper()
-	code, said := w.try(t, args...)
+	code, said := patiently(want, func() (int, string) { return w.try(t, args...) })
 	if code != want {
 		t.Fatalf("pointsman %s: exit status %d, want %d\n%s", strings.Join(args, " "), code, want, said)
 	}

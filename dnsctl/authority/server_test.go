@@ -242,7 +242,7 @@ func TestConnectionsOfOneSourceAreCappedAndComeFreeAgain(t *testing.T) {
 
 func TestSilentAndDrippingConnectionsAreClosed(t *testing.T) {
 	cfg := labConfig()
-	cfg.TCPIdle = 100 * time.Millisecond
+	cfg.TCPIdle = time.Second // until then the first question must have come
 	s, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 func shortLab(t *testing.T, change func(*Config)) (*Server, string) {
 	t.Helper()
 	cfg := labConfig()
-	cfg.TCPIdle = 100 * time.Millisecond
+	cfg.TCPIdle = 500 * time.Millisecond // a busy machine stands still for a tenth of a second
 	change(&cfg)
 	s, err := New(cfg)
 	if err != nil {
