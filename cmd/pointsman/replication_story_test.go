@@ -366,7 +366,10 @@ func TestReplicationByOthers(t *testing.T) {
 	wantIn(t, w.verb(t, exitRefused, "replication", "resync", "orders", "--reason", "x", "--yes"), "the rows of orders are carried by somebody else (mode external)", "hint: look at 'pointsman replication status orders'")
 
 	writeFiles(t, w.dir, map[string]string{"pointsman.yaml": lag(7000)})
-	wantIn(t, w.verb(t, exitOK, "reload"), "instances.orders.replication.external.command: secret changed")
+	w.verb(t, exitOK, "reload") // or the watch of the file came first
+	eventually(t, "the change in the audit", func() bool {
+		return strings.Contains(w.verb(t, exitOK, "audit", "orders"), "instances.orders.replication.external.command: secret changed")
+	})
 	w.carries(t, "the other lag", func(st api.ReplicationStatus) bool { return st.Exposure.Known && st.Exposure.Lag >= 7*time.Second })
 	// While an operation is in hand nobody exchanges what it goes by.
 	w.verb(t, exitOK, "switchover", "orders", "--to", "b", "--yes", "--no-wait")
