@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"pointsman/internal/group"
 	"strings"
 	"time"
 	"unicode"
+
+	"pointsman/internal/group"
 )
 
 // keptErrors is how much of its standard error a command is quoted with, bytes.
