@@ -284,6 +284,9 @@ func TestCopiesTakeTurns(t *testing.T) {
 	if u := e.Status().Units; u.SourceRead == 0 || u.TargetWrite == 0 {
 		t.Errorf("units %+v", u)
 	}
+	if e.table(names[0]).Units == 0 {
+		t.Error("its stream was read and cost nothing")
+	}
 }
 
 func TestPauseOutlastsTheProcess(t *testing.T) {

@@ -213,7 +213,7 @@ func (r *runner) status(now time.Time, refused refused) (TableStatus, *bound) {
 	var m mark
 	if r.track != nil {
 		m = r.track.mark(now)
-		t.Shards, t.Applied, t.Rate, t.Units.SourceRead = m.shards, m.total, m.went, m.units
+		t.Shards, t.Applied, t.Rate, t.Units = m.shards, m.total, m.went, m.units
 	}
 	if r.row.followed() && r.track != nil {
 		b = boundOf(r.table, m, refused.rows, refused.oldest, now)

@@ -104,7 +104,7 @@ type TableStatus struct {
 	Refused  int64         `json:"refused_rows"`
 	Stream   string        `json:"stream,omitempty"`
 	Oldest   time.Time     `json:"oldest,omitzero"` // the moment up to which everything is on the standby
-	Units    Units         `json:"units"`
+	Units    int64         `json:"stream_units"`    // that reading its stream took, since the start
 }
 
 // CopyProgress is how far a full copy is.

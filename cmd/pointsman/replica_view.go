@@ -24,7 +24,7 @@ func statusOf(s *replication.Status) api.ReplicationStatus {
 	for i, t := range s.Tables {
 		out.Tables[i] = api.ReplicationTable{
 			Table: t.Table, Phase: string(t.Phase), Why: t.Why, Hint: t.Hint, Ordered: t.Ordered, Exposure: exposureOf(t.Exposure), Shards: t.Shards, Applied: t.Applied,
-			Rate: t.Rate, Refused: t.Refused, Stream: t.Stream, Oldest: t.Oldest, Units: api.ReplicationUnits(t.Units),
+			Rate: t.Rate, Refused: t.Refused, Stream: t.Stream, Oldest: t.Oldest, Units: t.Units,
 		}
 		if t.Copy != nil {
 			c := api.CopyProgress(*t.Copy)

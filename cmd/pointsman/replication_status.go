@@ -400,5 +400,5 @@ func (a *app) tableText(w io.Writer, st *api.ReplicationStatus, t *api.Replicati
 	if t.Copy != nil {
 		line("copy", "%s; %d of %d ranges, since %s", a.copyWords(t), t.Copy.RangesDone, t.Copy.Ranges, stamp(t.Copy.Since))
 	}
-	line("units", "reading its stream took %d since the start", t.Units.SourceRead)
+	line("units", "reading its stream took %d since the start", t.Units)
 }

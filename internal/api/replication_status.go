@@ -64,7 +64,7 @@ type ReplicationTable struct {
 	Refused  int64               `json:"refused_rows"`
 	Stream   string              `json:"stream,omitempty"`
 	Oldest   time.Time           `json:"oldest,omitzero"`
-	Units    ReplicationUnits    `json:"units"`
+	Units    int64               `json:"stream_units"` // of reading, since the start
 }
 
 // CopyProgress is how far a full copy is.
