@@ -84,9 +84,7 @@ func (s *aside) run(ctx context.Context) error {
 // do is one row. The error is that of May.
 func (s *aside) do(ctx context.Context, j asideJob) error {
 	n := max(j.q.applied, 1)
-	j.l.mu.Lock()
-	works := j.q.work[:n:n]
-	j.l.mu.Unlock()
+	works := j.l.first(j.q, n)
 	if s.a.stale(j.q.table, &works[0]) {
 		j.l.discard(j.q)
 		return nil

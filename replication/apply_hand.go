@@ -133,8 +133,15 @@ func (a *applier) tellLocked() {
 // finish is done with records of one table: what they were counted as is told by
 // count. Records of an earlier life are only put down.
 func (a *applier) finish(t *applyTable, works []work, count func(*applyCounts)) {
-	var done []func()
+	for _, f := range a.putDown(t, works, count) {
+		f()
+	}
+}
+
+// putDown is finish but for what it returns: what is to be called without mu.
+func (a *applier) putDown(t *applyTable, works []work, count func(*applyCounts)) (done []func()) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	for _, w := range works {
 		t.hand.add(-1, -w.size)
 		a.hand.add(-1, -w.size)
@@ -150,10 +157,7 @@ func (a *applier) finish(t *applyTable, works []work, count func(*applyCounts)) 
 		count(&t.sum)
 	}
 	a.tellLocked()
-	a.mu.Unlock()
-	for _, f := range done {
-		f()
-	}
+	return done
 }
 
 // stale says whether work was given up.

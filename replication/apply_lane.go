@@ -60,8 +60,10 @@ func (l *lane) wakeUp() {
 }
 
 func (l *lane) push(t *applyTable, key string, w work) {
-	id := rowID{t.name, key}
+	defer l.wakeUp()
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	id := rowID{t.name, key}
 	q := l.rows[id]
 	if q == nil {
 		q = &queue{table: t, key: key}
@@ -69,8 +71,13 @@ func (l *lane) push(t *applyTable, key string, w work) {
 		l.ready = append(l.ready, q)
 	}
 	q.work = append(q.work, w)
-	l.mu.Unlock()
-	l.wakeUp()
+}
+
+// first are the first works of a queue, which stay in it.
+func (l *lane) first(q *queue, n int) []work {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return q.work[:n:n]
 }
 
 // run sends batches until ctx or the applier ends.
@@ -311,18 +318,24 @@ func (l *lane) doneLocked(q *queue, n int) []work {
 // discard gives up what is queued of a row and was taken before its table was
 // stopped.
 func (l *lane) discard(q *queue) {
+	works := l.stale(q)
+	for _, w := range works {
+		w.retry.reply(errDropped)
+	}
+	l.a.finish(q.table, works, nil)
+}
+
+// stale takes the works off a queue that were given up.
+func (l *lane) stale(q *queue) []work {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	n := 0
 	for n < len(q.work) && l.a.stale(q.table, &q.work[n]) {
 		n++
 	}
 	works := l.doneLocked(q, n)
 	q.single = 0
-	l.mu.Unlock()
-	for _, w := range works {
-		w.retry.reply(errDropped)
-	}
-	l.a.finish(q.table, works, nil)
+	return works
 }
 
 // giveUp answers those who wait, when nothing more is sent.

@@ -141,11 +141,27 @@ func (l *lane) settle(batch []entry, errs []error) {
 
 // acknowledged is done with rows that the target has.
 func (l *lane) acknowledged(good []entry) {
-	var tells []*queue
-	l.mu.Lock()
 	parts := byTable(good)
 	works := make([][]work, len(parts))
 	expired := make([]int64, len(parts))
+	for _, q := range l.takeOff(parts, works, expired) {
+		l.a.aside.push(l, q)
+	}
+	for i, part := range parts {
+		t := part[0].table
+		l.a.finish(t, works[i], func(c *applyCounts) {
+			t.vain = 0
+			c.Rows += int64(len(part))
+			c.Expired += expired[i]
+		})
+	}
+}
+
+// takeOff takes works that the target has off their queues, and returns the
+// queues whose letters are to be told first.
+func (l *lane) takeOff(parts [][]entry, works [][]work, expired []int64) (tells []*queue) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for i, part := range parts {
 		for _, e := range part {
 			expired[i] += e.expired
@@ -157,18 +173,7 @@ func (l *lane) acknowledged(good []entry) {
 			works[i] = append(works[i], l.doneLocked(e.queue, e.n)...)
 		}
 	}
-	l.mu.Unlock()
-	for _, q := range tells {
-		l.a.aside.push(l, q)
-	}
-	for i, part := range parts {
-		t := part[0].table
-		l.a.finish(t, works[i], func(c *applyCounts) {
-			t.vain = 0
-			c.Rows += int64(len(part))
-			c.Expired += expired[i]
-		})
-	}
+	return tells
 }
 
 // again lets a row wait before it is sent once more.

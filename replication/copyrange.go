@@ -234,11 +234,19 @@ func (c *copier) merge(ctx context.Context, page *copyPage, cutoff int64, b *bat
 // and of those before it, the range is done so far.
 func (c *copier) landed(ctx context.Context, r *copyRange, page *copyPage, d copied) error {
 	c.Meter.add(time.Now(), d)
+	if c.advance(r, page, d) == 0 {
+		return nil
+	}
+	return c.saveDue(ctx)
+}
+
+// advance returns how many pages the range is further.
+func (c *copier) advance(r *copyRange, page *copyPage, d copied) (n int) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	page.copied.add(d)
 	c.accepted += d.equal
 	page.left--
-	n := 0
 	for n < len(r.ahead) && r.ahead[n].left == 0 {
 		p := r.ahead[n]
 		r.next, r.done = p.to, p.last
@@ -249,11 +257,7 @@ func (c *copier) landed(ctx context.Context, r *copyRange, page *copyPage, d cop
 		n++
 	}
 	r.ahead = slices.Delete(r.ahead, 0, n)
-	c.mu.Unlock()
-	if n == 0 {
-		return nil
-	}
-	return c.saveDue(ctx)
+	return n
 }
 
 // cutoff is the least version that the target still takes, in ms by its clock

@@ -255,27 +255,33 @@ func (g *gone) watch(ctx context.Context, s *session) {
 	g.of, g.cancel, g.done = s, cancel, make(chan struct{})
 	go func() {
 		defer close(g.done)
-		for {
-			asked := time.Now()
-			once, end := context.WithTimeout(ctx, goneAfter)
-			_, err := s.source.ListTables(once)
-			end()
-			if ctx.Err() != nil {
-				return
+		for ctx.Err() == nil {
+			if err := safely(func() error { return g.ask(ctx, s) }); err != nil {
+				s.log.Error("whether the source answers is not known", append([]any{"error", err}, Trace(err)...)...)
 			}
-			g.mu.Lock()
-			switch {
-			case err == nil:
-				g.since = time.Time{}
-			case g.since.IsZero():
-				g.since = asked
-			}
-			g.mu.Unlock()
-			if sleep(ctx, goneLook) != nil {
-				return
-			}
+			_ = sleep(ctx, goneLook)
 		}
 	}()
+}
+
+// ask asks once.
+func (g *gone) ask(ctx context.Context, s *session) error {
+	asked := time.Now()
+	once, end := context.WithTimeout(ctx, goneAfter)
+	defer end()
+	_, err := s.source.ListTables(once)
+	if ctx.Err() != nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case err == nil:
+		g.since = time.Time{}
+	case g.since.IsZero():
+		g.since = asked
+	}
+	return nil
 }
 
 func (g *gone) is() bool {

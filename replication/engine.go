@@ -259,9 +259,10 @@ func (s *session) discover(ctx context.Context, had map[string]saved) error {
 	defer cancel(nil)
 	start := func(r *runner) {
 		g.Go(func() error {
-			err := r.run(ctx)
-			if errors.Is(err, errDead) || errors.Is(err, ErrSuperseded) {
-				cancel(err) // not a fault of that table
+			err := safely(func() error { return r.run(ctx) })
+			_, fault := errors.AsType[*faultError](err)
+			if fault || errors.Is(err, errDead) || errors.Is(err, ErrSuperseded) {
+				cancel(err) // not a fault of that table, or one that would leave it without a runner
 			}
 			return err
 		})

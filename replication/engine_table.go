@@ -137,7 +137,7 @@ func (r *runner) note(err error) {
 	defer r.mu.Unlock()
 	if r.trouble == nil || err.Error() != r.trouble.Error() {
 		r.trouble = err
-		r.log.Warn("a table has trouble", append([]any{"error", err}, trace(err)...)...)
+		r.log.Warn("a table has trouble", append([]any{"error", err}, Trace(err)...)...)
 	}
 }
 

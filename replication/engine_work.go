@@ -130,17 +130,7 @@ func (r *runner) follow(ctx context.Context) error {
 	if err := r.quiet(ctx); err != nil {
 		return err
 	}
-	r.mu.Lock()
-	r.handed = true
-	track := r.track.anew()
-	all, _ := track.positions(time.Time{}, true)
-	f := newFollower(followConfig{
-		Client: r.s.source, Table: r.table, Start: all,
-		Deliver:    func(ctx context.Context, d delivery) error { return r.deliver(ctx, track, d) },
-		Visibility: r.s.cfg.Visibility, Busy: r.s.cfg.Busy, Idle: r.s.cfg.Idle, Log: r.s.log,
-	})
-	r.track, r.follower, r.why, r.hint = track, f, "", ""
-	r.mu.Unlock()
+	f, track := r.newFollower()
 	defer func() {
 		r.mu.Lock()
 		r.follower = nil
@@ -150,6 +140,22 @@ func (r *runner) follow(ctx context.Context) error {
 	g.Go(func() error { return f.Run(gctx) })
 	g.Go(func() error { return r.watch(gctx, track) })
 	return g.Wait()
+}
+
+// newFollower is a follower from where the track is applied, and its track.
+func (r *runner) newFollower() (*follower, *track) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.handed = true
+	t := r.track.anew()
+	all, _ := t.positions(time.Time{}, true)
+	f := newFollower(followConfig{
+		Client: r.s.source, Table: r.table, Start: all,
+		Deliver:    func(ctx context.Context, d delivery) error { return r.deliver(ctx, t, d) },
+		Visibility: r.s.cfg.Visibility, Busy: r.s.cfg.Busy, Idle: r.s.cfg.Idle, Log: r.s.log,
+	})
+	r.track, r.follower, r.why, r.hint = t, f, "", ""
+	return f, t
 }
 
 // deliver hands a page of the stream to the applier.

@@ -208,7 +208,16 @@ func (f *follower) handOver(ctx context.Context, g *team, d delivery) error {
 	if err := f.cfg.Deliver(ctx, d); err != nil {
 		return fmt.Errorf("shard %s: deliver: %w", d.After.Shard, err)
 	}
+	f.takeOver(d)
+	if d.After.Done {
+		f.start(ctx, g)
+	}
+	return nil
+}
+
+func (f *follower) takeOver(d delivery) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.frontier[d.After.Shard] = d.After
 	for _, c := range d.Children {
 		if _, ours := f.frontier[c.Shard]; !ours {
@@ -218,11 +227,6 @@ func (f *follower) handOver(ctx context.Context, g *team, d delivery) error {
 	if d.After.Done {
 		delete(f.running, d.After.Shard)
 	}
-	f.mu.Unlock()
-	if d.After.Done {
-		f.start(ctx, g)
-	}
-	return nil
 }
 
 // Nudge lets every shard be read now: each sends a read after this call.

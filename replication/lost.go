@@ -300,8 +300,10 @@ func (l *loss) through(table string, at time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.tables[table]
-	t.trouble, t.current = "", true
 	was := t.through
+	if at.After(was) { // else one shard goes on while another does not
+		t.trouble, t.current = "", true
+	}
 	t.through = maxTime(t.through, at)
 	if !was.IsZero() {
 		return nil // that it was read to its end once is what outlasts the process

@@ -142,7 +142,7 @@ func (r *Replicator) carry(ctx context.Context) error {
 			}
 			continue
 		}
-		r.cfg.Log.Warn("replication begins anew", append([]any{"instance", r.cfg.Instance, "error", err}, trace(err)...)...)
+		r.cfg.Log.Warn("replication begins anew", append([]any{"instance", r.cfg.Instance, "error", err}, Trace(err)...)...)
 		r.idle(err.Error())
 		if time.Since(began) > wait.most {
 			wait.now = 0
@@ -178,23 +178,29 @@ func (r *Replicator) one(ctx context.Context, w way, token failover.Token) error
 	defer cancel(nil)
 	watch := bareTeam()
 	watch.Go(func() error {
-		for {
-			c, told := r.look()
-			if have, why := c.carries(); why != "" || have != w {
-				cancel(errCourse)
-				return nil
-			}
-			select {
-			case <-told:
-			case <-ctx.Done():
-				return nil
-			}
-		}
+		err := safely(func() error { return r.otherCourse(ctx, w) })
+		cancel(err) // also where it is a fault: nobody would look any more
+		return err
 	})
 	err := r.work(ctx, w, token)
 	cancel(nil)
 	_ = watch.Wait()
 	return err
+}
+
+// otherCourse waits for a course that wants something else, which is errCourse.
+func (r *Replicator) otherCourse(ctx context.Context, w way) error {
+	for {
+		c, told := r.look()
+		if have, why := c.carries(); why != "" || have != w {
+			return errCourse
+		}
+		select {
+		case <-told:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // work carries the rows, or measures how somebody else does.

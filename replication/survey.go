@@ -39,7 +39,7 @@ func (r *Replicator) surveys(ctx context.Context) error {
 			wait.now = 0
 			continue
 		}
-		r.cfg.Log.Warn("what was left behind cannot be looked at", append([]any{"instance", r.cfg.Instance, "error", err}, trace(err)...)...)
+		r.cfg.Log.Warn("what was left behind cannot be looked at", append([]any{"instance", r.cfg.Instance, "error", err}, Trace(err)...)...)
 		r.losses.fails(err)
 		if err := sleep(ctx, wait.next()); err != nil {
 			return err
@@ -185,8 +185,8 @@ type surveyor struct {
 	cut   ending
 	table cutTable
 
-	versions int // that a row of the new side may have
-	behind   map[shardID]struct{}
+	versions int                   // that a row of the new side may have
+	upto     map[shardID]time.Time // of open shards: everything acknowledged before was read; zero: not yet
 }
 
 // run reads the stream of the old side from the cut on. It returns when there is
@@ -233,10 +233,10 @@ func (s *surveyor) read(ctx context.Context) error {
 	if old.Stream != "" {
 		s.loss.keeps(s.table.Table, old.Retention)
 	}
-	s.behind = map[shardID]struct{}{}
+	s.upto = map[shardID]time.Time{}
 	for _, p := range s.table.Positions {
 		if !p.Done {
-			s.behind[p.id()] = struct{}{}
+			s.upto[p.id()] = time.Time{}
 		}
 	}
 	var mu sync.Mutex // shards are delivered side by side
@@ -250,8 +250,8 @@ func (s *surveyor) read(ctx context.Context) error {
 		Visibility: s.r.cfg.Visibility, Busy: s.r.cfg.Busy, Idle: s.r.cfg.Idle, Log: s.r.cfg.Log,
 	})
 	done := make(chan struct{})
-	var watch sync.WaitGroup
-	watch.Go(func() {
+	watch := bareTeam()
+	watch.Go(func() error {
 		for {
 			if _, err := f.Trouble(); err != nil {
 				s.loss.trouble(s.table.Table, err)
@@ -261,12 +261,14 @@ func (s *surveyor) read(ctx context.Context) error {
 			case <-t.C:
 			case <-done:
 				t.Stop()
-				return
+				return nil
 			}
 		}
 	})
-	defer watch.Wait()
-	defer close(done)
+	defer func() {
+		close(done)
+		_ = watch.Wait()
+	}()
 	return f.Run(ctx)
 }
 
@@ -289,19 +291,25 @@ func (s *surveyor) deliver(ctx context.Context, d delivery) error {
 			return err
 		}
 	}
-	id := d.After.id()
+	id, now := d.After.id(), d.Sent.Add(-s.r.cfg.Visibility)
 	for _, c := range d.Children {
-		s.behind[c.id()] = struct{}{}
+		if _, known := s.upto[c.id()]; !known && !c.Done {
+			s.upto[c.id()] = time.Time{}
+		}
 	}
-	if d.After.Done || d.Empty {
-		delete(s.behind, id)
-	} else if len(d.Records) > 0 {
-		s.behind[id] = struct{}{}
+	switch {
+	case d.After.Done:
+		delete(s.upto, id)
+	case d.Empty:
+		s.upto[id] = now
 	}
-	if len(s.behind) == 0 {
-		return s.loss.through(s.table.Table, d.Sent.Add(-s.r.cfg.Visibility))
+	for _, at := range s.upto { // the table was read as far as its slowest shard
+		if at.IsZero() {
+			return nil
+		}
+		now = minTime(now, at)
 	}
-	return nil
+	return s.loss.through(s.table.Table, now)
 }
 
 // surveyKeys is how many rows of the new side are asked for at a time.

@@ -319,3 +319,39 @@ func FuzzDecodeLossLine(f *testing.F) {
 		l.summary()
 	})
 }
+
+// TestTheListIsNotExactWhileOneShardIsSilent: the pages of another say nothing of it.
+func TestTheListIsNotExactWhileOneShardIsSilent(t *testing.T) {
+	r := &Replicator{cfg: Config{Visibility: time.Second}}
+	k := ending{Op: "o-1.2", At: time.Now(), Tables: []cutTable{{Table: "t"}}}
+	l, err := openLoss(&r.cfg, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &surveyor{r: r, loss: l, cut: k, table: k.Tables[0], upto: map[shardID]time.Time{{"s", "a"}: {}, {"s", "b"}: {}}}
+	begin := time.Now().Truncate(time.Second).UTC()
+	page := func(shard string, after time.Duration) {
+		t.Helper()
+		at := begin.Add(after)
+		if err := s.deliver(t.Context(), delivery{Table: "t", After: position{Stream: "s", Shard: shard, Iterator: "i"}, Sent: at, At: at, Empty: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page("a", 0)
+	if sum := l.summary(); sum.Exact || !sum.Read.IsZero() {
+		t.Errorf("one of two was read: %+v", sum)
+	}
+	page("b", 2*time.Second)
+	if sum := l.summary(); !sum.Exact || !sum.Read.Equal(begin.Add(-time.Second)) {
+		t.Errorf("both were read: %+v", sum)
+	}
+	l.trouble("t", errors.New("shard a: no answer"))
+	page("b", 10*time.Second)
+	if sum := l.summary(); sum.Exact || !sum.Read.Equal(begin.Add(-time.Second)) || !strings.Contains(sum.Why, "no answer") {
+		t.Errorf("one of them is silent: %+v", sum)
+	}
+	page("a", 9*time.Second)
+	if sum := l.summary(); !sum.Exact || !sum.Read.Equal(begin.Add(8*time.Second)) {
+		t.Errorf("both are read again: %+v", sum)
+	}
+}

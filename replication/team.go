@@ -28,8 +28,9 @@ func safely(do func() error) (err error) {
 	return do()
 }
 
-// trace is where a fault came from, for a log; nothing of any other error.
-func trace(err error) []any {
+// Trace is where a fault of this program came from, as attributes of a log; nothing of
+// any other error.
+func Trace(err error) []any {
 	if f, ok := errors.AsType[*faultError](err); ok {
 		return []any{"stack", string(f.stack)}
 	}

@@ -62,3 +62,21 @@ func TestAPanicOfTheWholeEndsRun(t *testing.T) {
 		t.Errorf("it ended with %v", e.err)
 	}
 }
+
+// TestAFaultHoldsNoLock: whoever cleans up after it would wait for ever.
+func TestAFaultHoldsNoLock(t *testing.T) {
+	a := newApplier(applyConfig{}) // without Dead, which is asked with a lock held
+	l := a.lanes[0]
+	err := safely(func() error {
+		l.acknowledged([]entry{{queue: &queue{table: &applyTable{name: "t"}, key: "k"}, works: []work{{}}, n: 1}})
+		return nil
+	})
+	if _, fault := errors.AsType[*faultError](err); !fault {
+		t.Fatalf("%v is no fault", err)
+	}
+	if !l.mu.TryLock() {
+		t.Fatal("its lane is locked")
+	}
+	l.mu.Unlock()
+	a.giveUp()
+}

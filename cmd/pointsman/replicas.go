@@ -213,7 +213,7 @@ func (x *replicas) keep(ctx context.Context, i failover.InstanceName, rep *repli
 		if time.Since(began) > mostRestart {
 			wait = firstRestart
 		}
-		x.p.log.Error("replication ended and is started again", "instance", i, "after", wait, "reason", err)
+		x.p.log.Error("replication ended and is started again", append([]any{"instance", i, "after", wait, "reason", err}, replication.Trace(err)...)...)
 		rep.fell(fmt.Sprintf("it ended by itself and is started again: %v", err))
 		select {
 		case <-ctx.Done():
