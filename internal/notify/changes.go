@@ -217,6 +217,10 @@ func (o *outbox) clamp(s *Setup, now time.Time) {
 					most = min(most, st.After)
 				}
 			}
+		} else if !e.msg.urgent() && e.due.After(now) && (e.tries == 0 || e.due.After(now.Add(most))) {
+			// No try is so far away: it waits for the end of quiet hours, and is looked at by those of now.
+			e.free = e.due
+			e.hush(now, now)
 		}
 		e.due, e.queued = earlier(e.due, now.Add(most)), earlier(e.queued, now)
 	}

@@ -25,8 +25,9 @@ type entry struct {
 	seq     int64 // order of arrival
 	channel string
 	msg     *Message
-	queued  time.Time
+	queued  time.Time // later by what it waits and waited in quiet hours: its age is without them
 	due     time.Time // not before
+	free    time.Time // the end of the quiet hours that it waits or waited for; zero: none since the start
 	held    bool      // a later step of its route: it goes only if nobody acknowledges
 	tries   int
 	refused int
@@ -123,8 +124,8 @@ func (o *outbox) fit(s *Setup) {
 	}
 	// What waits for the end of quiet hours waits by the new ones.
 	for _, e := range o.entries {
-		if e.tries == 0 && !e.held {
-			e.due = e.queued
+		if !e.free.IsZero() && e.due.Equal(e.free) {
+			e.due = time.Time{}
 		}
 	}
 }
@@ -141,6 +142,18 @@ func (o *outbox) hushed(p *parcel, now time.Time) (until time.Time) {
 		}
 	}
 	return until
+}
+
+// hush makes an entry wait for the end of quiet hours, or no longer for it when
+// that is now. What it waits so does not age it, what it does not wait does:
+// what fails by day is too old in the end, however many nights lie between.
+func (e *entry) hush(until, now time.Time) {
+	from := now
+	if e.free.After(now) {
+		from = e.free // so far it was to wait
+	}
+	e.queued = e.queued.Add(until.Sub(from))
+	e.due, e.free = until, until
 }
 
 func (o *outbox) statsOf(channel string) *ChannelStats {
@@ -300,11 +313,7 @@ func (o *outbox) droppedLater(channels []string) {
 // expire drops what waited too long.
 func (o *outbox) expire(now time.Time, tx *changes) {
 	for _, e := range slices.Clone(o.entries) {
-		since := e.queued
-		if e.tries == 0 && e.due.After(since) {
-			since = e.due // until then it had no chance
-		}
-		if now.Sub(since) > o.keep {
+		if now.Sub(e.queued) > o.keep {
 			o.drop(e, dropAge, tx)
 		}
 	}
@@ -332,11 +341,17 @@ func (o *outbox) next(channel string, now time.Time) (*parcel, time.Duration) {
 	for _, p := range o.parcels(channel, now, &wait) {
 		if until := o.hushed(p, now); !until.IsZero() {
 			for _, e := range o.of(p) {
-				e.due = until
+				e.hush(until, now)
 				tx.saveEntry(e)
 			}
 			wait = min(wait, until.Sub(now))
 			continue
+		}
+		for _, e := range o.of(p) {
+			if e.free.After(now) { // the quiet hours that it waited for are no more
+				e.hush(now, now)
+				tx.saveEntry(e)
+			}
 		}
 		if at := r.ready(now, p.urgent); at.After(now) {
 			wait = min(wait, at.Sub(now))
@@ -564,7 +579,7 @@ func (o *outbox) snapshot(channels []Channel, now time.Time) []ChannelStats {
 				continue
 			}
 			st.Waiting++
-			if e.tries == 0 && e.due.After(now) {
+			if e.free.After(now) {
 				continue // for the end of quiet hours: nobody is late with it
 			}
 			if st.Oldest.IsZero() || e.queued.Before(st.Oldest) {
