@@ -553,3 +553,28 @@ func TestAnOrderThatWasDoneInPartSaysSo(t *testing.T) {
 		}
 	}
 }
+
+// TestAnOrderThatIsDoneInPartIsToldAsSuch, whatever kept the rest from being
+// done: that this controller does not lead would say that nothing was.
+func TestAnOrderThatIsDoneInPartIsToldAsSuch(t *testing.T) {
+	p := manyOf(t, 1, 10)
+	name := p.ctl.Instances()[0]
+	x := &replicas{p: p, of: map[failover.InstanceName]*replica{
+		name: {made: wantedReplica{cfg: &config.Replication{Mode: replication.ModeStream}}, why: "this controller does not lead"},
+	}}
+	for _, why := range []error{replication.ErrNotHere, replication.ErrNotOpen, replication.ErrNoTable, replication.ErrNothingWaits, errors.New("no answer")} {
+		err := x.refusal(name, each([]string{"good", "bad"}, func(n string) error {
+			if n == "good" {
+				return nil
+			}
+			return why
+		}))
+		want := "1 of 2 are done, the others are not: bad: " + why.Error()
+		if r, ok := errors.AsType[*api.OrderRefused](err); !ok || r.Why != want || !strings.Contains(r.Hint, "order the others again") {
+			t.Errorf("it says %#v, want %q", err, want)
+		}
+	}
+	if r, ok := errors.AsType[*api.OrderRefused](x.refusal(name, replication.ErrNotHere)); !ok || r.Why != "this controller does not lead" {
+		t.Errorf("of an order that was not done at all it says %v", r)
+	}
+}
