@@ -16,6 +16,7 @@ import (
 
 	"pointsman/internal/api"
 	"pointsman/internal/config"
+	"pointsman/internal/doctor"
 	"pointsman/internal/failover"
 	reporting "pointsman/internal/report"
 	"pointsman/replication"
@@ -576,5 +577,34 @@ func TestAnOrderThatIsDoneInPartIsToldAsSuch(t *testing.T) {
 	}
 	if r, ok := errors.AsType[*api.OrderRefused](x.refusal(name, replication.ErrNotHere)); !ok || r.Why != "this controller does not lead" {
 		t.Errorf("of an order that was not done at all it says %v", r)
+	}
+}
+
+// TestDoctorReplicationWarnsOfAnyLagBeyondTheRPO: zero is a limit, none is not,
+// and what asking takes is no lag.
+func TestDoctorReplicationWarnsOfAnyLagBeyondTheRPO(t *testing.T) {
+	for name, c := range map[string]struct {
+		rpo  failover.RPO
+		says string
+		want doctor.Verdict
+	}{
+		"none":              {failover.RPO{Kind: failover.RPONone}, `{"lag_ms": 90000}`, doctor.OK},
+		"bounded, within":   {failover.RPO{Kind: failover.RPOBounded, Bound: 30 * time.Second}, `{"lag_ms": 1}`, doctor.OK},
+		"bounded, beyond":   {failover.RPO{Kind: failover.RPOBounded, Bound: 30 * time.Second}, `{"lag_ms": 90000}`, doctor.Warn},
+		"zero, level":       {failover.RPO{Kind: failover.RPOZero}, `{"lag_ms": 0}`, doctor.OK},
+		"zero, behind":      {failover.RPO{Kind: failover.RPOZero}, `{"lag_ms": 1}`, doctor.Warn},
+		"zero, level once":  {failover.RPO{Kind: failover.RPOZero}, `{"lag_ms": 0, "at": "` + time.Now().Add(-time.Minute).UTC().Format(time.RFC3339) + `"}`, doctor.Warn},
+		"an answer of once": {failover.RPO{Kind: failover.RPONone}, `{"lag_ms": 0, "at": "2026-01-01T00:00:00Z"}`, doctor.Fail},
+	} {
+		p := &patient{}
+		f := p.lag(t.Context(), config.Instance{
+			Policy: failover.Policy{Instance: "orders", Clusters: [2]failover.ClusterName{"a", "b"}, Primary: "a", RPO: c.rpo},
+			Replication: &config.Replication{
+				Mode: replication.ModeExternal, External: &config.External{Command: []string{"/bin/echo", c.says}, Every: time.Hour, Timeout: time.Minute},
+			},
+		})
+		if f.Verdict != c.want || f.ID != "replication.lag" {
+			t.Errorf("%s: %+v, want %v", name, f, c.want)
+		}
 	}
 }
