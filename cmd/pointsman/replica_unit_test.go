@@ -304,6 +304,106 @@ func TestWhatAPersonOrderedWakesNobody(t *testing.T) {
 	}
 }
 
+// TestPeopleAreCalledForACopyThatFailsOverAndOver: what it copies once more is
+// not news; what it copies beyond that is.
+func TestPeopleAreCalledForACopyThatFailsOverAndOver(t *testing.T) {
+	rpo := failover.RPO{Kind: failover.RPOBounded, Bound: time.Second}
+	again := func(s *api.ReplicationStatus, round, rows int64) {
+		s.Exposure.Known, s.Standby = false, failover.StandbyRefilling
+		s.Tables[0] = api.ReplicationTable{Table: "items", Phase: "copying", Why: "row refused"}
+		if round%2 == 0 {
+			s.Tables[0].Copy = &api.CopyProgress{Rows: rows, RangesDone: 1}
+		}
+	}
+	for name, c := range map[string]struct {
+		bend func(w *exposureWatch, st *api.ReplicationStatus, round int64)
+		want []string
+	}{
+		"at the same row": {func(_ *exposureWatch, st *api.ReplicationStatus, round int64) {
+			again(st, round, 7)
+		}, []string{pageExposed, pageBare}},
+		"with the whole replicator": {func(w *exposureWatch, st *api.ReplicationStatus, round int64) {
+			again(st, 0, 7)
+			if w.down = round%2 == 1; w.down {
+				st.Idle, st.Tables = "it ended by itself", nil
+			}
+		}, []string{pageExposed, pageBare}},
+		"further on each time": {func(_ *exposureWatch, st *api.ReplicationStatus, round int64) {
+			again(st, round, 7+round)
+		}, nil},
+		"and is another copy then": {func(_ *exposureWatch, st *api.ReplicationStatus, round int64) {
+			if round == 0 {
+				again(st, 0, 1000)
+			} else if round > 1 { // it was followed in between
+				again(st, 0, round)
+			}
+		}, nil},
+		"and is led by another meanwhile": {func(_ *exposureWatch, st *api.ReplicationStatus, round int64) {
+			switch round {
+			case 0:
+				again(st, 0, 1000)
+			case 1:
+				st.Idle = "not leading"
+			default:
+				again(st, 0, round)
+			}
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, now := exposureWatch{}, time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+			var said []string
+			for round := range int64(60) { // half an hour
+				st := carriedWell(now)
+				c.bend(&w, &st, round)
+				for _, pg := range w.calls(&st, rpo, now) {
+					said = append(said, pg.Kind)
+				}
+				now = now.Add(overFor / 4)
+			}
+			if !slices.Equal(said, c.want) {
+				t.Errorf("called for %q, want %q", said, c.want)
+			}
+		})
+	}
+}
+
+// TestPeopleAreCalledForAnOrderedCopyThatStandsStillWithoutAnRPO: no exposure is
+// too much then, so the gap is what they hear of.
+func TestPeopleAreCalledForAnOrderedCopyThatStandsStillWithoutAnRPO(t *testing.T) {
+	for name, c := range map[string]struct {
+		rows   func(round int64) int64
+		paused bool
+		want   []string
+	}{
+		"it gets on":      {func(round int64) int64 { return round }, false, nil},
+		"it stands still": {func(int64) int64 { return 7 }, false, []string{"replication-gap: what b lacks of a is unknown: items: it is copied anew, as alice ordered: x"}},
+		"it is paused":    {func(int64) int64 { return 7 }, true, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, now := exposureWatch{}, time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+			var said []string
+			for round := range int64(20) {
+				st := carriedWell(now)
+				st.Exposure.Known, st.Exposure.Gap = false, "items: it is copied anew, as alice ordered: x"
+				st.Tables[0] = api.ReplicationTable{Table: "items", Phase: "copying", Ordered: true, Exposure: st.Exposure, Copy: &api.CopyProgress{Rows: c.rows(round)}}
+				if c.paused {
+					st.Paused = &api.ReplicationPause{By: "alice", Reason: "x", Since: now}
+				}
+				for _, pg := range w.calls(&st, failover.RPO{Kind: failover.RPONone}, now) {
+					said = append(said, pg.Kind+": "+pg.Text)
+				}
+				if got := w.told[pageGap] != ""; got && now.Sub(w.copiedAt) < overFor {
+					t.Error("called before it is borne for long enough")
+				}
+				now = now.Add(overFor / 4)
+			}
+			if !slices.Equal(said, c.want) {
+				t.Errorf("said %q, want %q", said, c.want)
+			}
+		})
+	}
+}
+
 // TestLossesAreToldOnceAndOnceMoreWhenAllAreKnown, and not again by every start.
 func TestLossesAreToldOnceAndOnceMoreWhenAllAreKnown(t *testing.T) {
 	read := time.Date(2026, 11, 29, 11, 0, 0, 0, time.UTC)
