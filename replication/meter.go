@@ -27,16 +27,13 @@ func (m *pollMeter) Run(ctx context.Context, tell func(ExposureNow)) error {
 	for first := true; ; first = false {
 		e, err := m.once(ctx)
 		now := time.Now()
-		stale := patience * m.every
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case err == nil && now.Sub(e.At) > stale:
-			tell(ExposureNow{At: now, Why: fmt.Sprintf("the answer is of %s ago", now.Sub(e.At).Round(time.Second))})
 		case err == nil:
 			last = now
 			tell(e)
-		case first || now.Sub(last) >= stale || errors.As(err, new(unknownError)):
+		case first || now.Sub(last) >= patience*m.every || errors.As(err, new(unknownError)):
 			tell(ExposureNow{At: now, Why: err.Error()})
 		}
 		if !rest(ctx, jittered(m.every), nil) {
@@ -45,12 +42,16 @@ func (m *pollMeter) Run(ctx context.Context, tell func(ExposureNow)) error {
 	}
 }
 
+// once asks once. An answer that is too old says that nothing is known.
 func (m *pollMeter) once(ctx context.Context) (ExposureNow, error) {
 	within, cancel := context.WithTimeout(ctx, m.timeout)
 	defer cancel()
 	e, err := m.ask(within)
 	if err != nil && within.Err() != nil && ctx.Err() == nil {
 		return e, fmt.Errorf("no answer within %s", m.timeout)
+	}
+	if age := time.Since(e.At); err == nil && age > patience*m.every {
+		return ExposureNow{}, unknownError(fmt.Sprintf("the answer is of %s ago", age.Round(time.Second)))
 	}
 	return e, err
 }

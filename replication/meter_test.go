@@ -89,6 +89,23 @@ func TestMeterSaysAtOnceThatItKnowsNothing(t *testing.T) {
 	}
 }
 
+// TestMeterThatIsAskedOnceSaysWhatOneThatRunsDoes: an answer that is too old for
+// the one is none for the other.
+func TestMeterThatIsAskedOnceSaysWhatOneThatRunsDoes(t *testing.T) {
+	for age, known := range map[time.Duration]bool{0: true, 29 * time.Second: true, 31 * time.Second: false, 10 * time.Minute: false} {
+		m := &pollMeter{every: 10 * time.Second, timeout: time.Second, ask: func(context.Context) (ExposureNow, error) {
+			return ExposureNow{Known: true, At: time.Now().Add(-age)}, nil
+		}}
+		synctest.Test(t, func(t *testing.T) {
+			runs := once(t, m)
+			e, err := m.once(t.Context())
+			if runs.Known != known || e.Known != known || known != (err == nil) || err != nil && err.Error() != runs.Why {
+				t.Errorf("of %s ago: asked once it says %+v %v, while it runs %+v", age, e, err, runs)
+			}
+		})
+	}
+}
+
 // once is what a meter tells first.
 func once(t *testing.T, m *pollMeter) (out ExposureNow) {
 	t.Helper()

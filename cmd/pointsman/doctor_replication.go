@@ -66,15 +66,14 @@ func (p *patient) direction(i config.Instance) (from, to failover.ClusterName) {
 // lag asks whoever carries the rows of an instance in our place.
 func (p *patient) lag(ctx context.Context, i config.Instance) doctor.Finding {
 	f := doctor.LagFacts{Instance: string(i.Policy.Instance), Mode: string(i.Replication.Mode)}
-	if i.Policy.RPO.Kind == failover.RPOBounded {
-		f.Limit = i.Policy.RPO.Bound
-	}
+	f.Limit, f.Limited = i.Policy.RPO.Bound, i.Policy.RPO.Kind == failover.RPOBounded || i.Policy.RPO.Kind == failover.RPOZero
 	rc, err := replicaConfig(i.Policy.Instance, i.Replication)
 	if err == nil {
 		from, to := p.direction(i)
 		var now replication.ExposureNow
+		asked := time.Now() // what the question took is not the standby's
 		now, err = replication.AskOnce(ctx, rc, from, to)
-		f.Lag = now.Lag + max(time.Since(now.At), 0)
+		f.Lag = now.Lag + max(asked.Sub(now.At), 0)
 	}
 	if err != nil {
 		f.Err, f.Fix = err.Error(), "mend what is named; replication.external and docs/replication.md say what an answer looks like"

@@ -30,6 +30,9 @@ func (x *replicas) at(i failover.InstanceName) (*replication.Replicator, error) 
 
 // refusal tells what nobody can do just now from what failed.
 func (x *replicas) refusal(i failover.InstanceName, err error) error {
+	if part, some := errors.AsType[*partlyError](err); some { // why the rest failed does not undo what is done
+		return &api.OrderRefused{Why: part.Error(), Hint: fmt.Sprintf("look at 'pointsman replication status %s', and order the others again", i)}
+	}
 	switch {
 	case errors.Is(err, replication.ErrNoLetter), errors.Is(err, replication.ErrNotOpen), errors.Is(err, replication.ErrOvertaken):
 		return &api.OrderRefused{Why: err.Error(), Hint: fmt.Sprintf("pointsman replication dead-letters %s lists those that wait", i)}

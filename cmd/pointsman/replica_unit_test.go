@@ -16,6 +16,7 @@ import (
 
 	"pointsman/internal/api"
 	"pointsman/internal/config"
+	"pointsman/internal/doctor"
 	"pointsman/internal/failover"
 	reporting "pointsman/internal/report"
 	"pointsman/replication"
@@ -303,6 +304,106 @@ func TestWhatAPersonOrderedWakesNobody(t *testing.T) {
 	}
 }
 
+// TestPeopleAreCalledForACopyThatFailsOverAndOver: what it copies once more is
+// not news; what it copies beyond that is.
+func TestPeopleAreCalledForACopyThatFailsOverAndOver(t *testing.T) {
+	rpo := failover.RPO{Kind: failover.RPOBounded, Bound: time.Second}
+	again := func(s *api.ReplicationStatus, round, rows int64) {
+		s.Exposure.Known, s.Standby = false, failover.StandbyRefilling
+		s.Tables[0] = api.ReplicationTable{Table: "items", Phase: "copying", Why: "row refused"}
+		if round%2 == 0 {
+			s.Tables[0].Copy = &api.CopyProgress{Rows: rows, RangesDone: 1}
+		}
+	}
+	for name, c := range map[string]struct {
+		bend func(w *exposureWatch, st *api.ReplicationStatus, round int64)
+		want []string
+	}{
+		"at the same row": {func(_ *exposureWatch, st *api.ReplicationStatus, round int64) {
+			again(st, round, 7)
+		}, []string{pageExposed, pageBare}},
+		"with the whole replicator": {func(w *exposureWatch, st *api.ReplicationStatus, round int64) {
+			again(st, 0, 7)
+			if w.down = round%2 == 1; w.down {
+				st.Idle, st.Tables = "it ended by itself", nil
+			}
+		}, []string{pageExposed, pageBare}},
+		"further on each time": {func(_ *exposureWatch, st *api.ReplicationStatus, round int64) {
+			again(st, round, 7+round)
+		}, nil},
+		"and is another copy then": {func(_ *exposureWatch, st *api.ReplicationStatus, round int64) {
+			if round == 0 {
+				again(st, 0, 1000)
+			} else if round > 1 { // it was followed in between
+				again(st, 0, round)
+			}
+		}, nil},
+		"and is led by another meanwhile": {func(_ *exposureWatch, st *api.ReplicationStatus, round int64) {
+			switch round {
+			case 0:
+				again(st, 0, 1000)
+			case 1:
+				st.Idle = "not leading"
+			default:
+				again(st, 0, round)
+			}
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, now := exposureWatch{}, time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+			var said []string
+			for round := range int64(60) { // half an hour
+				st := carriedWell(now)
+				c.bend(&w, &st, round)
+				for _, pg := range w.calls(&st, rpo, now) {
+					said = append(said, pg.Kind)
+				}
+				now = now.Add(overFor / 4)
+			}
+			if !slices.Equal(said, c.want) {
+				t.Errorf("called for %q, want %q", said, c.want)
+			}
+		})
+	}
+}
+
+// TestPeopleAreCalledForAnOrderedCopyThatStandsStillWithoutAnRPO: no exposure is
+// too much then, so the gap is what they hear of.
+func TestPeopleAreCalledForAnOrderedCopyThatStandsStillWithoutAnRPO(t *testing.T) {
+	for name, c := range map[string]struct {
+		rows   func(round int64) int64
+		paused bool
+		want   []string
+	}{
+		"it gets on":      {func(round int64) int64 { return round }, false, nil},
+		"it stands still": {func(int64) int64 { return 7 }, false, []string{"replication-gap: what b lacks of a is unknown: items: it is copied anew, as alice ordered: x"}},
+		"it is paused":    {func(int64) int64 { return 7 }, true, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, now := exposureWatch{}, time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+			var said []string
+			for round := range int64(20) {
+				st := carriedWell(now)
+				st.Exposure.Known, st.Exposure.Gap = false, "items: it is copied anew, as alice ordered: x"
+				st.Tables[0] = api.ReplicationTable{Table: "items", Phase: "copying", Ordered: true, Exposure: st.Exposure, Copy: &api.CopyProgress{Rows: c.rows(round)}}
+				if c.paused {
+					st.Paused = &api.ReplicationPause{By: "alice", Reason: "x", Since: now}
+				}
+				for _, pg := range w.calls(&st, failover.RPO{Kind: failover.RPONone}, now) {
+					said = append(said, pg.Kind+": "+pg.Text)
+				}
+				if got := w.told[pageGap] != ""; got && now.Sub(w.copiedAt) < overFor {
+					t.Error("called before it is borne for long enough")
+				}
+				now = now.Add(overFor / 4)
+			}
+			if !slices.Equal(said, c.want) {
+				t.Errorf("said %q, want %q", said, c.want)
+			}
+		})
+	}
+}
+
 // TestLossesAreToldOnceAndOnceMoreWhenAllAreKnown, and not again by every start.
 func TestLossesAreToldOnceAndOnceMoreWhenAllAreKnown(t *testing.T) {
 	read := time.Date(2026, 11, 29, 11, 0, 0, 0, time.UTC)
@@ -550,6 +651,60 @@ func TestAnOrderThatWasDoneInPartSaysSo(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%v: it says %q, want %q", names, got, want)
+		}
+	}
+}
+
+// TestAnOrderThatIsDoneInPartIsToldAsSuch, whatever kept the rest from being
+// done: that this controller does not lead would say that nothing was.
+func TestAnOrderThatIsDoneInPartIsToldAsSuch(t *testing.T) {
+	p := manyOf(t, 1, 10)
+	name := p.ctl.Instances()[0]
+	x := &replicas{p: p, of: map[failover.InstanceName]*replica{
+		name: {made: wantedReplica{cfg: &config.Replication{Mode: replication.ModeStream}}, why: "this controller does not lead"},
+	}}
+	for _, why := range []error{replication.ErrNotHere, replication.ErrNotOpen, replication.ErrNoTable, replication.ErrNothingWaits, errors.New("no answer")} {
+		err := x.refusal(name, each([]string{"good", "bad"}, func(n string) error {
+			if n == "good" {
+				return nil
+			}
+			return why
+		}))
+		want := "1 of 2 are done, the others are not: bad: " + why.Error()
+		if r, ok := errors.AsType[*api.OrderRefused](err); !ok || r.Why != want || !strings.Contains(r.Hint, "order the others again") {
+			t.Errorf("it says %#v, want %q", err, want)
+		}
+	}
+	if r, ok := errors.AsType[*api.OrderRefused](x.refusal(name, replication.ErrNotHere)); !ok || r.Why != "this controller does not lead" {
+		t.Errorf("of an order that was not done at all it says %v", r)
+	}
+}
+
+// TestDoctorReplicationWarnsOfAnyLagBeyondTheRPO: zero is a limit, none is not,
+// and what asking takes is no lag.
+func TestDoctorReplicationWarnsOfAnyLagBeyondTheRPO(t *testing.T) {
+	for name, c := range map[string]struct {
+		rpo  failover.RPO
+		says string
+		want doctor.Verdict
+	}{
+		"none":              {failover.RPO{Kind: failover.RPONone}, `{"lag_ms": 90000}`, doctor.OK},
+		"bounded, within":   {failover.RPO{Kind: failover.RPOBounded, Bound: 30 * time.Second}, `{"lag_ms": 1}`, doctor.OK},
+		"bounded, beyond":   {failover.RPO{Kind: failover.RPOBounded, Bound: 30 * time.Second}, `{"lag_ms": 90000}`, doctor.Warn},
+		"zero, level":       {failover.RPO{Kind: failover.RPOZero}, `{"lag_ms": 0}`, doctor.OK},
+		"zero, behind":      {failover.RPO{Kind: failover.RPOZero}, `{"lag_ms": 1}`, doctor.Warn},
+		"zero, level once":  {failover.RPO{Kind: failover.RPOZero}, `{"lag_ms": 0, "at": "` + time.Now().Add(-time.Minute).UTC().Format(time.RFC3339) + `"}`, doctor.Warn},
+		"an answer of once": {failover.RPO{Kind: failover.RPONone}, `{"lag_ms": 0, "at": "2026-01-01T00:00:00Z"}`, doctor.Fail},
+	} {
+		p := &patient{}
+		f := p.lag(t.Context(), config.Instance{
+			Policy: failover.Policy{Instance: "orders", Clusters: [2]failover.ClusterName{"a", "b"}, Primary: "a", RPO: c.rpo},
+			Replication: &config.Replication{
+				Mode: replication.ModeExternal, External: &config.External{Command: []string{"/bin/echo", c.says}, Every: time.Hour, Timeout: time.Minute},
+			},
+		})
+		if f.Verdict != c.want || f.ID != "replication.lag" {
+			t.Errorf("%s: %+v, want %v", name, f, c.want)
 		}
 	}
 }

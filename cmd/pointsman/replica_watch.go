@@ -48,11 +48,17 @@ type exposureWatch struct {
 	refill               bool              // somebody ordered that the standby be filled
 	down                 bool              // it ended by itself, and is to be started again
 
-	copied     int64     // how far the copies are
-	copiedAt   time.Time // when they last got further
-	lostOp     string    // the operation whose losses are known
-	lostExact  bool      // they were told to be all
-	lostsSince time.Time // since when a list of an earlier start is not exact
+	copied     map[copyStep]int64 // the furthest that each copy was
+	copiedAt   time.Time          // when one last got further than ever
+	lostOp     string             // the operation whose losses are known
+	lostExact  bool               // they were told to be all
+	lostsSince time.Time          // since when a list of an earlier start is not exact
+}
+
+// copyStep is a part of the copy of one table.
+type copyStep struct {
+	table string
+	phase replication.Phase
 }
 
 // look notes the exposure of every instance and calls people where one wants
@@ -167,11 +173,11 @@ func (w *exposureWatch) calls(st *api.ReplicationStatus, rpo failover.RPO, now t
 		}
 	}
 	if st.Idle != "" && !w.down {
-		w.overSince, w.bareSince = time.Time{}, time.Time{}
+		w.overSince, w.bareSince, w.copied = time.Time{}, time.Time{}, nil
 		return nil // what keeps the process from it is told by itself
 	}
 	w.progress(st, now)
-	gap := w.gap(st)
+	gap := w.gap(st, rpo, now)
 	say(pageGap, gap, "what %s lacks of %s is unknown: %s", st.To, st.From, gap)
 
 	anew, waits := resyncs(st)
@@ -247,36 +253,50 @@ func (w *exposureWatch) bare(st *api.ReplicationStatus, now time.Time) bool {
 	return now.Sub(w.bareSince) >= overFor
 }
 
-// progress notes how far the copies are. What is applied of tables that are
+// progress notes how far the copies are: one that fails and begins again gets no
+// further until it is beyond where it failed. What is applied of tables that are
 // followed is none of it.
 func (w *exposureWatch) progress(st *api.ReplicationStatus, now time.Time) {
-	var n int64
+	if w.copied == nil {
+		w.copied, w.copiedAt = map[copyStep]int64{}, now
+	}
 	for i := range st.Tables {
 		t := &st.Tables[i]
-		if replication.Phase(t.Phase) == replication.PhaseCatchUp {
-			n += t.Applied
+		step, n := copyStep{t.Table, replication.Phase(t.Phase)}, int64(0)
+		switch step.phase {
+		case replication.PhaseCopying:
+			if c := t.Copy; c != nil {
+				n = c.Rows + c.Removed + int64(c.RangesDone)
+			}
+		case replication.PhaseCatchUp:
+			n = t.Applied
+		case replication.PhaseFollowing, replication.PhaseGap: // the next copy is another one
+			delete(w.copied, copyStep{t.Table, replication.PhaseCopying})
+			delete(w.copied, copyStep{t.Table, replication.PhaseCatchUp})
+			continue
+		default:
+			continue
 		}
-		if c := t.Copy; c != nil {
-			n += c.Rows + c.Removed + int64(c.RangesDone)
+		if before, known := w.copied[step]; !known || n > before {
+			w.copied[step], w.copiedAt = n, now
 		}
-	}
-	if n != w.copied || w.copiedAt.IsZero() {
-		w.copied, w.copiedAt = n, now
 	}
 }
 
 // gap is what nobody can say of the standby, but for what a person ordered: who
-// has a table copied anew knows.
-func (w *exposureWatch) gap(st *api.ReplicationStatus) string {
+// has a table copied anew knows. Without an rpo nothing else would say that such
+// a copy stands still.
+func (w *exposureWatch) gap(st *api.ReplicationStatus, rpo failover.RPO, now time.Time) string {
 	if w.refill || st.Exposure.Gap == "" {
 		return ""
 	}
 	var gaps []string
 	ordered := false
+	stands := rpo.Kind == failover.RPONone && st.Paused == nil && now.Sub(w.copiedAt) >= overFor
 	for i := range st.Tables {
 		switch t := &st.Tables[i]; {
 		case t.Exposure.Gap == "":
-		case t.Ordered:
+		case t.Ordered && !stands:
 			ordered = true
 		default:
 			gaps = append(gaps, t.Exposure.Gap)

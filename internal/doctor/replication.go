@@ -49,8 +49,9 @@ func JudgeReplicaKey(k ReplicaKeyFacts) []Finding {
 type LagFacts struct {
 	Instance, Mode string
 	Lag            time.Duration
-	Limit          time.Duration // what an automatic failover may lose; 0: anything
-	Err            string        // why nothing is known
+	Limited        bool // an automatic failover may lose no more than Limit
+	Limit          time.Duration
+	Err            string // why nothing is known
 	Fix            string
 }
 
@@ -60,7 +61,7 @@ func JudgeLag(f LagFacts) Finding {
 	switch {
 	case f.Err != "":
 		return bad(Fail, id, f.Instance, f.Fix, "how far the standby is behind is not known (mode %s), so no automatic failover has a bound: %s", f.Mode, f.Err)
-	case f.Limit > 0 && f.Lag > f.Limit:
+	case f.Limited && f.Lag > f.Limit:
 		return bad(Warn, id, f.Instance, "see why it is behind, or raise rpo: until then no failover happens by itself", "the standby is %s behind (mode %s), and an automatic failover may lose %s", roughly(f.Lag), f.Mode, roughly(f.Limit))
 	}
 	return okay(id, f.Instance, "the standby is %s behind (mode %s)", roughly(f.Lag), f.Mode)

@@ -46,9 +46,11 @@ func TestJudgeLag(t *testing.T) {
 		want  Verdict
 		says  string
 	}{
-		{LagFacts{Lag: 1200 * time.Millisecond, Limit: 30 * time.Second}, OK, "1.2s behind"},
+		{LagFacts{Lag: 1200 * time.Millisecond, Limited: true, Limit: 30 * time.Second}, OK, "1.2s behind"},
 		{LagFacts{Lag: time.Hour}, OK, "1h"},
-		{LagFacts{Lag: 31 * time.Second, Limit: 30 * time.Second}, Warn, "may lose 30s"},
+		{LagFacts{Lag: 31 * time.Second, Limited: true, Limit: 30 * time.Second}, Warn, "may lose 30s"},
+		{LagFacts{Limited: true}, OK, "0s behind"},
+		{LagFacts{Lag: time.Millisecond, Limited: true}, Warn, "1ms behind (mode external), and an automatic failover may lose 0s"},
 		{LagFacts{Err: "the job has stopped", Fix: "start it"}, Fail, "the job has stopped"},
 	} {
 		c.facts.Instance, c.facts.Mode = "orders", "external"
