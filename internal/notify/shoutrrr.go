@@ -23,9 +23,6 @@ import (
 // past HTTP (smtp), to nobody (logger), or were not read.
 var services = []string{"slack", "lark", "wecom", "teams", "pagerduty", "telegram", "opsgenie", "generic"}
 
-// Services lists the services behind the type shoutrrr.
-func Services() []string { return slices.Clone(services) }
-
 // service is the scheme of a service URL, without what follows a plus.
 func service(raw string) string {
 	scheme, _, ok := strings.Cut(strings.TrimSpace(raw), ":")
